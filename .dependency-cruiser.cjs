@@ -1,0 +1,48 @@
+/** Who may import whom. The picture is in agent/ARCHITECTURE.md; this file is what enforces it. */
+const only = (name, from, to) => ({
+  name,
+  severity: 'error',
+  from: { path: from },
+  to: { path: '^(agent|provisioning|test)/', pathNot: to },
+});
+const npm = (pkg, owner) => ({
+  name: `${pkg}-only-in-${owner}`,
+  severity: 'error',
+  from: { path: '^(agent|provisioning)/', pathNot: owner },
+  to: { path: `node_modules/${pkg}/` },
+});
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    only('uptane-is-pure', '^agent/uptane/', '^agent/(uptane/|errors|decode)'),
+    only('machine-is-pure', '^agent/cycle/machine', '^agent/(uptane/|errors)'),
+    only('cycle-knows-ports-not-adapters', '^agent/cycle/', '^agent/(cycle/|uptane/|ports|errors)'),
+    only('ports-are-types', '^agent/ports', '^agent/(uptane/|cycle/machine|errors)'),
+    only('adapters-stand-alone', '^agent/io/', '^agent/(io/|uptane/|ports|errors|decode|config)'),
+    only(
+      'provisioning-borrows-adapters',
+      '^provisioning/',
+      '^(provisioning/|agent/(io/|uptane/|ports|errors|decode|config))',
+    ),
+    only('emulator-shares-nothing', '^test/tee/', '^test/tee/'),
+    only('director-shares-nothing', '^test/director/', '^test/director/'),
+    {
+      name: 'pure-code-does-no-io',
+      severity: 'error',
+      from: { path: '^agent/(uptane/|cycle/machine|errors|decode)' },
+      to: { dependencyTypes: ['core'], pathNot: '^(node:)?crypto$' },
+    },
+    { name: 'nothing-imports-main', severity: 'error', from: {}, to: { path: '^agent/main' } },
+    npm('graphene-pk11', '^agent/io/token'),
+    npm('undici', '^agent/io/http'),
+    npm('sqlite3', '^agent/io/store'),
+    npm('fastify', '^agent/io/api'),
+    npm('tuf-js', '^agent/uptane/tuf'),
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+  },
+};

@@ -1,0 +1,209 @@
+/**
+ * Every failure the agent can report, in one table.
+ *
+ * The table decides who is told, which exit code a command ends with and what the daemon does next;
+ * call sites only say what happened. Uptane Standard 2.1 §5.4.4.2 asks for an error code that names
+ * the attack: that is `attack`.
+ */
+
+export type Repo = 'director' | 'image';
+
+/** What each failure carries. Byte counts end in `Bytes`, times in `At` (ISO 8601 text). */
+export interface FailureDetails {
+  BUG: { what: string };
+  USAGE: { what: string; remedy: string };
+  CONFIG_INVALID: { file: string; line: number; key: string; problem: string; remedy: string };
+  NOT_PROVISIONED: { missing: string; remedy: string };
+
+  METADATA_MALFORMED: { path: string; want: string };
+  METADATA_MISSING: { repo: Repo; file: string };
+  METADATA_EXPIRED: { repo: Repo; role: string; expiresAt: string; nowAt: string };
+  METADATA_TOO_LARGE: { repo: Repo; file: string; maxBytes: number };
+  METADATA_HASH_MISMATCH: { repo: Repo; role: string; listedIn: string };
+  METADATA_VERSION_MISMATCH: { repo: Repo; role: string; listed: number; offered: number };
+  ROLE_TYPE_MISMATCH: { repo: Repo; role: string; type: string };
+  THRESHOLD_NOT_MET: { repo: Repo; role: string; valid: number; threshold: number };
+  ROOT_VERSION_MISMATCH: { repo: Repo; expected: number; offered: number };
+  ROOT_CHAIN_TOO_LONG: { repo: Repo; maxRotations: number };
+  VERSION_ROLLBACK: { repo: Repo; role: string; trusted: number; offered: number };
+  SNAPSHOT_ROLE_REMOVED: { repo: Repo; role: string };
+  SNAPSHOT_ROLE_MISSING: { repo: Repo; role: string };
+
+  DIRECTOR_DELEGATES: { delegations: number };
+  DIRECTOR_REPEATS_ECU: { ecu: string };
+  DIRECTOR_TARGET_WITHOUT_ECU: { filename: string };
+  ECU_UNKNOWN: { ecu: string; filename: string };
+  HARDWARE_ID_MISMATCH: { ecu: string; filename: string; expected: string; offered: string };
+  TARGET_NOT_IN_IMAGE_REPO: { filename: string; searched: string };
+  TARGET_MISMATCH: { filename: string; field: string; director: string; image: string };
+  TARGET_NAME_UNSAFE: { filename: string; problem: string };
+  RELEASE_COUNTER_ROLLBACK: { ecu: string; filename: string; trusted: number; offered: number };
+
+  GATEWAY_UNREACHABLE: { url: string; cause: string; remedy: string };
+  GATEWAY_TLS: { url: string; cause: string; remedy: string };
+  GATEWAY_ANSWER: { url: string; status: number; answer: string };
+  GATEWAY_TIMEOUT: { url: string; phase: string; timeoutMs: number };
+
+  DOWNLOAD_FAILED: { filename: string; url: string; cause: string };
+  DOWNLOAD_TOO_SLOW: { filename: string; minimumBytesPerSecond: number; overMs: number };
+  IMAGE_TOO_LARGE: { filename: string; lengthBytes: number };
+  IMAGE_TRUNCATED: { filename: string; lengthBytes: number; receivedBytes: number };
+  IMAGE_HASH_MISMATCH: { filename: string; algorithm: string; signed: string; computed: string };
+  SPACE_INSUFFICIENT: { path: string; neededBytes: number; freeBytes: number };
+
+  INSTALL_FAILED: { installer: string; ecu: string; cause: string };
+  ROLLED_BACK: { ecu: string; cause: string };
+
+  TOKEN_MODULE: { module: string; cause: string; remedy: string };
+  TOKEN_ABSENT: { uri: string; found: string; remedy: string };
+  TOKEN_PIN_INCORRECT: { uri: string; triesLeft: string; remedy: string };
+  TOKEN_LOCKED: { uri: string; remedy: string };
+  TOKEN_PIN_MISSING: { which: string; remedy: string };
+  TOKEN_OBJECT: { uri: string; problem: string; remedy: string };
+  TOKEN_KEY_UNSAFE: { uri: string; attribute: string; remedy: string };
+  TOKEN_MECHANISM: { mechanism: string; offered: string };
+  TOKEN_FAILED: { operation: string; cause: string };
+  CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };
+  ENROLMENT_REFUSED: { url: string; status: number; answer: string; remedy: string };
+
+  STORAGE_CORRUPT: { path: string; cause: string; remedy: string };
+  STORAGE_FAILED: { path: string; cause: string; remedy: string };
+  STORAGE_BUSY: { path: string; remedy: string };
+  FILE_UNREADABLE: { path: string; what: string; cause: string; remedy: string };
+}
+
+export type FailureCode = keyof FailureDetails;
+
+export type Attack =
+  | 'arbitrary-software'
+  | 'rollback'
+  | 'freeze'
+  | 'mix-and-match'
+  | 'endless-data'
+  | 'slow-retrieval';
+
+interface FailureRow {
+  /** Who has to act. `attack` and `repository` never touch the device; `bug` stops the daemon. */
+  readonly kind: 'attack' | 'repository' | 'transport' | 'device' | 'operator' | 'bug';
+  readonly retry: 'next-poll' | 'backoff' | 'never';
+  /** Process exit code of a command that ends with this failure. */
+  readonly exit: 1 | 2 | 3 | 20 | 21 | 30 | 31 | 32 | 40 | 41 | 50;
+  readonly attack?: Attack;
+}
+
+const refused = (attack: Attack): FailureRow => ({
+  kind: 'attack',
+  retry: 'next-poll',
+  exit: 20,
+  attack,
+});
+const wrongMetadata: FailureRow = { kind: 'repository', retry: 'next-poll', exit: 20 };
+const gateway: FailureRow = { kind: 'transport', retry: 'backoff', exit: 21 };
+const token: FailureRow = { kind: 'device', retry: 'next-poll', exit: 50 };
+const operator: FailureRow = { kind: 'operator', retry: 'never', exit: 2 };
+
+const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
+  BUG: { kind: 'bug', retry: 'never', exit: 1 },
+  USAGE: operator,
+  CONFIG_INVALID: operator,
+  NOT_PROVISIONED: { kind: 'operator', retry: 'never', exit: 3 },
+
+  METADATA_MALFORMED: wrongMetadata,
+  METADATA_MISSING: wrongMetadata,
+  METADATA_EXPIRED: refused('freeze'),
+  METADATA_TOO_LARGE: refused('endless-data'),
+  METADATA_HASH_MISMATCH: refused('mix-and-match'),
+  METADATA_VERSION_MISMATCH: refused('mix-and-match'),
+  ROLE_TYPE_MISMATCH: refused('arbitrary-software'),
+  THRESHOLD_NOT_MET: refused('arbitrary-software'),
+  ROOT_VERSION_MISMATCH: refused('rollback'),
+  ROOT_CHAIN_TOO_LONG: refused('endless-data'),
+  VERSION_ROLLBACK: refused('rollback'),
+  SNAPSHOT_ROLE_REMOVED: refused('rollback'),
+  SNAPSHOT_ROLE_MISSING: refused('mix-and-match'),
+
+  DIRECTOR_DELEGATES: refused('arbitrary-software'),
+  DIRECTOR_REPEATS_ECU: refused('mix-and-match'),
+  DIRECTOR_TARGET_WITHOUT_ECU: refused('mix-and-match'),
+  ECU_UNKNOWN: refused('mix-and-match'),
+  HARDWARE_ID_MISMATCH: refused('mix-and-match'),
+  TARGET_NOT_IN_IMAGE_REPO: refused('arbitrary-software'),
+  TARGET_MISMATCH: refused('mix-and-match'),
+  TARGET_NAME_UNSAFE: refused('arbitrary-software'),
+  RELEASE_COUNTER_ROLLBACK: refused('rollback'),
+
+  GATEWAY_UNREACHABLE: gateway,
+  GATEWAY_TLS: gateway,
+  GATEWAY_ANSWER: gateway,
+  GATEWAY_TIMEOUT: gateway,
+
+  DOWNLOAD_FAILED: { kind: 'transport', retry: 'backoff', exit: 30 },
+  DOWNLOAD_TOO_SLOW: { kind: 'attack', retry: 'backoff', exit: 30, attack: 'slow-retrieval' },
+  IMAGE_TOO_LARGE: { kind: 'attack', retry: 'backoff', exit: 31, attack: 'endless-data' },
+  IMAGE_TRUNCATED: { kind: 'repository', retry: 'backoff', exit: 31 },
+  IMAGE_HASH_MISMATCH: {
+    kind: 'attack',
+    retry: 'backoff',
+    exit: 31,
+    attack: 'arbitrary-software',
+  },
+  SPACE_INSUFFICIENT: { kind: 'device', retry: 'next-poll', exit: 32 },
+
+  INSTALL_FAILED: { kind: 'device', retry: 'next-poll', exit: 40 },
+  ROLLED_BACK: { kind: 'device', retry: 'never', exit: 41 },
+
+  TOKEN_MODULE: token,
+  TOKEN_ABSENT: token,
+  TOKEN_PIN_INCORRECT: { ...token, retry: 'never' },
+  TOKEN_LOCKED: { ...token, retry: 'never' },
+  TOKEN_PIN_MISSING: token,
+  TOKEN_OBJECT: token,
+  TOKEN_KEY_UNSAFE: { ...token, retry: 'never' },
+  TOKEN_MECHANISM: { ...token, retry: 'never' },
+  TOKEN_FAILED: token,
+  CERTIFICATE_INVALID: token,
+  ENROLMENT_REFUSED: token,
+
+  STORAGE_CORRUPT: { kind: 'device', retry: 'never', exit: 2 },
+  STORAGE_FAILED: { kind: 'device', retry: 'backoff', exit: 32 },
+  STORAGE_BUSY: { kind: 'operator', retry: 'never', exit: 2 },
+  FILE_UNREADABLE: operator,
+};
+
+/** The only error class the agent throws. `code` is stable and public; the message is not. */
+export class OtaError<C extends FailureCode = FailureCode> extends Error {
+  override readonly name = 'OtaError';
+  readonly code: C;
+  readonly details: Readonly<FailureDetails[C]>;
+
+  /** The message is built from `details`, so what is logged cannot disagree with what is reported. */
+  constructor(code: C, details: FailureDetails[C], options?: ErrorOptions) {
+    const fields = Object.entries(details).map(([name, value]) => `${name}=${quoted(value)}`);
+    super([code, ...fields].join(' '), options);
+    this.code = code;
+    this.details = details;
+  }
+
+  get handling(): FailureRow {
+    return FAILURES[this.code];
+  }
+}
+
+/** Every failure as a union, so that `switch (error.code)` narrows `error.details`. */
+export type AnyOtaError = { [C in FailureCode]: OtaError<C> }[FailureCode];
+
+export function isOtaError(error: unknown): error is AnyOtaError {
+  return error instanceof OtaError;
+}
+
+/** A foreign error in one line, for a `cause` detail. */
+export function causeOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = 'code' in error && typeof error.code === 'string' ? `${error.code}: ` : '';
+  return error.message.startsWith(code) ? error.message : `${code}${error.message}`;
+}
+
+function quoted(value: unknown): string {
+  const text = String(value);
+  return /[\s="]/u.test(text) ? JSON.stringify(text) : text;
+}

@@ -1,0 +1,155 @@
+/** What the cycle needs from the outside world. Adapters in `io/` implement these; nothing else does. */
+import type { State } from './cycle/machine.ts';
+import type { Repo } from './errors.ts';
+import type { TrustedTarget } from './uptane/plan.ts';
+import type { EcuInventory, InstalledImage } from './uptane/inventory.ts';
+import type { DeviceEvent } from './uptane/manifest.ts';
+import type { Instant } from './uptane/time.ts';
+import type { Answer, Keep } from './uptane/verify.ts';
+
+export interface Ports {
+  readonly repositories: Repositories;
+  readonly director: Director;
+  readonly signer: Signer;
+  readonly store: Store;
+  readonly staging: Staging;
+  readonly installer: Installer;
+  readonly boot: Boot;
+  readonly clock: Clock;
+  readonly reporter: Reporter;
+}
+
+/** The two repositories, read only. */
+export interface Repositories {
+  /**
+   * One metadata file, by the name the repository serves it under.
+   *
+   * @returns `undefined` when the repository says it has no such file (403, 404, 424)
+   * @throws OtaError METADATA_TOO_LARGE at the first byte past `maxBytes`
+   * @throws OtaError GATEWAY_UNREACHABLE, GATEWAY_TLS, GATEWAY_ANSWER, GATEWAY_TIMEOUT
+   */
+  fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer>;
+
+  /**
+   * The bytes of one image from `offsetBytes` on, unchecked.
+   *
+   * @throws OtaError DOWNLOAD_FAILED, DOWNLOAD_TOO_SLOW, GATEWAY_UNREACHABLE
+   */
+  openImage(target: TrustedTarget, offsetBytes: number): AsyncIterable<Uint8Array>;
+}
+
+/** The Director's inbox. */
+export interface Director {
+  /** @param body - the signed manifest, exactly the bytes to send */
+  putManifest(body: Uint8Array): Promise<void>;
+  /** @returns how many of the first events were taken; the rest stays queued */
+  postEvents(events: readonly DeviceEvent[]): Promise<number>;
+}
+
+/** The Uptane key of the Primary ECU. It never leaves its token. */
+export interface Signer {
+  readonly keyId: string;
+  readonly method: 'rsassa-pss' | 'ed25519';
+  /** @returns the signature over `payload`, standard Base64 with padding */
+  sign(payload: Uint8Array): Promise<string>;
+}
+
+/** Everything that must survive a power cut. A promise resolved means it is on disk. */
+export interface Store {
+  loadState(): Promise<State>;
+  saveState(state: State): Promise<void>;
+
+  /** Trusted metadata by `director/root`, `image/targets`, `image/delegated/NAME`. */
+  loadTrusted(): Promise<ReadonlyMap<string, Uint8Array>>;
+  /** Applied together or not at all, in order. */
+  keep(changes: readonly Keep[]): Promise<void>;
+
+  inventory(): Promise<readonly EcuInventory[]>;
+  /** Records what now runs on an ECU, together with the state that follows. */
+  saveInstalled(image: InstalledImage, state: State): Promise<void>;
+  history(): Promise<readonly HistoryEntry[]>;
+  addHistory(entry: HistoryEntry): Promise<void>;
+
+  /**
+   * Reserves the next report counter and remembers the latest known time, in one write.
+   *
+   * @returns the counter to use; never returned twice, whatever happens next
+   */
+  nextReportCounter(nowAt: Instant): Promise<number>;
+  latestKnownTime(): Promise<Instant>;
+
+  queueEvent(event: DeviceEvent): Promise<void>;
+  queuedEvents(limit: number): Promise<readonly DeviceEvent[]>;
+  dropEvents(ids: readonly string[]): Promise<void>;
+}
+
+/** One finished update, for people. */
+export interface HistoryEntry {
+  readonly endedAt: Instant;
+  readonly correlationId: string | undefined;
+  readonly filenames: readonly string[];
+  /** `OK` or the failure's code. */
+  readonly code: string;
+  readonly description: string;
+}
+
+/** Where images wait between download and install. */
+export interface Staging {
+  /**
+   * Receives an image, resuming what is already there, and proves length and every signed hash.
+   *
+   * @returns the path of the complete, synced, verified file
+   * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, SPACE_INSUFFICIENT
+   */
+  receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string>;
+  /** Removes every staged file that is not one of `targets`. */
+  sweep(targets: readonly TrustedTarget[]): Promise<void>;
+}
+
+export type OpenImage = (offsetBytes: number) => AsyncIterable<Uint8Array>;
+export type Progress = (doneBytes: number, totalBytes: number) => void;
+
+/** Puts one image on one ECU. Every method may be called again after a power cut. */
+export interface Installer {
+  readonly kind: string;
+  /** Whether a new image runs only after a reboot. */
+  readonly needsReboot: boolean;
+  /**
+   * Refuses before anything is downloaded.
+   *
+   * @throws OtaError INSTALL_FAILED, SPACE_INSUFFICIENT with what is missing
+   */
+  check(target: TrustedTarget): Promise<void>;
+  /**
+   * Writes the staged image where it will run from, reads it back and proves its hashes.
+   * The running image stays bootable; the new one is not yet chosen.
+   */
+  write(target: TrustedTarget, stagedPath: string, progress: Progress): Promise<void>;
+  /** Chooses the written image, atomically. For `needsReboot`, for a trial boot only. */
+  activate(target: TrustedTarget): Promise<void>;
+  /** After a boot: does what runs now come from `target`? */
+  booted(target: TrustedTarget): Promise<boolean>;
+  /** Makes the running image permanent. */
+  confirm(target: TrustedTarget): Promise<void>;
+  /** Chooses the previous image again, atomically. */
+  rollBack(target: TrustedTarget | undefined): Promise<void>;
+}
+
+export interface Boot {
+  /** Changes on every boot of this device. */
+  readonly bootId: string;
+  /** Asks the device to reboot; resolves when the request was made. */
+  reboot(): Promise<void>;
+}
+
+export interface Clock {
+  /** The system's clock, or the latest known time where that is later. */
+  now(): Instant;
+}
+
+/** Where people look: log lines, progress bars, status text of the service. */
+export interface Reporter {
+  transition(from: string, to: string, facts: Readonly<Record<string, string | number>>): void;
+  progress(phase: 'download' | 'install', filename: string, done: number, total: number): void;
+  refused(error: Error): void;
+}
