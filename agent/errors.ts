@@ -82,7 +82,7 @@ export type Attack =
   | 'endless-data'
   | 'slow-retrieval';
 
-interface FailureRow {
+export interface FailureRow {
   /** Who has to act. `attack` and `repository` never touch the device; `bug` stops the daemon. */
   readonly kind: 'attack' | 'repository' | 'transport' | 'device' | 'operator' | 'bug';
   readonly retry: 'next-poll' | 'backoff' | 'never';
@@ -185,7 +185,7 @@ export class OtaError<C extends FailureCode = FailureCode> extends Error {
   }
 
   get handling(): FailureRow {
-    return FAILURES[this.code];
+    return handlingOf(this.code);
   }
 }
 
@@ -194,6 +194,15 @@ export type AnyOtaError = { [C in FailureCode]: OtaError<C> }[FailureCode];
 
 export function isOtaError(error: unknown): error is AnyOtaError {
   return error instanceof OtaError;
+}
+
+export function isFailureCode(text: string): text is FailureCode {
+  return Object.hasOwn(FAILURES, text);
+}
+
+/** How a failure is handled, by its code alone. */
+export function handlingOf(code: FailureCode): FailureRow {
+  return FAILURES[code];
 }
 
 /** A foreign error in one line, for a `cause` detail. */

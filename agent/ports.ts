@@ -1,5 +1,4 @@
 /** What the cycle needs from the outside world. Adapters in `io/` implement these; nothing else does. */
-import type { State } from './cycle/machine.ts';
 import type { Repo } from './errors.ts';
 import type { TrustedTarget } from './uptane/plan.ts';
 import type { EcuInventory, InstalledImage } from './uptane/inventory.ts';
@@ -17,6 +16,12 @@ export interface Ports {
   readonly boot: Boot;
   readonly clock: Clock;
   readonly reporter: Reporter;
+  readonly limits: Limits;
+}
+
+/** From the settings. */
+export interface Limits {
+  readonly downloadAttempts: number;
 }
 
 /** The two repositories, read only. */
@@ -56,8 +61,11 @@ export interface Signer {
 
 /** Everything that must survive a power cut. A promise resolved means it is on disk. */
 export interface Store {
-  loadState(): Promise<State>;
-  saveState(state: State): Promise<void>;
+  /** The cycle's state as `cycle/state.ts` wrote it. */
+  loadState(): Promise<string | undefined>;
+  saveState(state: string): Promise<void>;
+  /** An update ended: what runs now, the history and the state that follows, together or not at all. */
+  finish(end: Finish): Promise<void>;
 
   /** Trusted metadata by `director/root`, `image/targets`, `image/delegated/NAME`. */
   loadTrusted(): Promise<ReadonlyMap<string, Uint8Array>>;
@@ -65,22 +73,37 @@ export interface Store {
   keep(changes: readonly Keep[]): Promise<void>;
 
   inventory(): Promise<readonly EcuInventory[]>;
-  /** Records what now runs on an ECU, together with the state that follows. */
-  saveInstalled(image: InstalledImage, state: State): Promise<void>;
+  /** After a roll-back by hand: what ran before runs now, and the last plan counts as failed. */
+  restorePrevious(): Promise<void>;
   history(): Promise<readonly HistoryEntry[]>;
-  addHistory(entry: HistoryEntry): Promise<void>;
+
+  /** The plan that failed last and must not be tried again by itself. */
+  failedPlan(): Promise<string | undefined>;
+  /** The code of the last refusal, for `attacks_detected` in the next manifest. */
+  refusal(): Promise<string | undefined>;
+  saveRefusal(code: string | undefined): Promise<void>;
 
   /**
    * Reserves the next report counter and remembers the latest known time, in one write.
    *
    * @returns the counter to use; never returned twice, whatever happens next
    */
-  nextReportCounter(nowAt: Instant): Promise<number>;
+  nextReportCounter(now: Instant): Promise<number>;
   latestKnownTime(): Promise<Instant>;
 
   queueEvent(event: DeviceEvent): Promise<void>;
   queuedEvents(limit: number): Promise<readonly DeviceEvent[]>;
   dropEvents(ids: readonly string[]): Promise<void>;
+}
+
+export interface Finish {
+  readonly state: string;
+  /** Empty when the update failed. */
+  readonly installed: readonly InstalledImage[];
+  readonly history: HistoryEntry;
+  readonly planDigest: string;
+  /** A plan that failed is not tried again by itself. */
+  readonly failed: boolean;
 }
 
 /** One finished update, for people. */
@@ -145,6 +168,9 @@ export interface Boot {
 export interface Clock {
   /** The system's clock, or the latest known time where that is later. */
   now(): Instant;
+  sleep(ms: number): Promise<void>;
+  /** 0 to 1, for jitter only. */
+  random(): number;
 }
 
 /** Where people look: log lines, progress bars, status text of the service. */

@@ -1,0 +1,122 @@
+/** The command line: which commands there are, what they take, and the text of --help. */
+import { parseArgs } from 'node:util';
+
+import { OtaError } from './errors.ts';
+
+export interface CommandLine {
+  readonly command: CommandName;
+  /** What follows the command and is its own business. */
+  readonly rest: readonly string[];
+  readonly config: readonly string[];
+  readonly json: boolean;
+}
+
+const COMMANDS = {
+  run: 'the daemon: polls, updates, confirms and reports until it is stopped',
+  once: 'exactly one cycle in the foreground; resumes an interrupted one first',
+  check: 'fetch and verify only; prints what would be installed',
+  provision: 'token, keys, certificate and ECU registration; may be run again at any time',
+  status: 'identity, installed images, cycle state and the last verdict',
+  history: 'past updates and how they ended',
+  confirm: 'mark the running image good',
+  rollback: 'go back to the previous image',
+  verify: 'verify repositories on disk: no network, no token',
+  config: 'check | show | schema | reference',
+} as const;
+
+export type CommandName = keyof typeof COMMANDS;
+
+const OWN_OPTIONS: Readonly<Partial<Record<CommandName, string>>> = {
+  verify: `
+Options of verify:
+  --director DIR --image DIR        what the two servers would serve
+  --ecu SERIAL --hardware-id ID     repeat in pairs; the first is the Primary
+  --state DIR                       trusted metadata from one run to the next
+  --roots DIRECTOR IMAGE            pinned root metadata files (default: 1.root.json of each)
+  --time ISO                        instead of the clock
+  --no-images                       do not check files under targets/`,
+  provision: `
+The configuration says how: provisioning.mode is est, manual or device-cred.`,
+};
+
+/**
+ * @returns the command line, or the text to print for --help and --version
+ * @throws OtaError USAGE
+ */
+export function parseCommandLine(argv: readonly string[], version: string): CommandLine | string {
+  const [first, ...rest] = argv;
+  if (first === '--version' || rest.includes('--version')) return version;
+  if (first === undefined || first === '--help' || first === '-h' || first === 'help') {
+    return helpText();
+  }
+  if (!isCommand(first)) {
+    const remedy = `one of: ${Object.keys(COMMANDS).join(', ')}; see ota-agent --help`;
+    throw new OtaError('USAGE', { what: `no such command: ${first}`, remedy });
+  }
+  if (rest.includes('--help') || rest.includes('-h')) return commandHelp(first);
+  const common = splitCommon(rest);
+  return { command: first, ...common };
+}
+
+/** Takes the options that every command has out of the way of those it has for itself. */
+function splitCommon(args: readonly string[]): Omit<CommandLine, 'command'> {
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: { config: { type: 'string', multiple: true }, json: { type: 'boolean' } },
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+  });
+  const config: string[] = [];
+  const taken = new Set<number>();
+  let json = false;
+  for (const token of tokens) {
+    if (token.kind !== 'option' || (token.name !== 'config' && token.name !== 'json')) continue;
+    taken.add(token.index);
+    if (token.name === 'json') json = true;
+    else if (token.value === undefined) {
+      throw new OtaError('USAGE', { what: '--config names nothing', remedy: '--config FILE|DIR' });
+    } else {
+      config.push(token.value);
+      if (!token.inlineValue) taken.add(token.index + 1);
+    }
+  }
+  return { config, json, rest: args.filter((_, index) => !taken.has(index)) };
+}
+
+/** @throws OtaError USAGE for a command that takes nothing of its own but was given something */
+export function expectNothing(command: CommandName, rest: readonly string[]): void {
+  const [first] = rest;
+  if (first === undefined) return;
+  const remedy = `ota-agent ${command} --help`;
+  throw new OtaError('USAGE', { what: `${command} does not take ${first}`, remedy });
+}
+
+function isCommand(text: string): text is CommandName {
+  return Object.hasOwn(COMMANDS, text);
+}
+
+function helpText(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length)) + 2;
+  const commands = Object.entries(COMMANDS).map(([name, does]) => `  ${name.padEnd(width)}${does}`);
+  return [
+    'ota-agent: verified updates for embedded Linux, with a key that never leaves its token',
+    '',
+    'Usage: ota-agent COMMAND [--config FILE|DIR]... [--json]',
+    '',
+    ...commands,
+    '',
+    'ota-agent COMMAND --help says more. Exit codes: 0 done, 2 usage or configuration,',
+    '3 not provisioned, 10 update available, 11 reboot needed, 20 metadata refused,',
+    '21 gateway, 30 download, 31 image refused, 32 space, 40 install failed,',
+    '41 rolled back, 50 token or identity, 1 a bug.',
+  ].join('\n');
+}
+
+function commandHelp(command: CommandName): string {
+  const own = OWN_OPTIONS[command] ?? '';
+  return `ota-agent ${command}: ${COMMANDS[command]}
+
+  --config FILE|DIR   read after the system's fragments; repeatable
+  --json              one JSON document on standard output${own === '' ? '' : `\n${own}`}`;
+}

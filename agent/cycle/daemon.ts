@@ -1,0 +1,97 @@
+/** Runs cycles for ever: at a jittered interval, sooner when asked, later when the way is bad. */
+import { isOtaError } from '../errors.ts';
+import type { Ports } from '../ports.ts';
+import { runCycle, type Outcome } from './cycle.ts';
+
+export interface DaemonOptions {
+  readonly pollIntervalMs: number;
+  /** Told after every cycle, with what the service should show. */
+  readonly progressed: (status: string) => void;
+}
+
+const FIRST_BACKOFF_MS = 15_000;
+/** Share of the interval by which polls are spread, so that a fleet does not come all at once. */
+const JITTER = 0.1;
+
+/** What others may ask of a running daemon; served between cycles, never during one. */
+export class Daemon {
+  readonly #ports: Ports;
+  readonly #options: DaemonOptions;
+  #turn: Promise<unknown> = Promise.resolve();
+  #wake: () => void = () => undefined;
+  #nextPollAt = 0;
+
+  constructor(ports: Ports, options: DaemonOptions) {
+    this.#ports = ports;
+    this.#options = options;
+  }
+
+  /** When the next poll is due, in milliseconds since the epoch; 0 while one is in progress. */
+  get nextPollAt(): number {
+    return this.#nextPollAt;
+  }
+
+  /** @param signal - aborting it ends the loop after the cycle in progress */
+  async run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    while (!signal.aborted) {
+      this.#nextPollAt = 0;
+      failures = (await this.#cycle()) ? 0 : failures + 1;
+      const waitMs = this.#waitMs(failures);
+      this.#nextPollAt = Date.now() + waitMs;
+      await this.#wait(waitMs, signal);
+    }
+  }
+
+  /** Polls now instead of at the due time. */
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Runs `act` when no cycle is in progress. */
+  exclusively<T>(act: (ports: Ports) => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(() => act(this.#ports));
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** @returns whether the next poll may come at the usual time */
+  async #cycle(): Promise<boolean> {
+    try {
+      const outcome = await this.exclusively(runCycle);
+      this.#options.progressed(statusText(outcome));
+      return outcome.outcome !== 'failed';
+    } catch (error) {
+      if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
+      this.#ports.reporter.refused(error);
+      this.#options.progressed(error.code);
+      return error.handling.retry !== 'backoff';
+    }
+  }
+
+  #waitMs(failures: number): number {
+    const { pollIntervalMs } = this.#options;
+    const spread = 1 + JITTER * (2 * this.#ports.clock.random() - 1);
+    if (failures === 0) return pollIntervalMs * spread;
+    return Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), pollIntervalMs) * spread;
+  }
+
+  #wait(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        this.#wake = () => undefined;
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#wake = done;
+      signal.addEventListener('abort', done);
+      if (signal.aborted) done();
+    });
+  }
+}
+
+function statusText(outcome: Outcome): string {
+  return outcome.outcome === 'failed' ? outcome.failure.code : outcome.outcome;
+}

@@ -1,0 +1,66 @@
+/** Decide, remember, act, repeat: until nothing more can happen now. */
+import type { Finish, Ports } from '../ports.ts';
+import { perform } from './effects.ts';
+import { next, type Effect, type Failure, type Result, type State } from './machine.ts';
+import { formatState, installedBy, planDigest } from './state.ts';
+
+/** Where a drive came to rest, and what it went through on the way. */
+export interface Rest {
+  readonly state: State;
+  /** The update that ended on the way, if one did. */
+  readonly ended: Result | undefined;
+  /** The last expected failure on the way, also of an update that goes on later. */
+  readonly failure: Failure | undefined;
+}
+
+/**
+ * Performs `effect` and everything that follows from it.
+ *
+ * Every state is on disk before its effect starts, so a power cut at any instant leaves an intent
+ * that `resume` can finish or undo.
+ *
+ * @throws OtaError when an effect cannot be performed now; the state on disk keeps the intent
+ */
+export async function drive(state: State, effect: Effect, ports: Ports): Promise<Rest> {
+  let at = state;
+  let todo = effect;
+  let ended: Result | undefined;
+  let failure: Failure | undefined;
+  for (;;) {
+    const event = await perform(todo, ports);
+    if (event === undefined) return { state: at, ended, failure };
+    if ('failure' in event) failure = event.failure;
+    const step = next(at, event);
+    await remember(at, step.state, ports);
+    if (step.state.at === 'reporting' && at.at !== 'reporting') ended = step.state.result;
+    ({ state: at, effect: todo } = step);
+  }
+}
+
+/** Writes the state that follows; the end of an update together with what it changed. */
+export async function remember(from: State, to: State, ports: Ports): Promise<void> {
+  const facts = from.at === 'downloading' ? { attempt: from.attempt } : {};
+  ports.reporter.transition(from.at, to.at, facts);
+  if (to.at === 'reporting' && from.at !== 'reporting') {
+    await ports.store.finish(ending(to, ports));
+  } else {
+    await ports.store.saveState(formatState(to));
+  }
+}
+
+function ending(state: Extract<State, { at: 'reporting' }>, ports: Ports): Finish {
+  const { plan, failure } = state.result;
+  return {
+    state: formatState(state),
+    installed: failure === undefined ? plan.targets.map(installedBy) : [],
+    planDigest: planDigest(plan),
+    failed: failure !== undefined,
+    history: {
+      endedAt: ports.clock.now(),
+      correlationId: plan.correlationId,
+      filenames: plan.targets.map(({ filename }) => filename),
+      code: failure?.code ?? 'OK',
+      description: failure?.description ?? 'installed and confirmed',
+    },
+  };
+}

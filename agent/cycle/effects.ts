@@ -1,0 +1,49 @@
+/** Performs one effect and says what happened. Expected failures come back as events. */
+import type { Ports } from '../ports.ts';
+import { confirm } from './confirm.ts';
+import { download } from './download.ts';
+import { activate, rollBack, write } from './install.ts';
+import type { Effect, Event } from './machine.ts';
+import { sendManifest } from './report.ts';
+
+/**
+ * @returns what happened, or `undefined` when nothing more can happen now: a reboot, another poll
+ *   or a person has to come first
+ * @throws OtaError GATEWAY_* when the Director could not be told; the state stays as it is
+ */
+export async function perform(effect: Effect, ports: Ports): Promise<Event | undefined> {
+  switch (effect.do) {
+    case 'download':
+      return download(effect.plan, effect.attempt, ports);
+    case 'write':
+      return write(effect.plan, ports);
+    case 'activate':
+      return activate(effect.plan, ports);
+    case 'reboot':
+      await ports.boot.reboot();
+      return undefined;
+    case 'check-boot':
+      return checkBoot(effect, ports);
+    case 'confirm':
+      return confirm(effect.plan, ports);
+    case 'roll-back':
+      await rollBack(effect.plan, ports);
+      return { type: 'rolled-back' };
+    case 'report':
+      await sendManifest(ports, effect.result);
+      return { type: 'reported' };
+    case 'wait':
+      return undefined;
+  }
+}
+
+async function checkBoot(
+  { plan }: Extract<Effect, { do: 'check-boot' }>,
+  ports: Ports,
+): Promise<Event> {
+  let image: 'new' | 'old' = 'new';
+  for (const target of plan.targets) {
+    if (!(await ports.installer.booted(target))) image = 'old';
+  }
+  return { type: 'booted', image, bootId: ports.boot.bootId };
+}

@@ -1,0 +1,53 @@
+/** One poll: tell the Director what runs, verify what it wants, and say what has to be installed. */
+import { isOtaError } from '../errors.ts';
+import type { Ports } from '../ports.ts';
+import { verifyMetadata, type Verdict } from '../uptane/verify.ts';
+import { flushEvents } from './events.ts';
+import { answerFrom, converse } from './fetch.ts';
+import type { Plan } from './machine.ts';
+import { sendManifest } from './report.ts';
+import { planDigest } from './state.ts';
+
+/** What a poll found. */
+export type Finding =
+  | { readonly found: 'nothing' }
+  | { readonly found: 'update'; readonly plan: Plan }
+  /** Wanted still, but it failed on this device and is not tried again by itself. */
+  | { readonly found: 'failed-before'; readonly plan: Plan };
+
+/**
+ * Reports and verifies.
+ *
+ * @throws OtaError METADATA_* and its kin when metadata is refused, GATEWAY_* when it cannot be had
+ */
+export async function poll(ports: Ports): Promise<Finding> {
+  await sendManifest(ports, undefined);
+  await flushEvents(ports);
+  const { outcome, targets, correlationId } = await verify(ports);
+  if (outcome === 'up-to-date') return { found: 'nothing' };
+  const plan = { correlationId, targets };
+  const failed = (await ports.store.failedPlan()) === planDigest(plan);
+  return { found: failed ? 'failed-before' : 'update', plan };
+}
+
+/**
+ * Verifies both repositories and keeps what can be trusted.
+ *
+ * A refusal is remembered for the next manifest: the Director must learn of an attack on the device.
+ *
+ * Source: Uptane Standard 2.1 §5.4.2.1 (attack indicator), §5.4.4.2.
+ */
+export async function verify(ports: Ports): Promise<Verdict> {
+  const { store, clock } = ports;
+  const trusted = await store.loadTrusted();
+  const inventory = await store.inventory();
+  try {
+    const talk = verifyMetadata({ trusted, inventory, now: clock.now() });
+    const verdict = await converse(talk, (need) => answerFrom(ports, need));
+    await store.saveRefusal(undefined);
+    return verdict;
+  } catch (error) {
+    if (isOtaError(error) && error.handling.exit === 20) await store.saveRefusal(error.code);
+    throw error;
+  }
+}

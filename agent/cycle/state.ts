@@ -1,0 +1,118 @@
+/** The cycle's state as text: what `machine.ts` decides on, written so that any later agent reads it. */
+import { createHash } from 'node:crypto';
+
+import { Fields, parseJson } from '../decode.ts';
+import { isFailureCode, isOtaError, OtaError } from '../errors.ts';
+import type { InstalledImage } from '../uptane/inventory.ts';
+import type { Target } from '../uptane/plan.ts';
+import { trust } from '../uptane/trust.ts';
+import type { Failure, Plan, Result, State } from './machine.ts';
+
+export function formatState(state: State): string {
+  return JSON.stringify(state, (_key, value: unknown) =>
+    value instanceof Map ? Object.fromEntries(value) : value,
+  );
+}
+
+/**
+ * Reads back what `formatState` wrote.
+ *
+ * Targets come out trusted: they were when they went in, and the storage is ours alone. Their hashes
+ * are checked again on every image before it is chosen.
+ *
+ * @throws OtaError STORAGE_CORRUPT for anything else
+ */
+export function parseState(text: string): State {
+  try {
+    return readState(new Fields(parseJson(Buffer.from(text), 'cycle_state'), 'cycle_state'));
+  } catch (error) {
+    if (!isOtaError(error)) throw error;
+    const remedy = 'move the database aside and run ota-agent provision';
+    throw new OtaError(
+      'STORAGE_CORRUPT',
+      { path: 'cycle_state', cause: error.message, remedy },
+      { cause: error },
+    );
+  }
+}
+
+/** Names a plan by what it installs where and why, to know it again at the next poll. */
+export function planDigest({ correlationId, targets }: Plan): string {
+  const facts = targets.map(({ ecu, filename, hashes }) => [ecu, filename, ...hashes]);
+  return createHash('sha256')
+    .update(JSON.stringify([correlationId ?? '', facts]))
+    .digest('hex');
+}
+
+/** What runs on the target's ECU once it is confirmed. */
+export function installedBy(target: Target): InstalledImage {
+  const { ecu, filename, lengthBytes, hashes, releaseCounter } = target;
+  const image = { ecu, filename, lengthBytes, hashes };
+  return releaseCounter === undefined ? image : { ...image, releaseCounter };
+}
+
+function readState(fields: Fields): State {
+  const at = fields.string('at');
+  switch (at) {
+    case 'idle':
+      return { at };
+    case 'downloading':
+      return { at, plan: readPlan(fields), attempt: fields.integer('attempt', 1) };
+    case 'writing':
+    case 'confirming':
+      return { at, plan: readPlan(fields) };
+    case 'activating':
+    case 'awaiting-boot':
+      return { at, plan: readPlan(fields), bootId: fields.string('bootId') };
+    case 'rolling-back':
+      return { at, plan: readPlan(fields), failure: readFailure(fields.object('failure')) };
+    case 'reporting':
+      return { at, result: readResult(fields.object('result')) };
+    default:
+      throw new OtaError('METADATA_MALFORMED', { path: fields.at('at'), want: 'a state' });
+  }
+}
+
+function readResult(fields: Fields): Result {
+  const failure = fields.optionalObject('failure');
+  return {
+    plan: readPlan(fields),
+    failure: failure === undefined ? undefined : readFailure(failure),
+  };
+}
+
+function readFailure(fields: Fields): Failure {
+  const code = fields.string('code');
+  if (!isFailureCode(code)) {
+    throw new OtaError('METADATA_MALFORMED', { path: fields.at('code'), want: 'a failure code' });
+  }
+  const details = [...fields.object('details').entries()].map(
+    ([name, value]) => [name, typeof value === 'number' ? value : String(value)] as const,
+  );
+  return { code, details: Object.fromEntries(details), description: fields.string('description') };
+}
+
+function readPlan(fields: Fields): Plan {
+  const plan = fields.object('plan');
+  return {
+    correlationId: plan.optionalString('correlationId'),
+    targets: plan.objects('targets').map((target) => trust(readTarget(target))),
+  };
+}
+
+function readTarget(fields: Fields): Target {
+  const uri = fields.optionalString('uri');
+  const format = fields.optionalString('format');
+  const releaseCounter = fields.optionalInteger('releaseCounter', 0);
+  const hashes = fields.object('hashes');
+  return {
+    ecu: fields.string('ecu'),
+    hardwareId: fields.string('hardwareId'),
+    filename: fields.string('filename'),
+    lengthBytes: fields.integer('lengthBytes', 0),
+    hashes: new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)])),
+    ...(uri === undefined ? {} : { uri }),
+    ...(format === undefined ? {} : { format }),
+    ...(releaseCounter === undefined ? {} : { releaseCounter }),
+  };
+}

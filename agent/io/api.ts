@@ -1,0 +1,77 @@
+/** The local API on a Unix socket: what the command line asks of a running daemon. */
+import { chmod, rm } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+
+import fastify, { type FastifyInstance } from 'fastify';
+
+import { causeOf, isOtaError, OtaError } from '../errors.ts';
+
+/** Each answers with one JSON document. */
+export interface ApiHandlers {
+  status(): Promise<object>;
+  confirm(): Promise<object>;
+  rollback(): Promise<object>;
+  /** Starts a poll and returns at once. */
+  poll(): Promise<object>;
+}
+
+export interface Api {
+  close(): Promise<void>;
+}
+
+/**
+ * Serves the handlers to whoever may open the socket: the agent's own user and root.
+ *
+ * @throws OtaError FILE_UNREADABLE if the socket cannot be made
+ */
+export async function serveApi(socketPath: string, handlers: ApiHandlers): Promise<Api> {
+  const app: FastifyInstance = fastify();
+  app.get('/status', () => handlers.status());
+  app.post('/confirm', () => handlers.confirm());
+  app.post('/rollback', () => handlers.rollback());
+  app.post('/poll', () => handlers.poll());
+  app.setErrorHandler(async (error, _request, reply) => {
+    const code = isOtaError(error) ? error.code : 'BUG';
+    const details = isOtaError(error) ? error.details : { what: causeOf(error) };
+    await reply.code(isOtaError(error) ? 409 : 500).send({ outcome: 'failed', code, details });
+  });
+  try {
+    await rm(socketPath, { force: true });
+    await app.listen({ path: socketPath });
+    await chmod(socketPath, 0o600);
+  } catch (error) {
+    const remedy = 'set api.socket to a path whose directory exists and is writable';
+    const facts = { path: socketPath, what: 'the API socket', cause: causeOf(error), remedy };
+    throw new OtaError('FILE_UNREADABLE', facts, { cause: error });
+  }
+  return { close: () => app.close() };
+}
+
+/**
+ * Asks a running daemon.
+ *
+ * @returns its answer, or `undefined` when none listens on the socket
+ */
+export function askDaemon(
+  socketPath: string,
+  method: 'GET' | 'POST',
+  path: string,
+): Promise<Record<string, unknown> | undefined> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ socketPath, method, path }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => (text += part));
+      response.on('error', reject);
+      response.on('end', () => {
+        resolve(JSON.parse(text) as Record<string, unknown>);
+      });
+    });
+    request.on('error', (error) => {
+      const code = 'code' in error ? error.code : undefined;
+      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EACCES') resolve(undefined);
+      else reject(error);
+    });
+    request.end();
+  });
+}

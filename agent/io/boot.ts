@@ -1,0 +1,38 @@
+/** The Boot port: which boot this is, and how to ask for the next one. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+import { causeOf, OtaError } from '../errors.ts';
+import type { Boot } from '../ports.ts';
+
+const REBOOT_TIMEOUT_MS = 60_000;
+
+/**
+ * @param command - program and arguments that start a reboot; empty when a person does it
+ * @throws OtaError FILE_UNREADABLE without a boot id nothing can tell a reboot from a restart
+ */
+export async function openBoot(bootIdPath: string, command: readonly string[]): Promise<Boot> {
+  const [program, ...args] = command;
+  return {
+    bootId: await readBootId(bootIdPath),
+    reboot: async () => {
+      if (program === undefined) return;
+      await promisify(execFile)(program, args, { timeout: REBOOT_TIMEOUT_MS });
+    },
+  };
+}
+
+async function readBootId(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    const remedy = 'set boot.boot_id_file to a file whose content changes at every boot';
+    const what = 'the boot id';
+    throw new OtaError(
+      'FILE_UNREADABLE',
+      { path, what, cause: causeOf(error), remedy },
+      { cause: error },
+    );
+  }
+}

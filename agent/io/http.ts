@@ -1,0 +1,167 @@
+/** HTTP to the gateway: the only importer of undici. One connection, kept or resumed. */
+import type { SecureContext } from 'node:tls';
+
+import { Agent, type Dispatcher } from 'undici';
+
+import { causeOf, isOtaError, OtaError } from '../errors.ts';
+import { resumingConnector } from './tls-connector.ts';
+
+export interface HttpOptions {
+  /** Identity and trusted CA; one per process. */
+  readonly secureContext: SecureContext;
+  /** Longest wait for a connection, for headers, and for the next bytes of a body. */
+  readonly timeoutMs: number;
+  readonly userAgent: string;
+}
+
+export interface Request {
+  readonly method: 'GET' | 'PUT' | 'POST';
+  readonly url: string;
+  readonly body?: Uint8Array;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Response {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Reads what is left, so that the connection can be used again; gives up on a long body. */
+  discard(): Promise<void>;
+}
+
+export class HttpClient {
+  readonly #agent: Agent;
+  readonly #options: HttpOptions;
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+    const { timeoutMs } = options;
+    this.#agent = new Agent({
+      connect: resumingConnector(options.secureContext, timeoutMs),
+      connections: 1,
+      pipelining: 1,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      // Longer than the server's own, so that the server decides and we see a clean close.
+      keepAliveTimeout: 120_000,
+    });
+  }
+
+  /**
+   * Sends one request and returns when its headers are there.
+   *
+   * @throws OtaError GATEWAY_UNREACHABLE, GATEWAY_TLS, GATEWAY_TIMEOUT
+   */
+  async send(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    try {
+      const response = await this.#agent.request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method: request.method,
+        body: request.body === undefined ? null : Buffer.from(request.body),
+        headers: { 'user-agent': this.#options.userAgent, ...request.headers },
+      });
+      return this.#answer(request.url, response);
+    } catch (error) {
+      throw translated(error, request.url, this.#options.timeoutMs);
+    }
+  }
+
+  /** Ends the connections; requests in progress fail. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  #answer(url: string, response: Dispatcher.ResponseData): Response {
+    const { timeoutMs } = this.#options;
+    return {
+      status: response.statusCode,
+      headers: response.headers,
+      body: translating(response.body, url, timeoutMs),
+      discard: () => response.body.dump({ limit: 64 * 1024 }),
+    };
+  }
+}
+
+async function* translating(
+  body: AsyncIterable<Uint8Array>,
+  url: string,
+  timeoutMs: number,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (error) {
+    throw translated(error, url, timeoutMs);
+  }
+}
+
+const TIMEOUTS: Readonly<Record<string, string>> = {
+  UND_ERR_CONNECT_TIMEOUT: 'connecting',
+  UND_ERR_HEADERS_TIMEOUT: 'waiting for the answer',
+  UND_ERR_BODY_TIMEOUT: 'receiving',
+};
+
+function translated(error: unknown, url: string, timeoutMs: number): Error {
+  if (isOtaError(error)) return error;
+  const code = codeOf(error);
+  const phase = TIMEOUTS[code];
+  if (phase !== undefined) {
+    return new OtaError('GATEWAY_TIMEOUT', { url, phase, timeoutMs }, { cause: error });
+  }
+  const remedy = tlsRemedy(code);
+  if (remedy !== undefined) {
+    return new OtaError('GATEWAY_TLS', { url, cause: causeOf(error), remedy }, { cause: error });
+  }
+  return new OtaError(
+    'GATEWAY_UNREACHABLE',
+    { url, cause: causeOf(error), remedy: unreachableRemedy(code) },
+    { cause: error },
+  );
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+const SERVER_CERTIFICATE = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'CERT_SIGNATURE_FAILURE',
+]);
+
+/** What to do about a failed handshake; `undefined` when TLS is not the reason. */
+function tlsRemedy(code: string): string | undefined {
+  if (SERVER_CERTIFICATE.has(code)) {
+    return 'the gateway is not signed by the CA in gateway.ca: check that file, or who answers there';
+  }
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
+    return "check this device's clock first, then the validity of the gateway's certificate";
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return "gateway.url must use a name that is in the gateway's certificate";
+  }
+  if (!code.startsWith('ERR_SSL_') && !code.startsWith('ERR_TLS_')) return undefined;
+  if (code.includes('CERTIFICATE_EXPIRED')) {
+    return "the gateway says this device's certificate has expired: run ota-agent provision to renew it";
+  }
+  if (code.includes('UNKNOWN_CA') || code.includes('BAD_CERTIFICATE')) {
+    return "the gateway does not know the CA of this device's certificate: enrol with its own";
+  }
+  if (code.includes('CERTIFICATE_REQUIRED') || code.includes('HANDSHAKE_FAILURE')) {
+    return 'the gateway refused to go on without a client certificate it accepts';
+  }
+  return 'the TLS handshake failed: see the cause';
+}
+
+function unreachableRemedy(code: string): string {
+  if (code === 'ECONNREFUSED') return 'nothing listens there: check gateway.url and the gateway';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the name does not resolve: check DNS';
+  if (code === 'ECONNRESET' || code === 'UND_ERR_SOCKET' || code === 'EPIPE') {
+    return 'the gateway ended the connection; if it does so at once, it may not accept our certificate';
+  }
+  return 'check the network; it is tried again at the next poll';
+}

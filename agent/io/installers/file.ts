@@ -1,0 +1,97 @@
+/** One file, replaced atomically; the one before is kept beside it. */
+import { copyFile, link, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+import { causeOf, isOtaError, OtaError } from '../../errors.ts';
+import type { Installer, Progress } from '../../ports.ts';
+import type { TrustedTarget } from '../../uptane/plan.ts';
+import { syncDirectory, verifyImageAt } from '../image-file.ts';
+
+export class FileInstaller implements Installer {
+  readonly kind = 'file';
+  readonly needsReboot = false;
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async check(target: TrustedTarget): Promise<void> {
+    await this.#guard(target.ecu, async () => {
+      const directory = await stat(dirname(this.#path));
+      if (!directory.isDirectory()) throw new Error(`${dirname(this.#path)} is not a directory`);
+    });
+  }
+
+  async write(target: TrustedTarget, stagedPath: string, progress: Progress): Promise<void> {
+    await this.#guard(target.ecu, async () => {
+      await copyFile(stagedPath, this.#next);
+      const handle = await open(this.#next, 'r');
+      await handle.sync().finally(() => handle.close());
+      await verifyImageAt(this.#next, target);
+      progress(target.lengthBytes, target.lengthBytes);
+    });
+  }
+
+  async activate(target: TrustedTarget): Promise<void> {
+    await this.#guard(target.ecu, async () => {
+      // Done before a power cut: `next` is gone because it has become the file itself.
+      if (!(await exists(this.#next)) && (await this.booted(target))) return;
+      await verifyImageAt(this.#next, target);
+      if (await exists(this.#path)) {
+        await rm(this.#previous, { force: true });
+        await link(this.#path, this.#previous);
+      }
+      await rename(this.#next, this.#path);
+      await syncDirectory(dirname(this.#path));
+    });
+  }
+
+  async booted(target: TrustedTarget): Promise<boolean> {
+    try {
+      await verifyImageAt(this.#path, target);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  confirm(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async rollBack(target: TrustedTarget | undefined): Promise<void> {
+    const ecu = target?.ecu ?? 'primary';
+    await this.#guard(ecu, async () => {
+      await rm(this.#next, { force: true });
+      const active = target === undefined || (await this.booted(target));
+      if (!active) return;
+      if (!(await exists(this.#previous))) throw new Error(`no ${this.#previous} to go back to`);
+      await rename(this.#previous, this.#path);
+      await syncDirectory(dirname(this.#path));
+    });
+  }
+
+  get #next(): string {
+    return `${this.#path}.next`;
+  }
+
+  get #previous(): string {
+    return `${this.#path}.previous`;
+  }
+
+  async #guard<T>(ecu: string, act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      if (isOtaError(error)) throw error;
+      const cause = causeOf(error);
+      throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu, cause }, { cause: error });
+    }
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found !== undefined;
+}

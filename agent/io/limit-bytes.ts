@@ -1,0 +1,93 @@
+/** Layers on a stream of image bytes. Each stops one attack and buffers nothing. */
+import { OtaError } from '../errors.ts';
+
+/**
+ * Passes chunks through until one goes past `maxBytes`.
+ *
+ * The limit comes from metadata signed one level up, never from `Content-Length`. Stops the
+ * endless-data attack.
+ *
+ * Source: Uptane Standard 2.1 §4.3.3, §5.4.4 (download size limits).
+ *
+ * @throws OtaError IMAGE_TOO_LARGE at the first byte past the limit
+ */
+export async function* limitBytes(
+  body: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+  filename: string,
+): AsyncGenerator<Uint8Array> {
+  let received = 0;
+  for await (const chunk of body) {
+    received += chunk.byteLength;
+    if (received > maxBytes) {
+      throw new OtaError('IMAGE_TOO_LARGE', { filename, lengthBytes: maxBytes });
+    }
+    yield chunk;
+  }
+}
+
+export interface MinimumRate {
+  readonly bytesPerSecond: number;
+  /** How long the rate may stay below. */
+  readonly windowMs: number;
+}
+
+/**
+ * Passes chunks through while they keep coming fast enough.
+ *
+ * Measured over whole windows, so that a pause shorter than one is forgiven. Only the wait for the
+ * sender counts: a slow disk is not an attack.
+ *
+ * Source: Uptane Standard 2.1 §5.4.4 (slow retrieval, a SHALL since 2.0).
+ *
+ * @throws OtaError DOWNLOAD_TOO_SLOW at the end of the first window with fewer bytes
+ */
+export async function* demandRate(
+  body: AsyncIterable<Uint8Array>,
+  rate: MinimumRate,
+  filename: string,
+): AsyncGenerator<Uint8Array> {
+  const { bytesPerSecond, windowMs } = rate;
+  const wanted = (bytesPerSecond * windowMs) / 1000;
+  const chunks = body[Symbol.asyncIterator]();
+  let waitedMs = 0;
+  let received = 0;
+  try {
+    for (;;) {
+      const start = performance.now();
+      const step = await within(chunks.next(), windowMs - waitedMs);
+      waitedMs += performance.now() - start;
+      if (step?.done === true) return;
+      received += step?.value.byteLength ?? 0;
+      if (step === undefined || waitedMs >= windowMs) {
+        if (received < wanted) throw tooSlow(filename, rate);
+        waitedMs = 0;
+        received = 0;
+      }
+      if (step !== undefined) yield step.value;
+    }
+  } finally {
+    // Not awaited: a sender that hangs would hang us here.
+    chunks.return?.().catch(() => undefined);
+  }
+}
+
+async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, Math.max(ms, 0), undefined);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function tooSlow(filename: string, rate: MinimumRate): OtaError<'DOWNLOAD_TOO_SLOW'> {
+  return new OtaError('DOWNLOAD_TOO_SLOW', {
+    filename,
+    minimumBytesPerSecond: rate.bytesPerSecond,
+    overMs: rate.windowMs,
+  });
+}

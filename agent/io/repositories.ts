@@ -1,0 +1,166 @@
+/** The Repositories and Director ports over HTTP, as the device gateway speaks it. */
+import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
+import type { Director, Repositories } from '../ports.ts';
+import type { DeviceEvent } from '../uptane/manifest.ts';
+import type { TrustedTarget } from '../uptane/plan.ts';
+import type { Answer } from '../uptane/verify.ts';
+import type { HttpClient, Response } from './http.ts';
+import { demandRate, type MinimumRate } from './limit-bytes.ts';
+
+export interface GatewayUrls {
+  readonly director: string;
+  readonly image: string;
+  readonly events: string;
+}
+
+/** Statuses with which the field's servers say "there is no such file"; 424 is OTA-CE's. */
+const ABSENT = new Set([403, 404, 424]);
+
+export class HttpRepositories implements Repositories {
+  readonly #http: HttpClient;
+  readonly #urls: GatewayUrls;
+  readonly #rate: MinimumRate;
+
+  constructor(http: HttpClient, urls: GatewayUrls, rate: MinimumRate) {
+    this.#http = http;
+    this.#urls = urls;
+    this.#rate = rate;
+  }
+
+  async fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer> {
+    const base = repo === 'director' ? this.#urls.director : this.#urls.image;
+    const url = `${base}/${file.split('/').map(encodeURIComponent).join('/')}`;
+    const response = await this.#http.send({ method: 'GET', url });
+    if (ABSENT.has(response.status)) {
+      await response.discard();
+      return undefined;
+    }
+    if (response.status !== 200) throw await answered(url, response);
+    const body = demandRate(response.body, this.#rate, file);
+    return collect(body, maxBytes, () => {
+      throw new OtaError('METADATA_TOO_LARGE', { repo, file, maxBytes });
+    });
+  }
+
+  async *openImage(target: TrustedTarget, offsetBytes: number): AsyncGenerator<Uint8Array> {
+    const url = target.uri ?? `${this.#urls.image}/targets/${encodePath(target.filename)}`;
+    try {
+      yield* demandRate(this.#imageBody(url, offsetBytes), this.#rate, target.filename);
+    } catch (error) {
+      if (isOtaError(error) && error.code === 'DOWNLOAD_TOO_SLOW') throw error;
+      const { filename } = target;
+      throw new OtaError(
+        'DOWNLOAD_FAILED',
+        { filename, url, cause: causeOf(error) },
+        { cause: error },
+      );
+    }
+  }
+
+  async *#imageBody(url: string, offsetBytes: number): AsyncGenerator<Uint8Array> {
+    const headers = offsetBytes > 0 ? { range: `bytes=${String(offsetBytes)}-` } : {};
+    const response = await this.#http.send({ method: 'GET', url, headers });
+    if (response.status === 206) yield* response.body;
+    else if (response.status === 200) yield* skipBytes(response.body, offsetBytes);
+    // 416: nothing is left beyond what we have; length and hashes decide whether that is right.
+    else if (response.status === 416) await response.discard();
+    else throw await answered(url, response);
+  }
+}
+
+export class HttpDirector implements Director {
+  readonly #http: HttpClient;
+  readonly #urls: GatewayUrls;
+
+  constructor(http: HttpClient, urls: GatewayUrls) {
+    this.#http = http;
+    this.#urls = urls;
+  }
+
+  async putManifest(body: Uint8Array): Promise<void> {
+    const url = `${this.#urls.director}/manifest`;
+    const response = await this.#http.send({ method: 'PUT', url, body, headers: JSON_BODY });
+    if (response.status !== 200) throw await answered(url, response);
+    await response.discard();
+  }
+
+  async postEvents(events: readonly DeviceEvent[]): Promise<number> {
+    const response = await this.#post(this.#urls.events, events);
+    // A server without an event endpoint: there is nobody to keep them for.
+    if (response.status === 404) {
+      await response.discard();
+      return events.length;
+    }
+    if (response.status === 413 && events.length > 1) {
+      await response.discard();
+      return this.postEvents(events.slice(0, Math.floor(events.length / 2)));
+    }
+    if (response.status === 413) {
+      await response.discard();
+      return events.length;
+    }
+    if (response.status >= 300) throw await answered(this.#urls.events, response);
+    await response.discard();
+    return events.length;
+  }
+
+  /** Follows one redirect as a POST: OTA-CE's gateway answers 301 for its own documented path. */
+  async #post(url: string, events: readonly DeviceEvent[]): Promise<Response> {
+    const body = Buffer.from(JSON.stringify(events));
+    const response = await this.#http.send({ method: 'POST', url, body, headers: JSON_BODY });
+    const location = response.headers['location'];
+    if (![301, 307, 308].includes(response.status) || typeof location !== 'string') return response;
+    await response.discard();
+    const next = new URL(location, url);
+    if (next.origin !== new URL(url).origin) return response;
+    return this.#http.send({ method: 'POST', url: next.href, body, headers: JSON_BODY });
+  }
+}
+
+const JSON_BODY = { 'content-type': 'application/json' };
+const ANSWER_BYTES = 200;
+
+/** The server's own words, cut short and on one line, for the error. */
+async function answered(url: string, response: Response): Promise<OtaError<'GATEWAY_ANSWER'>> {
+  let text = '';
+  for await (const chunk of response.body) {
+    text += Buffer.from(chunk).toString('utf8');
+    if (text.length > ANSWER_BYTES) break;
+  }
+  const answer = text.slice(0, ANSWER_BYTES).replace(/\s+/gu, ' ');
+  return new OtaError('GATEWAY_ANSWER', { url, status: response.status, answer });
+}
+
+async function collect(
+  body: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+  tooLarge: () => never,
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let received = 0;
+  for await (const chunk of body) {
+    received += chunk.byteLength;
+    if (received > maxBytes) tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** For a server that ignored `Range`: what we have already is thrown away as it comes. */
+async function* skipBytes(
+  body: AsyncIterable<Uint8Array>,
+  bytes: number,
+): AsyncGenerator<Uint8Array> {
+  let left = bytes;
+  for await (const chunk of body) {
+    if (left >= chunk.byteLength) left -= chunk.byteLength;
+    else {
+      yield chunk.subarray(left);
+      left = 0;
+    }
+  }
+}
+
+function encodePath(filename: string): string {
+  return filename.split('/').map(encodeURIComponent).join('/');
+}

@@ -1,0 +1,157 @@
+/** The Staging port: images on their way from the network to an installer. */
+import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { causeOf, isOtaError, OtaError } from '../errors.ts';
+import type { OpenImage, Progress, Staging } from '../ports.ts';
+import type { TrustedTarget } from '../uptane/plan.ts';
+import { ImageDigest, readBytes, syncDirectory, verifyImageAt, writeAt } from './image-file.ts';
+import { limitBytes } from './limit-bytes.ts';
+
+const WRITE_BYTES = 1024 * 1024;
+
+export class StagingDirectory implements Staging {
+  readonly #directory: string;
+  readonly #reserveBytes: number;
+  /** Proven by this process; after a restart each is hashed again. */
+  readonly #proven = new Set<string>();
+
+  /** @param reserveBytes - free space that a download must leave */
+  constructor(directory: string, reserveBytes: number) {
+    this.#directory = directory;
+    this.#reserveBytes = reserveBytes;
+  }
+
+  async receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    const complete = join(this.#directory, stagedName(target));
+    if (this.#proven.has(complete) || (await isImage(complete, target))) return complete;
+    const partial = `${complete}.part`;
+    try {
+      await this.#append(partial, target, open, progress);
+    } catch (error) {
+      // Wrong bytes never get better: the next attempt starts from nothing.
+      if (isOtaError(error) && WRONG_BYTES.has(error.code)) await rm(partial, { force: true });
+      throw error;
+    }
+    await rename(partial, complete);
+    await syncDirectory(this.#directory);
+    this.#proven.add(complete);
+    return complete;
+  }
+
+  async sweep(targets: readonly TrustedTarget[]): Promise<void> {
+    const wanted = new Set(targets.flatMap((t) => [stagedName(t), `${stagedName(t)}.part`]));
+    const names = await readdir(this.#directory).catch(() => []);
+    for (const name of names) {
+      if (wanted.has(name)) continue;
+      this.#proven.delete(join(this.#directory, name));
+      await rm(join(this.#directory, name), { force: true });
+    }
+  }
+
+  async #append(
+    partial: string,
+    target: TrustedTarget,
+    openImage: OpenImage,
+    progress: Progress,
+  ): Promise<void> {
+    const handle = await open(partial, 'a+', 0o600);
+    try {
+      const digest = await resumed(handle, target);
+      await this.#demandSpace(target.lengthBytes - digest.lengthBytes);
+      const left = target.lengthBytes - digest.lengthBytes;
+      const body = limitBytes(openImage(digest.lengthBytes), left, target.filename);
+      for await (const chunk of gathered(body)) {
+        digest.update(chunk);
+        await writeAt(handle, chunk, digest.lengthBytes - chunk.byteLength);
+        progress(digest.lengthBytes, target.lengthBytes);
+      }
+      digest.verify();
+      await handle.sync();
+    } catch (error) {
+      throw await this.#translated(error, target);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #demandSpace(neededBytes: number): Promise<void> {
+    const freeBytes = await this.#freeBytes();
+    if (neededBytes + this.#reserveBytes <= freeBytes) return;
+    throw this.#noSpace(neededBytes + this.#reserveBytes, freeBytes);
+  }
+
+  async #translated(error: unknown, target: TrustedTarget): Promise<unknown> {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOSPC' || code === 'EDQUOT') {
+      return this.#noSpace(target.lengthBytes + this.#reserveBytes, await this.#freeBytes());
+    }
+    if (isOtaError(error) || typeof code !== 'string' || !code.startsWith('E')) return error;
+    const remedy = 'check the file system under storage.path';
+    return new OtaError(
+      'STORAGE_FAILED',
+      { path: this.#directory, cause: causeOf(error), remedy },
+      { cause: error },
+    );
+  }
+
+  async #freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.#directory);
+    return bavail * bsize;
+  }
+
+  #noSpace(neededBytes: number, freeBytes: number): OtaError<'SPACE_INSUFFICIENT'> {
+    return new OtaError('SPACE_INSUFFICIENT', { path: this.#directory, neededBytes, freeBytes });
+  }
+}
+
+const WRONG_BYTES = new Set(['IMAGE_TOO_LARGE', 'IMAGE_HASH_MISMATCH', 'IMAGE_TRUNCATED']);
+
+/** Named by content: the same image for two ECUs is downloaded once, and a new one never resumes an old. */
+function stagedName(target: TrustedTarget): string {
+  const [entry] = target.hashes;
+  return entry === undefined ? 'unhashed' : `${entry[0]}-${entry[1]}`;
+}
+
+async function isImage(path: string, target: TrustedTarget): Promise<boolean> {
+  const exists = await stat(path).catch(() => undefined);
+  if (exists === undefined) return false;
+  try {
+    await verifyImageAt(path, target);
+    return true;
+  } catch {
+    await rm(path, { force: true });
+    return false;
+  }
+}
+
+async function resumed(handle: FileHandle, target: TrustedTarget): Promise<ImageDigest> {
+  const digest = new ImageDigest(target);
+  const { size } = await handle.stat();
+  if (size > target.lengthBytes) await handle.truncate(0);
+  for await (const chunk of readBytes(handle, Math.min(size, target.lengthBytes))) {
+    digest.update(chunk);
+  }
+  return digest;
+}
+
+/** Network chunks are small; the disk likes large writes. A chunk is valid until the next is asked for. */
+async function* gathered(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(WRITE_BYTES);
+  let used = 0;
+  for await (const chunk of body) {
+    let taken = 0;
+    while (taken < chunk.byteLength) {
+      const part = chunk.subarray(taken, taken + buffer.length - used);
+      buffer.set(part, used);
+      used += part.byteLength;
+      taken += part.byteLength;
+      if (used === buffer.length) {
+        yield buffer;
+        used = 0;
+      }
+    }
+  }
+  if (used > 0) yield buffer.subarray(0, used);
+}

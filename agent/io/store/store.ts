@@ -1,0 +1,177 @@
+/** The Store port on SQLite. */
+import type { Finish, HistoryEntry, Store } from '../../ports.ts';
+import type { Ecu, EcuInventory, InstalledImage } from '../../uptane/inventory.ts';
+import type { DeviceEvent } from '../../uptane/manifest.ts';
+import type { Instant } from '../../uptane/time.ts';
+import type { Keep } from '../../uptane/verify.ts';
+import type { Database, Row, Transaction } from './database.ts';
+
+const HISTORY_ENTRIES = 100;
+/** A device that is offline for months must not fill its disk with events. */
+const QUEUED_EVENTS = 1000;
+
+export class SqliteStore implements Store {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  loadState(): Promise<string | undefined> {
+    return this.fact('cycle_state');
+  }
+
+  saveState(state: string): Promise<void> {
+    return this.saveFact('cycle_state', state);
+  }
+
+  async fact(name: string): Promise<string | undefined> {
+    const [row] = await this.#database.all('SELECT value FROM fact WHERE name = ?', name);
+    return row === undefined ? undefined : String(row['value']);
+  }
+
+  saveFact(name: string, value: string): Promise<void> {
+    return this.#database.transaction((t) => putFact(t, name, value));
+  }
+
+  async loadTrusted(): Promise<ReadonlyMap<string, Uint8Array>> {
+    const rows = await this.#database.all('SELECT name, bytes FROM metadata');
+    return new Map(rows.map((row) => [String(row['name']), row['bytes'] as Uint8Array]));
+  }
+
+  keep(changes: readonly Keep[]): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      for (const { repo, role, bytes } of changes) {
+        const name = `${repo}/${role}`;
+        if (bytes === undefined) await t.run('DELETE FROM metadata WHERE name = ?', name);
+        else await t.run('INSERT OR REPLACE INTO metadata VALUES (?, ?)', name, bytes);
+      }
+    });
+  }
+
+  /** Replaces the list of ECUs; images already recorded for a serial stay. */
+  saveEcus(ecus: readonly Ecu[]): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      const insert =
+        'INSERT INTO ecu VALUES (?, ?, ?) ON CONFLICT (serial) DO UPDATE SET hardware_id = excluded.hardware_id';
+      for (const [position, { serial, hardwareId }] of ecus.entries()) {
+        await t.run(insert, serial, hardwareId, position);
+      }
+    });
+  }
+
+  async inventory(): Promise<readonly EcuInventory[]> {
+    const rows = await this.#database.all(
+      'SELECT serial, hardware_id, image FROM ecu LEFT JOIN installed ON ecu = serial AND current = 1 ORDER BY position',
+    );
+    return rows.map((row) => ({
+      serial: String(row['serial']),
+      hardwareId: String(row['hardware_id']),
+      ...(row['image'] === null ? {} : { installed: parseImage(String(row['image'])) }),
+    }));
+  }
+
+  finish({ state, installed, history, planDigest, failed }: Finish): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      for (const image of installed) await recordInstalled(t, image);
+      await t.run('INSERT INTO history (entry) VALUES (?)', JSON.stringify(history));
+      const trim = 'DELETE FROM history WHERE seq <= (SELECT MAX(seq) FROM history) - ?';
+      await t.run(trim, HISTORY_ENTRIES);
+      await putFact(t, 'last_plan', planDigest);
+      await putFact(t, 'failed_plan', failed ? planDigest : '');
+      await putFact(t, 'cycle_state', state);
+    });
+  }
+
+  restorePrevious(): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      await t.run('DELETE FROM installed WHERE current = 1');
+      await t.run('UPDATE installed SET current = 1');
+      await t.run(
+        "INSERT OR REPLACE INTO fact SELECT 'failed_plan', value FROM fact WHERE name = 'last_plan'",
+      );
+    });
+  }
+
+  async failedPlan(): Promise<string | undefined> {
+    const plan = await this.fact('failed_plan');
+    return plan === '' ? undefined : plan;
+  }
+
+  async history(): Promise<readonly HistoryEntry[]> {
+    const rows = await this.#database.all('SELECT entry FROM history ORDER BY seq DESC');
+    return rows.map((row) => JSON.parse(String(row['entry'])) as HistoryEntry);
+  }
+
+  nextReportCounter(now: Instant): Promise<number> {
+    return this.#database.transaction(async (t) => {
+      const facts = await t.all(
+        "SELECT name, value FROM fact WHERE name IN ('report_counter', 'latest_known_time_ms')",
+      );
+      const value = (name: string): number =>
+        Number(facts.find((row) => row['name'] === name)?.['value'] ?? 0);
+      const counter = value('report_counter') + 1;
+      await putFact(t, 'report_counter', String(counter));
+      const latest = Math.max(now, value('latest_known_time_ms'));
+      await putFact(t, 'latest_known_time_ms', String(latest));
+      return counter;
+    });
+  }
+
+  async latestKnownTime(): Promise<Instant> {
+    return Number((await this.fact('latest_known_time_ms')) ?? 0) as Instant;
+  }
+
+  async refusal(): Promise<string | undefined> {
+    const code = await this.fact('refusal');
+    return code === '' ? undefined : code;
+  }
+
+  /** Writes only when it changes: an idle poll costs one durable write, the report counter. */
+  async saveRefusal(code: string | undefined): Promise<void> {
+    if ((await this.refusal()) !== code) await this.saveFact('refusal', code ?? '');
+  }
+
+  queueEvent(event: DeviceEvent): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      const insert = 'INSERT OR IGNORE INTO event (id, event) VALUES (?, ?)';
+      await t.run(insert, event.id, JSON.stringify(event));
+      const trim = 'DELETE FROM event WHERE seq <= (SELECT MAX(seq) FROM event) - ?';
+      await t.run(trim, QUEUED_EVENTS);
+    });
+  }
+
+  async queuedEvents(limit: number): Promise<readonly DeviceEvent[]> {
+    const rows = await this.#database.all('SELECT event FROM event ORDER BY seq LIMIT ?', limit);
+    return rows.map((row) => JSON.parse(String(row['event'])) as DeviceEvent);
+  }
+
+  dropEvents(ids: readonly string[]): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      for (const id of ids) await t.run('DELETE FROM event WHERE id = ?', id);
+    });
+  }
+}
+
+async function recordInstalled(t: Transaction, image: InstalledImage): Promise<void> {
+  const text = formatImage(image);
+  const current = 'SELECT image FROM installed WHERE ecu = ? AND current = 1';
+  const [row]: Row[] = await t.all(current, image.ecu);
+  if (row?.['image'] === text) return;
+  const insert = 'INSERT OR REPLACE INTO installed VALUES (?, ?, ?)';
+  if (row !== undefined) await t.run(insert, image.ecu, 0, String(row['image']));
+  await t.run(insert, image.ecu, 1, text);
+}
+
+function putFact(t: Transaction, name: string, value: string): Promise<void> {
+  return t.run('INSERT OR REPLACE INTO fact VALUES (?, ?)', name, value);
+}
+
+function formatImage(image: InstalledImage): string {
+  return JSON.stringify({ ...image, hashes: [...image.hashes] });
+}
+
+function parseImage(text: string): InstalledImage {
+  const image = JSON.parse(text) as InstalledImage & { hashes: [string, string][] };
+  return { ...image, hashes: new Map(image.hashes) };
+}
