@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+
+import { requireGateway, requireInstaller, type LoadedSettings } from '../../agent/config-rules.ts';
+import { loadSettings } from '../../agent/config.ts';
+import { rejectsCode, throwsCode } from '../support/expect-code.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+function load(t: TestContext, text: string): { file: string; loaded: Promise<LoadedSettings> } {
+  const directory = temporaryDirectory('config-rules');
+  t.after(() => {
+    directory.remove();
+  });
+  const file = join(directory.path, 'site.toml');
+  writeFileSync(file, text);
+  return { file, loaded: loadSettings({ config: [file], roots: [] }) };
+}
+
+const AB_SLOT = `[installer]
+type = "ab-slot"
+slot_a = "/dev/a"
+slot_b = "/dev/b"
+marker = "/boot/marker"
+booted_file = "/run/booted"
+`;
+
+test('an installer that is asked for by name must have all its paths', async (t) => {
+  const { loaded } = load(t, AB_SLOT);
+  assert.deepEqual(requireInstaller(await loaded), {
+    type: 'ab-slot',
+    slotA: '/dev/a',
+    slotB: '/dev/b',
+    marker: '/boot/marker',
+    bootedFile: '/run/booted',
+    tries: 3,
+  });
+  for (const name of ['slot_a', 'slot_b', 'marker', 'booted_file']) {
+    const { file, loaded: without } = load(t, AB_SLOT.replace(new RegExp(`^${name}.*\n`, 'm'), ''));
+    await rejectsCode(without, 'CONFIG_INVALID', {
+      file,
+      line: 5,
+      key: `installer.${name}`,
+      problem: 'is not set, and installer.type = "ab-slot" needs it',
+      remedy: `add ${name} = "…" to [installer]`,
+    });
+  }
+});
+
+test('one path for two slots would overwrite the running image, and is refused', async (t) => {
+  const { file, loaded } = load(t, AB_SLOT.replace('/dev/b', '/dev/a'));
+  await rejectsCode(loaded, 'CONFIG_INVALID', {
+    file,
+    line: 4,
+    key: 'installer.slot_b',
+    problem: 'is the same path as installer.slot_a',
+    remedy: 'give each its own',
+  });
+});
+
+test('the default installer needs its path only when something is to be installed', async (t) => {
+  const { file, loaded } = load(t, '[installer]\ntries = 2\n');
+  const settings = await loaded;
+  throwsCode(() => requireInstaller(settings), 'CONFIG_INVALID', {
+    file,
+    line: 2,
+    key: 'installer.path',
+    problem: 'is not set, and installer.type = "file" needs it',
+    remedy: 'add path = "…" to [installer]',
+  });
+  const { loaded: whole } = load(t, 'installer.path = "/opt/app"\n');
+  assert.deepEqual(requireInstaller(await whole), { type: 'file', path: '/opt/app' });
+});
+
+test('enrolment over EST needs a server', async (t) => {
+  const { file, loaded } = load(t, '\nprovisioning.mode = "est"\n');
+  await rejectsCode(loaded, 'CONFIG_INVALID', {
+    file,
+    line: 2,
+    key: 'provisioning.est_url',
+    problem: 'is not set, and provisioning.mode = "est" needs it',
+    remedy: 'add est_url = "…" to [provisioning]',
+  });
+});
+
+test('pinned roots and trust on first use contradict each other', async (t) => {
+  const text = '[uptane]\nroots = ["/d.json", "/i.json"]\ntrust_on_first_use = true\n';
+  const { file, loaded } = load(t, text);
+  await rejectsCode(loaded, 'CONFIG_INVALID', {
+    file,
+    line: 3,
+    key: 'uptane.trust_on_first_use',
+    problem:
+      'contradicts uptane.roots: either the roots are pinned or the first contact is trusted',
+    remedy: 'remove one of them',
+  });
+});
+
+test('both repositories and the events lie below gateway.url unless they are named', async (t) => {
+  const { loaded } = load(t, 'gateway.url = "https://gw/ota//"\n');
+  assert.deepEqual(requireGateway(await loaded), {
+    director: 'https://gw/ota/director',
+    image: 'https://gw/ota/repo',
+    events: 'https://gw/ota/events',
+  });
+  const own = 'director_url = "https://d/"\nimage_url = "https://i/x/"\n';
+  const { loaded: named } = load(t, `[gateway]\n${own}`);
+  assert.deepEqual(requireGateway(await named), {
+    director: 'https://d',
+    image: 'https://i/x',
+    events: undefined,
+  });
+  const { loaded: mixed } = load(t, '[gateway]\nurl = "https://gw"\nimage_url = "https://i"\n');
+  assert.deepEqual(requireGateway(await mixed), {
+    director: 'https://gw/director',
+    image: 'https://i',
+    events: 'https://gw/events',
+  });
+});
+
+test('a missing gateway is refused only by what needs one, and says where to add it', async (t) => {
+  const nothing = await loadSettings({ config: [], roots: [] });
+  throwsCode(() => requireGateway(nothing), 'CONFIG_INVALID', {
+    file: '/etc/ota-agent/conf.d',
+    line: 0,
+    key: 'gateway.url',
+    problem: 'is not set, and the gateway is needed here',
+    remedy: 'add url = "…" to [gateway]',
+  });
+  const { file, loaded } = load(t, '\ngateway.image_url = "https://i"\n');
+  const half = await loaded;
+  throwsCode(() => requireGateway(half), 'CONFIG_INVALID', {
+    file,
+    line: 2,
+    key: 'gateway.director_url',
+    problem: 'is not set, and gateway.image_url alone is half a gateway',
+    remedy: 'add director_url = "…" to [gateway]',
+  });
+});
