@@ -1,8 +1,8 @@
 /** After the new image runs: is the device still one that can be updated? Then make it permanent. */
-import type { Ports } from '../ports.ts';
+import { isOtaError } from '../errors.ts';
+import type { LocalPorts, Ports } from '../ports.ts';
 import { queueEvent } from './events.ts';
 import type { Event, Plan } from './machine.ts';
-import { isOtaError } from '../errors.ts';
 
 const PROBE_BYTES = 64 * 1024;
 
@@ -21,11 +21,19 @@ export async function confirm(plan: Plan, ports: Ports): Promise<Event | undefin
 }
 
 /** Confirms without asking: whoever calls has judged the device healthy. */
-export async function confirmNow(plan: Plan, ports: Ports): Promise<void> {
+export async function confirmNow(plan: Plan, ports: LocalPorts): Promise<void> {
   for (const target of plan.targets) {
     await ports.installer.confirm(target);
     await queueEvent(ports, 'EcuInstallationCompleted', plan, target, true);
   }
+}
+
+/** `new` only if every ECU runs what the plan put there. */
+export async function bootedImage(plan: Plan, ports: LocalPorts): Promise<'new' | 'old'> {
+  for (const target of plan.targets) {
+    if (!(await ports.installer.booted(target))) return 'old';
+  }
+  return 'new';
 }
 
 async function directorAnswers(ports: Ports): Promise<boolean> {

@@ -1,8 +1,8 @@
 /** Decide, remember, act, repeat: until nothing more can happen now. */
-import type { Finish, Ports } from '../ports.ts';
+import type { Finish, LocalPorts, Ports } from '../ports.ts';
 import { perform } from './effects.ts';
 import { next, type Effect, type Failure, type Result, type State } from './machine.ts';
-import { formatState, installedBy, planDigest } from './state.ts';
+import { formatState, installedBy, parseState, planDigest } from './state.ts';
 
 /** Where a drive came to rest, and what it went through on the way. */
 export interface Rest {
@@ -37,8 +37,14 @@ export async function drive(state: State, effect: Effect, ports: Ports): Promise
   }
 }
 
+/** The state on disk; a device that never updated is idle. */
+export async function loadState(ports: LocalPorts): Promise<State> {
+  const text = await ports.store.loadState();
+  return text === undefined ? { at: 'idle' } : parseState(text);
+}
+
 /** Writes the state that follows; the end of an update together with what it changed. */
-export async function remember(from: State, to: State, ports: Ports): Promise<void> {
+export async function remember(from: State, to: State, ports: LocalPorts): Promise<void> {
   const facts = from.at === 'downloading' ? { attempt: from.attempt } : {};
   ports.reporter.transition(from.at, to.at, facts);
   if (to.at === 'reporting' && from.at !== 'reporting') {
@@ -48,7 +54,7 @@ export async function remember(from: State, to: State, ports: Ports): Promise<vo
   }
 }
 
-function ending(state: Extract<State, { at: 'reporting' }>, ports: Ports): Finish {
+function ending(state: Extract<State, { at: 'reporting' }>, ports: LocalPorts): Finish {
   const { plan, failure } = state.result;
   return {
     state: formatState(state),

@@ -1,6 +1,6 @@
 /** Performs one effect and says what happened. Expected failures come back as events. */
 import type { Ports } from '../ports.ts';
-import { confirm } from './confirm.ts';
+import { bootedImage, confirm } from './confirm.ts';
 import { download } from './download.ts';
 import { activate, rollBack, write } from './install.ts';
 import type { Effect, Event } from './machine.ts';
@@ -23,7 +23,11 @@ export async function perform(effect: Effect, ports: Ports): Promise<Event | und
       await ports.boot.reboot();
       return undefined;
     case 'check-boot':
-      return checkBoot(effect, ports);
+      return {
+        type: 'booted',
+        image: await bootedImage(effect.plan, ports),
+        bootId: ports.boot.bootId,
+      };
     case 'confirm':
       return confirm(effect.plan, ports);
     case 'roll-back':
@@ -35,15 +39,4 @@ export async function perform(effect: Effect, ports: Ports): Promise<Event | und
     case 'wait':
       return undefined;
   }
-}
-
-async function checkBoot(
-  { plan }: Extract<Effect, { do: 'check-boot' }>,
-  ports: Ports,
-): Promise<Event> {
-  let image: 'new' | 'old' = 'new';
-  for (const target of plan.targets) {
-    if (!(await ports.installer.booted(target))) image = 'old';
-  }
-  return { type: 'booted', image, bootId: ports.boot.bootId };
 }

@@ -1,5 +1,5 @@
 /** Staged images to where they will run from, through the Installer port. */
-import type { Ports } from '../ports.ts';
+import type { LocalPorts, Ports } from '../ports.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
 import { queueEvent } from './events.ts';
 import { failureOf } from './failure.ts';
@@ -34,7 +34,7 @@ export async function activate(plan: Plan, ports: Ports): Promise<Event> {
   }
 }
 
-export async function rollBack(plan: Plan, ports: Ports): Promise<void> {
+export async function rollBack(plan: Plan, ports: LocalPorts): Promise<void> {
   for (const target of plan.targets.toReversed()) {
     await ports.installer.rollBack(target);
     await queueEvent(ports, 'EcuInstallationCompleted', plan, target, false);

@@ -4,7 +4,7 @@ import type { SecureContext } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
-import { resumingConnector } from './tls-connector.ts';
+import { TlsConnector } from './tls-connector.ts';
 
 export interface HttpOptions {
   /** Identity and trusted CA; one per process. */
@@ -31,13 +31,15 @@ export interface Response {
 
 export class HttpClient {
   readonly #agent: Agent;
+  readonly #connector: TlsConnector;
   readonly #options: HttpOptions;
 
   constructor(options: HttpOptions) {
     this.#options = options;
     const { timeoutMs } = options;
+    this.#connector = new TlsConnector(options.secureContext, timeoutMs);
     this.#agent = new Agent({
-      connect: resumingConnector(options.secureContext, timeoutMs),
+      connect: this.#connector.connect,
       connections: 1,
       pipelining: 1,
       headersTimeout: timeoutMs,
@@ -64,7 +66,7 @@ export class HttpClient {
       });
       return this.#answer(request.url, response);
     } catch (error) {
-      throw translated(error, request.url, this.#options.timeoutMs);
+      throw this.#translated(error, request.url);
     }
   }
 
@@ -74,25 +76,25 @@ export class HttpClient {
   }
 
   #answer(url: string, response: Dispatcher.ResponseData): Response {
-    const { timeoutMs } = this.#options;
     return {
       status: response.statusCode,
       headers: response.headers,
-      body: translating(response.body, url, timeoutMs),
+      body: this.#received(response.body, url),
       discard: () => response.body.dump({ limit: 64 * 1024 }),
     };
   }
-}
 
-async function* translating(
-  body: AsyncIterable<Uint8Array>,
-  url: string,
-  timeoutMs: number,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body;
-  } catch (error) {
-    throw translated(error, url, timeoutMs);
+  async *#received(body: AsyncIterable<Uint8Array>, url: string): AsyncGenerator<Uint8Array> {
+    try {
+      yield* body;
+    } catch (error) {
+      throw this.#translated(error, url);
+    }
+  }
+
+  #translated(error: unknown, url: string): Error {
+    const closed = codeOf(error) === 'UND_ERR_SOCKET' ? this.#connector.lastAlert : undefined;
+    return translated(closed ?? error, url, this.#options.timeoutMs);
   }
 }
 

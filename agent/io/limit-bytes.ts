@@ -53,9 +53,10 @@ export async function* demandRate(
   let waitedMs = 0;
   let received = 0;
   try {
+    let arriving = chunks.next();
     for (;;) {
       const start = performance.now();
-      const step = await within(chunks.next(), windowMs - waitedMs);
+      const step = await within(arriving, windowMs - waitedMs);
       waitedMs += performance.now() - start;
       if (step?.done === true) return;
       received += step?.value.byteLength ?? 0;
@@ -64,7 +65,9 @@ export async function* demandRate(
         waitedMs = 0;
         received = 0;
       }
-      if (step !== undefined) yield step.value;
+      if (step === undefined) continue;
+      yield step.value;
+      arriving = chunks.next();
     }
   } finally {
     // Not awaited: a sender that hangs would hang us here.

@@ -1,0 +1,12 @@
+import { verify } from '../cycle/poll.ts';
+import { withAgent, type CommandContext } from './context.ts';
+import { outcomeResult, planResult, type CommandResult } from './result.ts';
+
+/** Fetches and verifies; changes nothing but trusted metadata. */
+export function checkCommand(context: CommandContext): Promise<CommandResult> {
+  return withAgent(context, async ({ ports }) => {
+    const { outcome, targets, correlationId } = await verify(ports);
+    if (outcome === 'up-to-date') return outcomeResult({ outcome });
+    return planResult('update-available', { correlationId, targets }, 10);
+  });
+}

@@ -1,0 +1,37 @@
+/** What every command gets, and how it opens and closes the agent. */
+import { assemble, assembleLocal, type Agent, type LocalAgent } from '../assemble.ts';
+import type { Log } from '../io/log.ts';
+import type { Settings } from '../settings.ts';
+
+export interface CommandContext {
+  readonly settings: Settings;
+  /** What follows the command and is its own business. */
+  readonly rest: readonly string[];
+  readonly log: Log;
+}
+
+/** Runs `act` with an agent that is connected to its token and its gateway. */
+export async function withAgent<T>(
+  { settings, log }: CommandContext,
+  act: (agent: Agent) => Promise<T>,
+): Promise<T> {
+  const agent = await assemble(settings, log);
+  try {
+    return await act(agent);
+  } finally {
+    await agent.close();
+  }
+}
+
+/** Runs `act` with an agent that has neither network nor token. */
+export async function withLocalAgent<T>(
+  { settings, log }: CommandContext,
+  act: (agent: LocalAgent) => Promise<T>,
+): Promise<T> {
+  const agent = await assembleLocal(settings, log);
+  try {
+    return await act(agent);
+  } finally {
+    await agent.close();
+  }
+}

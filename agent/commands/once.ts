@@ -1,0 +1,8 @@
+import { runCycle } from '../cycle/cycle.ts';
+import { withAgent, type CommandContext } from './context.ts';
+import { outcomeResult, type CommandResult } from './result.ts';
+
+/** Exactly one cycle in the foreground; resumes an interrupted one first. */
+export function onceCommand(context: CommandContext): Promise<CommandResult> {
+  return withAgent(context, async ({ ports }) => outcomeResult(await runCycle(ports)));
+}

@@ -1,0 +1,91 @@
+/** What a command ends with: exit code, one JSON document, and lines for people. */
+import type { Outcome } from '../cycle/cycle.ts';
+import type { Plan } from '../cycle/machine.ts';
+import { handlingOf, type AnyOtaError, type FailureCode } from '../errors.ts';
+import type { Target } from '../uptane/plan.ts';
+
+export interface CommandResult {
+  readonly exit: number;
+  readonly json: object;
+  readonly lines: readonly string[];
+}
+
+const EXIT = {
+  'up-to-date': 0,
+  installed: 0,
+  'rolled-back': 0,
+  'update-available': 10,
+  'reboot-required': 11,
+  unconfirmed: 11,
+} as const;
+
+/** A cycle's outcome as a command reports it. */
+export function outcomeResult(outcome: Outcome): CommandResult {
+  switch (outcome.outcome) {
+    case 'up-to-date':
+      return { exit: EXIT['up-to-date'], json: outcome, lines: ['up to date'] };
+    case 'failed': {
+      const { code, details, description } = outcome.failure;
+      return failureResult(code, details, description);
+    }
+    case 'failed-before':
+      return {
+        ...planResult(outcome.outcome, outcome.plan, EXIT['up-to-date']),
+        lines: [
+          'the Director still wants an update that failed on this device; it is not tried again',
+          'by itself: assign it again, or another one',
+        ],
+      };
+    case 'unconfirmed':
+      return {
+        ...planResult(outcome.outcome, outcome.plan, EXIT.unconfirmed),
+        lines: [
+          'the new image runs, but is not confirmed: the Director could not be reached from it',
+        ],
+      };
+    default:
+      return planResult(outcome.outcome, outcome.plan, EXIT[outcome.outcome]);
+  }
+}
+
+/** An update that `check` found, or that a cycle took to a certain point. */
+export function planResult(
+  outcome: keyof typeof EXIT | 'failed-before',
+  plan: Plan,
+  exit: number,
+): CommandResult {
+  const words = outcome.replace(/-/gu, ' ');
+  const correlation = plan.correlationId === undefined ? {} : { correlationId: plan.correlationId };
+  return {
+    exit,
+    json: { outcome, ...correlation, targets: plan.targets.map(targetJson) },
+    lines:
+      plan.targets.length === 0
+        ? [words]
+        : plan.targets.map(
+            ({ ecu, filename, lengthBytes }) =>
+              `${words}: ${filename} (${String(lengthBytes)} bytes) on ${ecu}`,
+          ),
+  };
+}
+
+/** An expected failure as a command reports it: on `--json` with code, attack and details. */
+export function errorResult(error: AnyOtaError): CommandResult {
+  const details = { ...error.details };
+  return failureResult(error.code, details, error.message);
+}
+
+function failureResult(code: FailureCode, details: object, description: string): CommandResult {
+  const { exit, attack } = handlingOf(code);
+  const outcome = exit === 20 || exit === 31 ? 'refused' : 'failed';
+  const remedy = 'remedy' in details ? [`  what to do: ${String(details.remedy)}`] : [];
+  return {
+    exit,
+    json: { outcome, code, ...(attack === undefined ? {} : { attack }), details },
+    lines: [`${outcome}: ${description}`, ...remedy],
+  };
+}
+
+function targetJson({ ecu, filename, lengthBytes, hashes }: Target): object {
+  return { ecu, filename, length: lengthBytes, hashes: Object.fromEntries(hashes) };
+}

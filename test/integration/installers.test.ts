@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+
+import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
+import { formatMarker, parseMarker } from '../../agent/io/installers/boot-marker.ts';
+import { FileInstaller } from '../../agent/io/installers/file.ts';
+import { installerContract, type InstallerFixture } from '../contract/installer.contract.ts';
+import { bootBoard, readMarkerValues } from '../support/boot-loader.ts';
+import { rejectsCode, throwsCode } from '../support/expect-code.ts';
+import { targetFor } from '../support/targets.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+installerContract('file', (directory, factory) => {
+  const path = join(directory, 'installed.bin');
+  writeFileSync(path, factory);
+  return {
+    installer: new FileInstaller(path),
+    running: () => readFileSync(path),
+    boot: () => undefined,
+  };
+});
+
+installerContract('ab-slot', (directory, factory) => openBoard(directory, factory));
+
+function openBoard(directory: string, factory: Buffer): InstallerFixture & { marker: string } {
+  const slots = { a: join(directory, 'slot-a'), b: join(directory, 'slot-b') };
+  const board = {
+    marker: join(directory, 'marker'),
+    booted: join(directory, 'booted'),
+    bootId: join(directory, 'boot-id'),
+  };
+  writeFileSync(slots.a, factory);
+  writeFileSync(slots.b, '');
+  bootBoard(board);
+  return {
+    installer: new AbSlotInstaller({
+      slots,
+      markerPath: board.marker,
+      bootedPath: board.booted,
+      tries: 2,
+    }),
+    running: () => readFileSync(slots[readFileSync(board.booted, 'utf8').trim() as 'a' | 'b']),
+    boot: () => {
+      bootBoard(board);
+    },
+    marker: board.marker,
+  };
+}
+
+describe('ab-slot', () => {
+  const directory = temporaryDirectory('ab-slot');
+  const content = Buffer.from('second image');
+  const staged = join(directory.path, 'staged');
+  const target = targetFor(content);
+  before(() => {
+    writeFileSync(staged, content);
+  });
+  after(() => {
+    directory.remove();
+  });
+
+  test('the other slot is struck from the marker before its first byte changes', async () => {
+    const { installer, marker } = openBoard(directory.path, Buffer.from('first'));
+    await installer.write(target, staged, () => undefined);
+    await installer.activate(target);
+    let during: Record<string, string> | undefined;
+    await installer.write(target, staged, () => (during ??= readMarkerValues(marker)));
+    assert.deepEqual(during, { active: 'a', state: 'good', tries: '0' });
+  });
+
+  test('a trial that is never confirmed ends on the slot that was good', async () => {
+    const { installer, boot, running } = openBoard(directory.path, Buffer.from('first'));
+    await installer.write(target, staged, () => undefined);
+    await installer.activate(target);
+    boot();
+    boot();
+    assert.ok(running().equals(content));
+    boot();
+    assert.equal(running().toString(), 'first');
+    assert.equal(await installer.booted(target), false);
+  });
+
+  test('a boot loader that names no slot is an error that says what to do', async () => {
+    const { installer } = openBoard(directory.path, Buffer.from('first'));
+    const booted = join(directory.path, 'booted');
+    writeFileSync(booted, 'c\n');
+    await rejectsCode(installer.check(target), 'INSTALL_FAILED', {
+      installer: 'ab-slot',
+      ecu: 'ecu-1',
+      cause: `${booted} says "c", want a or b: the boot loader or initramfs must write the booted slot there`,
+    });
+  });
+});
+
+describe('the boot marker', () => {
+  test('reads back as it was written', () => {
+    const marker = {
+      active: 'b',
+      state: 'trial',
+      tries: 3,
+      fallback: 'a',
+      images: { a: undefined, b: 'sha256:00' },
+    } as const;
+    assert.deepEqual(parseMarker(formatMarker(marker), '/m', 'e'), marker);
+  });
+
+  test('a line that is no name=value names itself', () => {
+    throwsCode(() => parseMarker('active\n', '/m', 'e'), 'INSTALL_FAILED', {
+      installer: 'ab-slot',
+      ecu: 'e',
+      cause:
+        'boot marker /m: not a name=value line: "active"; write a good one or remove it to start from slot a',
+    });
+  });
+});

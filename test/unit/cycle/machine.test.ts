@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import fc from 'fast-check';
+
+import {
+  next,
+  resume,
+  type Effect,
+  type Event,
+  type Failure,
+  type Plan,
+  type State,
+} from '../../../agent/cycle/machine.ts';
+import { formatState, parseState } from '../../../agent/cycle/state.ts';
+import { isOtaError } from '../../../agent/errors.ts';
+import { throwsCode } from '../../support/expect-code.ts';
+import { targetFor } from '../../support/targets.ts';
+
+const plan: Plan = { correlationId: 'urn:here-ota:mtu:1', targets: [targetFor(Buffer.from('v2'))] };
+const failure: Failure = {
+  code: 'INSTALL_FAILED',
+  details: { installer: 'ab-slot', ecu: 'ecu-1', cause: 'EIO' },
+  description: 'INSTALL_FAILED installer=ab-slot ecu=ecu-1 cause=EIO',
+};
+
+const states: readonly State[] = [
+  { at: 'idle' },
+  { at: 'downloading', plan, attempt: 1 },
+  { at: 'writing', plan },
+  { at: 'activating', plan, bootId: 'boot-1' },
+  { at: 'awaiting-boot', plan, bootId: 'boot-1' },
+  { at: 'confirming', plan },
+  { at: 'rolling-back', plan, failure },
+  { at: 'reporting', result: { plan, failure: undefined } },
+  { at: 'reporting', result: { plan, failure } },
+];
+const events: readonly Event[] = [
+  { type: 'planned', plan },
+  { type: 'downloaded' },
+  { type: 'download-failed', failure, advice: 'retry' },
+  { type: 'download-failed', failure, advice: 'postpone' },
+  { type: 'download-failed', failure, advice: 'give-up' },
+  { type: 'written', bootId: 'boot-1' },
+  { type: 'install-failed', failure },
+  { type: 'activated', takesEffect: 'now' },
+  { type: 'activated', takesEffect: 'after-reboot' },
+  { type: 'booted', image: 'new', bootId: 'boot-2' },
+  { type: 'booted', image: 'old', bootId: 'boot-2' },
+  { type: 'confirmed' },
+  { type: 'rolled-back' },
+  { type: 'roll-back-requested' },
+  { type: 'reported' },
+];
+
+describe('next', () => {
+  test('goes from a plan over download, writing and a trial boot to a confirmed report', () => {
+    const good: readonly Event[] = [
+      { type: 'planned', plan },
+      { type: 'downloaded' },
+      { type: 'written', bootId: 'boot-1' },
+      { type: 'activated', takesEffect: 'after-reboot' },
+      { type: 'booted', image: 'new', bootId: 'boot-2' },
+      { type: 'confirmed' },
+      { type: 'reported' },
+    ];
+    let state: State = { at: 'idle' };
+    const effects: Effect['do'][] = [];
+    for (const event of good) {
+      const step = next(state, event);
+      effects.push(step.effect.do);
+      ({ state } = step);
+    }
+    assert.deepEqual(state, { at: 'idle' });
+    assert.deepEqual(effects, [
+      'download',
+      'write',
+      'activate',
+      'reboot',
+      'confirm',
+      'report',
+      'wait',
+    ]);
+  });
+
+  test('a boot loader that fell back ends the update as rolled back', () => {
+    const waiting = { at: 'awaiting-boot', plan, bootId: 'boot-1' } as const;
+    const { state, effect } = next(waiting, { type: 'booted', image: 'old', bootId: 'boot-2' });
+    assert.equal(effect.do, 'roll-back');
+    assert.ok(state.at === 'rolling-back');
+    assert.equal(state.failure.code, 'ROLLED_BACK');
+  });
+
+  test('power lost between choosing and remembering chooses again, for the new boot', () => {
+    const cut = { at: 'activating', plan, bootId: 'boot-1' } as const;
+    assert.deepEqual(next(cut, { type: 'booted', image: 'old', bootId: 'boot-2' }), {
+      state: { at: 'activating', plan, bootId: 'boot-2' },
+      effect: { do: 'activate', plan },
+    });
+  });
+
+  test('a bad way postpones an update and forgets nothing but the attempt', () => {
+    const loading = { at: 'downloading', plan, attempt: 5 } as const;
+    assert.deepEqual(next(loading, { type: 'download-failed', failure, advice: 'postpone' }), {
+      state: { at: 'idle' },
+      effect: { do: 'wait' },
+    });
+  });
+
+  test('refuses an event that cannot happen here', () => {
+    throwsCode(() => next({ at: 'idle' }, { type: 'downloaded' }), 'BUG', {
+      what: 'downloaded while idle',
+    });
+  });
+
+  test('never activates what was not written, whatever happens in whatever order', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...events), { maxLength: 30 }), (sequence) => {
+        let state: State = { at: 'idle' };
+        let written = false;
+        for (const event of sequence) {
+          const step = tryNext(state, event);
+          if (step === undefined) continue;
+          if (event.type === 'planned') written = false;
+          if (event.type === 'written') written = true;
+          if (step.effect.do === 'activate') assert.ok(written);
+          ({ state } = step);
+        }
+      }),
+    );
+  });
+});
+
+describe('resume', () => {
+  test('has an answer for every state, in this boot and in the next', () => {
+    for (const state of states) {
+      for (const bootId of ['boot-1', 'boot-2']) {
+        assert.ok(resume(state, bootId).do.length > 0, state.at);
+      }
+    }
+  });
+
+  test('starts the writing that power cut short over again: only what does not run is touched', () => {
+    assert.deepEqual(resume({ at: 'writing', plan }, 'boot-1'), { do: 'write', plan });
+  });
+
+  test('asks which image runs only after the boot id has changed', () => {
+    const waiting = { at: 'awaiting-boot', plan, bootId: 'boot-1' } as const;
+    assert.deepEqual(resume(waiting, 'boot-1'), { do: 'reboot', plan });
+    assert.deepEqual(resume(waiting, 'boot-2'), { do: 'check-boot', plan });
+  });
+});
+
+describe('the state on disk', () => {
+  test('reads back as it was written, for every state', () => {
+    for (const state of states) assert.deepEqual(parseState(formatState(state)), state);
+  });
+
+  test('anything else is refused as corrupt, naming where', () => {
+    for (const text of ['', '{}', '{"at":"flying"}', '{"at":"writing"}', '[1]', '{"at":"idle"']) {
+      assert.throws(
+        () => parseState(text),
+        (error) =>
+          isOtaError(error) &&
+          error.code === 'STORAGE_CORRUPT' &&
+          error.details.path === 'cycle_state',
+        text,
+      );
+    }
+  });
+});
+
+function tryNext(state: State, event: Event): ReturnType<typeof next> | undefined {
+  try {
+    return next(state, event);
+  } catch (error) {
+    assert.ok(isOtaError(error) && error.code === 'BUG');
+    return undefined;
+  }
+}
