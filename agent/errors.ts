@@ -32,6 +32,7 @@ export interface FailureDetails {
   DIRECTOR_DELEGATES: { delegations: number };
   DIRECTOR_REPEATS_ECU: { ecu: string };
   DIRECTOR_TARGET_WITHOUT_ECU: { filename: string };
+  DIRECTOR_WRONG_VEHICLE: { expected: string; offered: string };
   ECU_UNKNOWN: { ecu: string; filename: string };
   HARDWARE_ID_MISMATCH: { ecu: string; filename: string; expected: string; offered: string };
   TARGET_NOT_IN_IMAGE_REPO: { filename: string; searched: string };
@@ -125,6 +126,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   DIRECTOR_DELEGATES: refused('arbitrary-software'),
   DIRECTOR_REPEATS_ECU: refused('mix-and-match'),
   DIRECTOR_TARGET_WITHOUT_ECU: refused('mix-and-match'),
+  DIRECTOR_WRONG_VEHICLE: refused('mix-and-match'),
   ECU_UNKNOWN: refused('mix-and-match'),
   HARDWARE_ID_MISMATCH: refused('mix-and-match'),
   TARGET_NOT_IN_IMAGE_REPO: refused('arbitrary-software'),

@@ -1,4 +1,6 @@
 /** From trusted targets and the inventory to what has to be installed. */
+import type { Assignment } from './director.ts';
+import type { EcuInventory, InstalledImage } from './inventory.ts';
 import type { Trusted } from './trust.ts';
 
 /** An image that both repositories signed for one ECU of this device. */
@@ -17,3 +19,54 @@ export interface Target {
 }
 
 export type TrustedTarget = Trusted<Target>;
+
+/** What says which bytes an image has. */
+export type ImageIdentity = Pick<Target, 'filename' | 'lengthBytes' | 'hashes'>;
+
+/** Does anything the Director wants not run yet (§5.4.4.2 step 6)? */
+export function hasPending(
+  assignments: readonly Assignment[],
+  inventory: readonly EcuInventory[],
+): boolean {
+  return assignments.some((assignment) =>
+    inventory.some(
+      ({ serial, installed }) =>
+        assignment.ecus.has(serial) && !(installed && isSameImage(assignment, installed)),
+    ),
+  );
+}
+
+/**
+ * The targets that do not run yet, in the order to install them: the Primary comes last, because
+ * what installs it may reboot the device that has to install the others.
+ */
+export function planInstallation(
+  targets: readonly TrustedTarget[],
+  inventory: readonly EcuInventory[],
+): readonly TrustedTarget[] {
+  const primary = inventory[0]?.serial;
+  const installed = new Map(inventory.map((ecu) => [ecu.serial, ecu.installed]));
+  const pending = targets.filter((target) => {
+    const image = installed.get(target.ecu);
+    return image === undefined || !isSameImage(target, image);
+  });
+  return [
+    ...pending.filter((target) => target.ecu !== primary),
+    ...pending.filter((target) => target.ecu === primary),
+  ];
+}
+
+/**
+ * Same filename, same length, and every hash that both sides know is equal, of at least one.
+ *
+ * Anything less would let an image be taken for installed that merely shares its name.
+ */
+export function isSameImage(wanted: ImageIdentity, found: ImageIdentity | InstalledImage): boolean {
+  const common = [...wanted.hashes].filter(([algorithm]) => found.hashes.has(algorithm));
+  return (
+    wanted.filename === found.filename &&
+    wanted.lengthBytes === found.lengthBytes &&
+    common.length > 0 &&
+    common.every(([algorithm, hex]) => found.hashes.get(algorithm) === hex)
+  );
+}

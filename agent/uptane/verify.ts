@@ -4,47 +4,114 @@
  * These generators never touch the network or the disk. They say what they need next and are
  * answered; the test suite answers from a map, the daemon from a repository.
  */
-import type { Repo } from '../errors.ts';
+import type { Conversation } from './conversation.ts';
+import { findTarget, type ImageRepository } from './delegations.ts';
+import { readDirectorTargets, type DirectorTargets } from './director.ts';
 import type { Ecu, EcuInventory } from './inventory.ts';
-import type { TrustedTarget } from './plan.ts';
+import { matchTarget } from './match.ts';
+import type { Listing } from './metadata.ts';
+import { hasPending, planInstallation, type TrustedTarget } from './plan.ts';
+import { updateRoot } from './root.ts';
+import { updateSnapshot, updateSnapshotIfServed } from './snapshot.ts';
+import { MetadataStore, type RoleSeen } from './store.ts';
+import { updateTargets } from './targets.ts';
 import type { Instant } from './time.ts';
-
-export type Need = Fetch | Keep;
-
-/** Answered with the file's bytes, or `undefined` if the repository does not have it. */
-export interface Fetch {
-  readonly need: 'fetch';
-  readonly repo: Repo;
-  /** `2.root.json`, `timestamp.json`, `delegations/NAME.json` … */
-  readonly file: string;
-  readonly maxBytes: number;
-}
-
-/** To be persisted before the next question; `bytes` absent means: forget it. Answered with nothing. */
-export interface Keep {
-  readonly need: 'keep';
-  readonly repo: Repo;
-  /** `root`, `timestamp`, `snapshot`, `targets` or `delegated/NAME`. */
-  readonly role: string;
-  readonly bytes: Uint8Array | undefined;
-}
-
-export type Answer = Uint8Array | undefined;
 
 export interface VerifyInput {
   /** Trusted metadata as kept before, by `REPO/ROLE`. `director/root` and `image/root` must be there. */
   readonly trusted: ReadonlyMap<string, Uint8Array>;
+  /** The first one is the Primary. */
   readonly inventory: readonly EcuInventory[];
   readonly now: Instant;
+  /** Held against the identifier in empty Director Targets, where the Director sends one. */
+  readonly vehicleId?: string;
 }
 
 export interface Verdict {
   /** `up-to-date`: every ECU named runs what both repositories want, or nothing is wanted. */
   readonly outcome: 'up-to-date' | 'update';
-  /** What has to be installed; empty when up to date. */
+  /** What has to be installed, in this order; empty when up to date. */
   readonly targets: readonly TrustedTarget[];
   readonly correlationId?: string;
+  /** Every role that this verdict rests on. */
+  readonly roles: readonly RoleSeen[];
 }
 
-export type Conversation<T> = Generator<Need, T, Answer>;
+/**
+ * Verifies the metadata of both repositories and decides what has to be installed.
+ *
+ * When nothing new is wanted the Image repository is not asked (§5.4.4.2 step 6): an idle poll is
+ * two small requests. Otherwise every image the Director names has to be found in it, also those
+ * that run already.
+ *
+ * Source: Uptane Standard 2.1 §5.4.4.2.
+ *
+ * @throws OtaError any code that ends a command with exit code 20; STORAGE_CORRUPT
+ */
+export function* verify(input: VerifyInput): Conversation<Verdict> {
+  const director = new MetadataStore('director', input.trusted, input.now);
+  const image = new MetadataStore('image', input.trusted, input.now);
+  const { assignments, correlationId } = yield* updateDirector(director, input);
+  const named = correlationId === undefined ? {} : { correlationId };
+  if (!hasPending(assignments, input.inventory)) {
+    return { outcome: 'up-to-date', targets: [], ...named, roles: director.seen };
+  }
+  const repository = yield* updateImage(image);
+  const targets: TrustedTarget[] = [];
+  for (const assignment of assignments) {
+    for (const ecu of input.inventory) {
+      if (!assignment.ecus.has(ecu.serial)) continue;
+      const wanted = { filename: assignment.filename, hardwareId: ecu.hardwareId };
+      targets.push(matchTarget(assignment, yield* findTarget(repository, wanted), ecu));
+    }
+  }
+  const pending = planInstallation(targets, input.inventory);
+  return {
+    outcome: 'update',
+    targets: pending,
+    ...named,
+    roles: [...director.seen, ...image.seen],
+  };
+}
+
+/**
+ * Director: Root, Timestamp, Snapshot, Targets (steps 2 to 5).
+ *
+ * Directors made for the reference client may serve no Timestamp, because it never asks. One that
+ * was trusted once must stay, or leaving it out would be a way to freeze the device.
+ *
+ * Of what the Snapshot says about Targets the version alone is binding here, which is all that the
+ * Standard has it say (§5.2.4). Targets of a Director are made for one vehicle, and tools of the
+ * field add signatures to them without a new Snapshot, which changes hash and length of the file.
+ */
+function* updateDirector(
+  store: MetadataStore,
+  vehicle: VerifyInput,
+): Conversation<DirectorTargets> {
+  yield* updateRoot(store);
+  const update = store.has('timestamp') ? updateSnapshot : updateSnapshotIfServed;
+  const snapshot = yield* update(store);
+  const authority = store.root.roles.targets;
+  const listed = snapshot && versionOnly(store.listingOf('targets', snapshot));
+  const wanted = { role: 'targets', authority, listed };
+  return yield* updateTargets(store, 'targets.json', wanted, (targets) =>
+    readDirectorTargets(targets, vehicle),
+  );
+}
+
+/** Image repository: Root, Timestamp, Snapshot, top-level Targets (steps 7 to 10). */
+function* updateImage(store: MetadataStore): Conversation<ImageRepository> {
+  yield* updateRoot(store);
+  const snapshot = yield* updateSnapshot(store);
+  const listed = store.listingOf('targets', snapshot);
+  const wanted = { role: 'targets', authority: store.root.roles.targets, listed };
+  const targets = yield* updateTargets(store, 'targets.json', wanted, (read) => read);
+  return { store, snapshot, targets };
+}
+
+function versionOnly({ version }: Listing): Listing {
+  return { version, lengthBytes: undefined, hashes: new Map() };
+}
+
 export type { Ecu };
+export type { Answer, Conversation, Fetch, Keep, Need } from './conversation.ts';

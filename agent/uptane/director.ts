@@ -1,0 +1,139 @@
+/** Checks that apply to the Director's Targets metadata and to no other file. */
+import type { Fields } from '../decode.ts';
+import { OtaError } from '../errors.ts';
+import type { EcuInventory } from './inventory.ts';
+import type { Hashes, TargetFile, Targets } from './metadata.ts';
+import { verifyEcuSerial, verifyFilename, verifyHardwareId } from './names.ts';
+
+/** One image and the ECUs it is meant for. */
+export interface Assignment {
+  readonly filename: string;
+  readonly lengthBytes: number;
+  readonly hashes: Hashes;
+  /** Where to download from instead of the Image repository. */
+  readonly uri: string | undefined;
+  readonly format: string | undefined;
+  /** By ECU serial, in the order they were signed in; at least one. */
+  readonly ecus: ReadonlyMap<string, AssignedEcu>;
+}
+
+export interface AssignedEcu {
+  readonly hardwareId: string;
+  readonly releaseCounter: number | undefined;
+}
+
+export interface DirectorTargets {
+  readonly assignments: readonly Assignment[];
+  /** Names the update in reports to the Director. */
+  readonly correlationId: string | undefined;
+}
+
+/** What the Director's Targets are held against. */
+export interface Vehicle {
+  readonly inventory: readonly EcuInventory[];
+  readonly vehicleId?: string | undefined;
+}
+
+/**
+ * Old tools wrote this where they had no address; the reference client ignores it, so servers still
+ * send it.
+ */
+const PLACEHOLDER_URI = 'https://example.com/';
+
+/**
+ * Rejects Director Targets that only an Image repository or another vehicle could have meant.
+ *
+ * Source: Uptane Standard 2.1 §5.4.4.6 steps 6 to 8; §5.2.3 for what each image has to name.
+ *
+ * @throws OtaError DIRECTOR_DELEGATES if there is any delegation
+ * @throws OtaError DIRECTOR_WRONG_VEHICLE if no image is assigned, and that to another vehicle
+ * @throws OtaError DIRECTOR_TARGET_WITHOUT_ECU, DIRECTOR_REPEATS_ECU, ECU_UNKNOWN
+ * @throws OtaError HARDWARE_ID_MISMATCH, RELEASE_COUNTER_ROLLBACK, TARGET_NAME_UNSAFE
+ */
+export function readDirectorTargets(targets: Targets, vehicle: Vehicle): DirectorTargets {
+  if (targets.delegations.length > 0) {
+    throw new OtaError('DIRECTOR_DELEGATES', { delegations: targets.delegations.length });
+  }
+  const assignments = [...targets.targets].map(([filename, file]) => assignment(filename, file));
+  if (assignments.length === 0) verifyVehicle(targets.custom, vehicle);
+  const seen = new Set<string>();
+  for (const { filename, ecus } of assignments) {
+    for (const [ecu, assigned] of ecus) {
+      if (seen.has(ecu)) throw new OtaError('DIRECTOR_REPEATS_ECU', { ecu });
+      seen.add(ecu);
+      verifyEcu(ecu, assigned, { filename, inventory: vehicle.inventory });
+    }
+  }
+  return { assignments, correlationId: targets.custom?.optionalString('correlationId') };
+}
+
+/**
+ * Rejects a release older than the one that runs, even if the Director signed it.
+ *
+ * An image that has no counter counts as 0: otherwise every release from before counters were
+ * introduced could be brought back.
+ *
+ * Source: Uptane Standard 2.1 §5.4.4.2 step 10.
+ *
+ * @throws OtaError RELEASE_COUNTER_ROLLBACK
+ */
+export function verifyReleaseCounter(
+  { serial, installed }: EcuInventory,
+  filename: string,
+  offered: number,
+): void {
+  const trusted = installed?.releaseCounter ?? 0;
+  if (offered >= trusted) return;
+  throw new OtaError('RELEASE_COUNTER_ROLLBACK', { ecu: serial, filename, trusted, offered });
+}
+
+/** An address to download from, if `custom` has one that means something. */
+export function readUri(custom: Fields | undefined): string | undefined {
+  const uri = custom?.optionalString('uri') ?? '';
+  return uri === '' || uri === PLACEHOLDER_URI ? undefined : uri;
+}
+
+function assignment(filename: string, { lengthBytes, hashes, custom }: TargetFile): Assignment {
+  verifyFilename(filename);
+  const ecus = new Map(
+    custom
+      ?.optionalObject('ecuIdentifiers')
+      ?.members()
+      .map(([serial, fields]) => [serial, assignedEcu(serial, fields)]),
+  );
+  if (ecus.size === 0) throw new OtaError('DIRECTOR_TARGET_WITHOUT_ECU', { filename });
+  const format = custom?.optionalString('targetFormat');
+  return { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };
+}
+
+function assignedEcu(serial: string, fields: Fields): AssignedEcu {
+  verifyEcuSerial(serial, fields.path);
+  const hardwareId = fields.string('hardwareId');
+  verifyHardwareId(hardwareId, fields.at('hardwareId'));
+  return { hardwareId, releaseCounter: fields.optionalInteger('releaseCounter', 0) };
+}
+
+function verifyEcu(
+  serial: string,
+  { hardwareId: offered, releaseCounter }: AssignedEcu,
+  { filename, inventory }: { filename: string; inventory: readonly EcuInventory[] },
+): void {
+  const ecu = inventory.find((candidate) => candidate.serial === serial);
+  if (ecu === undefined) throw new OtaError('ECU_UNKNOWN', { ecu: serial, filename });
+  const expected = ecu.hardwareId;
+  if (offered !== expected) {
+    throw new OtaError('HARDWARE_ID_MISMATCH', { ecu: serial, filename, expected, offered });
+  }
+  if (releaseCounter !== undefined) verifyReleaseCounter(ecu, filename, releaseCounter);
+}
+
+/**
+ * Replay of the empty Targets of another vehicle, which no ECU identifier can tell apart.
+ *
+ * Directors in the field leave the identifier out, so that it is only held against what is there.
+ */
+function verifyVehicle(custom: Fields | undefined, { vehicleId }: Vehicle): void {
+  const offered = custom?.optionalString('vehicleId');
+  if (offered === undefined || vehicleId === undefined || offered === vehicleId) return;
+  throw new OtaError('DIRECTOR_WRONG_VEHICLE', { expected: vehicleId, offered });
+}

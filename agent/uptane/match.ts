@@ -1,0 +1,102 @@
+/** Holds what the Director wants against what the Image repository signed. */
+import { OtaError } from '../errors.ts';
+import { HASH_ALGORITHMS } from './canonical.ts';
+import { readUri, verifyReleaseCounter, type AssignedEcu, type Assignment } from './director.ts';
+import type { EcuInventory } from './inventory.ts';
+import type { TargetFile } from './metadata.ts';
+import type { Target, TrustedTarget } from './plan.ts';
+import { trust } from './trust.ts';
+
+/**
+ * Makes a target trusted: both repositories have to mean the same bytes for the same hardware.
+ *
+ * Hash algorithms that only one side lists are no contradiction; none in common is.
+ *
+ * Source: Uptane Standard 2.1 §5.4.4.2 step 10.
+ *
+ * @param image - the Image repository's entry for exactly the assignment's filename
+ * @throws OtaError TARGET_MISMATCH, RELEASE_COUNTER_ROLLBACK
+ */
+export function matchTarget(
+  assignment: Assignment,
+  image: TargetFile,
+  ecu: EcuInventory,
+): TrustedTarget {
+  const { filename, lengthBytes, hashes } = assignment;
+  const assigned = assignment.ecus.get(ecu.serial);
+  if (assigned === undefined) throw new OtaError('BUG', { what: `${ecu.serial} is not assigned` });
+  if (lengthBytes !== image.lengthBytes) {
+    throw mismatch(filename, 'length', [lengthBytes, image.lengthBytes]);
+  }
+  verifySameHashes(assignment, image);
+  const signed = readImageCustom(image);
+  if (!signed.hardwareIds.includes(assigned.hardwareId)) {
+    throw mismatch(filename, 'hardwareIds', [assigned.hardwareId, signed.hardwareIds.join(',')]);
+  }
+  const { releaseCounter } = signed;
+  verifySameReleaseCounter(filename, assigned, releaseCounter);
+  verifyReleaseCounter(ecu, filename, releaseCounter ?? 0);
+  const uri = assignment.uri ?? signed.uri;
+  const format = assignment.format ?? signed.format;
+  const target: Target = {
+    ecu: ecu.serial,
+    hardwareId: ecu.hardwareId,
+    filename,
+    lengthBytes,
+    hashes,
+    ...(uri === undefined ? {} : { uri }),
+    ...(format === undefined ? {} : { format }),
+    ...(releaseCounter === undefined ? {} : { releaseCounter }),
+  };
+  return trust(target);
+}
+
+interface ImageCustom {
+  readonly hardwareIds: readonly string[];
+  readonly releaseCounter: number | undefined;
+  readonly uri: string | undefined;
+  readonly format: string | undefined;
+}
+
+function readImageCustom({ custom }: TargetFile): ImageCustom {
+  return {
+    hardwareIds: custom?.has('hardwareIds') === true ? custom.strings('hardwareIds') : [],
+    releaseCounter: custom?.optionalInteger('releaseCounter', 0),
+    uri: readUri(custom),
+    format: custom?.optionalString('targetFormat'),
+  };
+}
+
+function verifySameHashes({ filename, hashes }: Assignment, image: TargetFile): void {
+  const common = HASH_ALGORITHMS.filter((name) => hashes.has(name) && image.hashes.has(name));
+  for (const name of common) {
+    const pair = [hashes.get(name), image.hashes.get(name)] as const;
+    if (pair[0] !== pair[1]) throw mismatch(filename, name, pair);
+  }
+  if (common.length === 0) {
+    const pair = [[...hashes.keys()].join(','), [...image.hashes.keys()].join(',')] as const;
+    throw mismatch(filename, 'hashes', pair);
+  }
+}
+
+/**
+ * The Image repository's counter is the one that counts: its keys are offline, while a counter that
+ * only a compromised Director claims could lock every later release out.
+ */
+function verifySameReleaseCounter(
+  filename: string,
+  { releaseCounter: director }: AssignedEcu,
+  image: number | undefined,
+): void {
+  if (director === undefined || director === image) return;
+  throw mismatch(filename, 'releaseCounter', [director, image ?? 'none']);
+}
+
+function mismatch(
+  filename: string,
+  field: string,
+  [director, image]: readonly [unknown, unknown],
+): OtaError<'TARGET_MISMATCH'> {
+  const values = { director: String(director), image: String(image) };
+  return new OtaError('TARGET_MISMATCH', { filename, field, ...values });
+}

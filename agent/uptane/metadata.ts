@@ -1,0 +1,227 @@
+/**
+ * The metadata files of the Uptane dialect that aktualizr and its servers speak, parsed.
+ *
+ * Parsing gives shapes, never trust: `store.ts` decides what is believed. Fields that are not known
+ * here are tolerated and stay part of what the signature covers.
+ */
+import { Fields, malformed, parseJson, type Json } from '../decode.ts';
+import { OtaError, type Repo } from '../errors.ts';
+import { HASH_ALGORITHMS, hexLength, type HashAlgorithm } from './canonical.ts';
+import { readAuthority, readKeys, readSignatures, type Authority, type Signature } from './keys.ts';
+import { verifyHardwareId, verifyRoleName } from './names.ts';
+import { parseInstant, type Instant } from './time.ts';
+
+/** One metadata file as received. */
+export interface File<Body> {
+  readonly bytes: Uint8Array;
+  /** The whole document, for hashes over its canonical form. */
+  readonly document: Json;
+  /** The part that is signed. */
+  readonly signed: Json;
+  readonly signatures: readonly Signature[];
+  readonly body: Body;
+}
+
+/** What every role has. */
+export interface Common {
+  readonly version: number;
+  readonly expiresAt: Instant;
+}
+
+export type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
+
+export interface Root extends Common {
+  readonly roles: Readonly<Record<TopLevelRole, Authority>>;
+}
+
+/** Algorithm to lower-case hex. */
+export type Hashes = ReadonlyMap<HashAlgorithm, string>;
+
+/** What a parent says about a file. */
+export interface Listing {
+  readonly version: number;
+  readonly lengthBytes: number | undefined;
+  /** Empty if the parent lists none. */
+  readonly hashes: Hashes;
+}
+
+export interface Timestamp extends Common {
+  readonly snapshot: Listing;
+}
+
+export interface Snapshot extends Common {
+  /** By file name: `targets.json`, `NAME.json`. */
+  readonly files: ReadonlyMap<string, Listing>;
+}
+
+export interface TargetFile {
+  readonly lengthBytes: number;
+  /** At least one. */
+  readonly hashes: Hashes;
+  readonly custom: Fields | undefined;
+}
+
+export interface Delegation {
+  readonly name: string;
+  readonly authority: Authority;
+  readonly paths: readonly string[];
+  readonly terminating: boolean;
+  /** Only for ECUs of these hardware ids; `undefined` for all. */
+  readonly hardwareIds: readonly string[] | undefined;
+}
+
+export interface Targets extends Common {
+  /** By filename, in the order they were signed in. */
+  readonly targets: ReadonlyMap<string, TargetFile>;
+  readonly delegations: readonly Delegation[];
+  readonly custom: Fields | undefined;
+}
+
+const HEX = /^[0-9a-f]*$/;
+
+/** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
+export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
+  return parseFile(bytes, { repo, role: 'root', type: 'root' }, (signed) => {
+    const keys = readKeys(signed.object('keys'));
+    const roles = signed.object('roles');
+    return {
+      ...common(signed),
+      roles: {
+        root: readAuthority(roles.object('root'), keys),
+        timestamp: readAuthority(roles.object('timestamp'), keys),
+        snapshot: readAuthority(roles.object('snapshot'), keys),
+        targets: readAuthority(roles.object('targets'), keys),
+      },
+    };
+  });
+}
+
+/**
+ * A Timestamp has to list a hash of the Snapshot (Uptane Standard 2.1 §5.2.5), where TUF would
+ * accept a version alone.
+ *
+ * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH
+ */
+export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
+  return parseFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
+    const snapshot = signed.object('meta').object('snapshot.json');
+    return { ...common(signed), snapshot: { ...listing(snapshot), hashes: hashes(snapshot) } };
+  });
+}
+
+/** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
+export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
+  return parseFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
+    const files = signed
+      .object('meta')
+      .members()
+      .map(([name, fields]) => [name, listing(fields)] as const);
+    return { ...common(signed), files: new Map(files) };
+  });
+}
+
+/**
+ * @param role - `targets`, or the name of a delegated role
+ * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH
+ */
+export function parseTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
+  return parseFile(bytes, { repo, role, type: 'targets' }, (signed) => {
+    const targets = signed
+      .object('targets')
+      .members()
+      .map(([filename, fields]) => [filename, targetFile(fields)] as const);
+    return {
+      ...common(signed),
+      targets: new Map(targets),
+      delegations: delegations(signed.optionalObject('delegations')),
+      custom: signed.optionalObject('custom'),
+    };
+  });
+}
+
+interface Expected {
+  readonly repo: Repo;
+  readonly role: string;
+  readonly type: TopLevelRole;
+}
+
+function parseFile<Body>(
+  bytes: Uint8Array,
+  expected: Expected,
+  read: (signed: Fields) => Body,
+): File<Body> {
+  const { repo, role } = expected;
+  const document = parseJson(bytes, `${repo}/${role}`);
+  const envelope = new Fields(document, `${repo}/${role}`);
+  const signed = envelope.object('signed');
+  const type = signed.string('_type');
+  if (type.toLowerCase() !== expected.type) {
+    throw new OtaError('ROLE_TYPE_MISMATCH', { repo, role, type });
+  }
+  return {
+    bytes,
+    document,
+    signed: (document as ReadonlyMap<string, Json>).get('signed') ?? null,
+    signatures: readSignatures(envelope),
+    body: read(signed),
+  };
+}
+
+function common(signed: Fields): Common {
+  return {
+    version: signed.integer('version', 1),
+    expiresAt: parseInstant(signed.string('expires'), signed.at('expires')),
+  };
+}
+
+function listing(fields: Fields): Listing {
+  return {
+    version: fields.integer('version', 1),
+    lengthBytes: fields.optionalInteger('length', 0),
+    hashes: fields.has('hashes') ? hashes(fields) : new Map(),
+  };
+}
+
+function targetFile(fields: Fields): TargetFile {
+  return {
+    lengthBytes: fields.integer('length', 0),
+    hashes: hashes(fields),
+    custom: fields.optionalObject('custom'),
+  };
+}
+
+/** Algorithms that nobody here can compute prove nothing, so one that is known has to be there. */
+function hashes(parent: Fields): Hashes {
+  const fields = parent.object('hashes');
+  const known = new Map<HashAlgorithm, string>();
+  for (const algorithm of HASH_ALGORITHMS) {
+    const hex = fields.optionalString(algorithm)?.toLowerCase();
+    if (hex === undefined) continue;
+    if (hex.length !== hexLength(algorithm) || !HEX.test(hex)) {
+      throw malformed(fields.at(algorithm), `${String(hexLength(algorithm))} hex digits`);
+    }
+    known.set(algorithm, hex);
+  }
+  if (known.size === 0) throw malformed(fields.path, 'sha256 or sha512');
+  return known;
+}
+
+function delegations(fields: Fields | undefined): readonly Delegation[] {
+  if (fields?.has('roles') !== true) return [];
+  const keys = readKeys(fields.object('keys'));
+  return fields.objects('roles').map((role) => {
+    const name = role.string('name');
+    verifyRoleName(name, role.at('name'));
+    const hardwareIds = role.has('hardwareIds') ? role.strings('hardwareIds') : undefined;
+    hardwareIds?.forEach((hardwareId) => {
+      verifyHardwareId(hardwareId, role.at('hardwareIds'));
+    });
+    return {
+      name,
+      authority: readAuthority(role, keys),
+      paths: role.strings('paths'),
+      terminating: role.optionalBoolean('terminating') ?? false,
+      hardwareIds,
+    };
+  });
+}

@@ -1,0 +1,68 @@
+/** Holds a conversation with the verification core from memory, and remembers everything said. */
+import type { Repo } from '../../agent/errors.ts';
+import type { EcuInventory } from '../../agent/uptane/inventory.ts';
+import type { Instant } from '../../agent/uptane/time.ts';
+import { verify, type Answer, type Need, type Verdict } from '../../agent/uptane/verify.ts';
+
+/** What a repository serves under a file name. */
+export type Serve = (repo: Repo, file: string) => Answer;
+
+/** A device as far as verification is concerned: it keeps what it is told to, and nothing else. */
+export class MemoryDevice {
+  readonly trusted: Map<string, Uint8Array>;
+  inventory: readonly EcuInventory[];
+  now: Instant;
+  /** Every file asked for in the last run, as `REPO/FILE`. */
+  requests: string[] = [];
+  /** Every role kept or forgotten in the last run, as `REPO/ROLE`, in order. */
+  kept: string[] = [];
+
+  constructor(
+    roots: Readonly<Record<Repo, Uint8Array>>,
+    inventory: readonly EcuInventory[],
+    now: Instant,
+  ) {
+    this.trusted = new Map([
+      ['director/root', roots.director],
+      ['image/root', roots.image],
+    ]);
+    this.inventory = inventory;
+    this.now = now;
+  }
+
+  /** Verifies once. What was kept before a refusal stays kept, as on a device. */
+  verify(serve: Serve): Verdict {
+    this.requests = [];
+    this.kept = [];
+    const talk = verify({
+      trusted: new Map(this.trusted),
+      inventory: this.inventory,
+      now: this.now,
+    });
+    let turn = talk.next();
+    while (turn.done !== true) turn = talk.next(this.#answer(turn.value, serve));
+    return turn.value;
+  }
+
+  /** Verifies once and installs everything at once. */
+  update(serve: Serve): Verdict {
+    const verdict = this.verify(serve);
+    this.inventory = this.inventory.map((ecu) => {
+      const target = verdict.targets.find(({ ecu: serial }) => serial === ecu.serial);
+      return target === undefined ? ecu : { ...ecu, installed: target };
+    });
+    return verdict;
+  }
+
+  #answer(need: Need, serve: Serve): Answer {
+    if (need.need === 'fetch') {
+      this.requests.push(`${need.repo}/${need.file}`);
+      return serve(need.repo, need.file);
+    }
+    const name = `${need.repo}/${need.role}`;
+    this.kept.push(name);
+    if (need.bytes === undefined) this.trusted.delete(name);
+    else this.trusted.set(name, need.bytes);
+    return undefined;
+  }
+}
