@@ -1,0 +1,114 @@
+/** Which facts a log line may carry, and what is taken out of the texts that it does. */
+import type { FailureCode, FailureDetails } from '../errors.ts';
+
+export type Facts = Readonly<Record<string, string | number | boolean>>;
+
+/** Every detail of a failure may be logged; a new one does not compile until it is listed. */
+type DetailName = { [C in FailureCode]: keyof FailureDetails[C] }[FailureCode];
+
+const DETAILS: Readonly<Record<DetailName, true>> = {
+  algorithm: true,
+  answer: true,
+  attribute: true,
+  cause: true,
+  computed: true,
+  delegations: true,
+  director: true,
+  ecu: true,
+  expected: true,
+  expiresAt: true,
+  field: true,
+  file: true,
+  filename: true,
+  found: true,
+  freeBytes: true,
+  image: true,
+  installer: true,
+  key: true,
+  lengthBytes: true,
+  line: true,
+  listed: true,
+  listedIn: true,
+  maxBytes: true,
+  maxRotations: true,
+  mechanism: true,
+  minimumBytesPerSecond: true,
+  missing: true,
+  module: true,
+  neededBytes: true,
+  nowAt: true,
+  offered: true,
+  operation: true,
+  overMs: true,
+  path: true,
+  phase: true,
+  problem: true,
+  receivedBytes: true,
+  remedy: true,
+  repo: true,
+  role: true,
+  searched: true,
+  signed: true,
+  status: true,
+  threshold: true,
+  timeoutMs: true,
+  triesLeft: true,
+  trusted: true,
+  type: true,
+  uri: true,
+  url: true,
+  valid: true,
+  want: true,
+  what: true,
+  which: true,
+};
+
+/** Facts of the cycle and of start-up. */
+const OTHER_NAMES = [
+  'attack',
+  'attempt',
+  'bootId',
+  'code',
+  'config',
+  'correlationId',
+  'delayMs',
+  'description',
+  'done',
+  'durationMs',
+  'eventId',
+  'files',
+  'from',
+  'installed',
+  'nextPollAt',
+  'outcome',
+  'percent',
+  'pid',
+  'signal',
+  'slot',
+  'state',
+  'to',
+  'total',
+  'version',
+];
+
+const PERMITTED: ReadonlySet<string> = new Set([...Object.keys(DETAILS), ...OTHER_NAMES]);
+
+/** Leaves out every field that is not on the list, and says which. */
+export function permitted(facts: Facts): Facts {
+  const entries = Object.entries(facts);
+  const kept = entries
+    .filter(([name]) => PERMITTED.has(name))
+    .map(([name, value]) => [name, typeof value === 'string' ? scrubbed(value) : value]);
+  const left = entries.map(([name]) => name).filter((name) => !PERMITTED.has(name));
+  return {
+    ...(Object.fromEntries(kept) as Facts),
+    ...(left.length > 0 ? { redacted: left.join(' ') } : {}),
+  };
+}
+
+/** PINs and passwords have one usual place each inside texts that are otherwise worth logging. */
+export function scrubbed(text: string): string {
+  return text
+    .replace(/(pin-value=)[^;&?\s"']*/giu, '$1(redacted)')
+    .replace(/(\w:\/\/)[^/?#@\s"']*@/gu, '$1(redacted)@');
+}
