@@ -1,0 +1,67 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libteec.h"
+
+/* The one name that OP-TEE's driver gives itself. */
+#define TEE_NAME "optee-tz"
+
+static const char *socket_path(void)
+{
+	const char *path = secure_getenv(WIRE_SOCKET_VARIABLE);
+
+	return path && *path ? path : WIRE_SOCKET_DEFAULT;
+}
+
+/* Says why there is no TEE: a result code alone has never helped anybody. */
+static void explain(const char *path, TEEC_Result result, int failure)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+	char text[128];
+	const char *why;
+
+	if (getenv("OTA_TEE_QUIET") || atomic_flag_test_and_set(&said))
+		return;
+	switch (result) {
+	case TEEC_ERROR_ITEM_NOT_FOUND:
+		why = strerror_r(failure, text, sizeof(text));
+		break;
+	case TEEC_ERROR_TARGET_DEAD:
+		why = "who listens there did not answer HELLO";
+		break;
+	default:
+		why = "out of memory";
+		break;
+	}
+	dprintf(STDERR_FILENO,
+		"libteec: no TEE at %s: %s (start the secure world, or name its socket in " WIRE_SOCKET_VARIABLE
+		")\n",
+		path, why);
+}
+
+TEEC_Result TEEC_InitializeContext(const char *name, TEEC_Context *context)
+{
+	const char *path = socket_path();
+	TEEC_Result result;
+
+	if (!context)
+		return TEEC_ERROR_BAD_PARAMETERS;
+	context->imp.connection = NULL;
+	if (name && strcmp(name, TEE_NAME) != 0)
+		return TEEC_ERROR_ITEM_NOT_FOUND;
+	result = connection_open(path, &context->imp.connection);
+	if (result != TEEC_SUCCESS)
+		explain(path, result, errno);
+	return result;
+}
+
+void TEEC_FinalizeContext(TEEC_Context *context)
+{
+	if (!context || !context->imp.connection)
+		return;
+	connection_close(context->imp.connection);
+	context->imp.connection = NULL;
+}
