@@ -19,6 +19,9 @@ export interface Ports {
   readonly limits: Limits;
 }
 
+/** What works without network and token: enough to confirm, to roll back and to look. */
+export type LocalPorts = Omit<Ports, 'repositories' | 'director' | 'signer'>;
+
 /** From the settings. */
 export interface Limits {
   readonly downloadAttempts: number;
@@ -169,6 +172,8 @@ export interface Clock {
   /** The system's clock, or the latest known time where that is later. */
   now(): Instant;
   sleep(ms: number): Promise<void>;
+  /** A random UUID, in text. */
+  uuid(): string;
   /** 0 to 1, for jitter only. */
   random(): number;
 }

@@ -22,7 +22,7 @@ async function byDaemonOr(
   path: string,
   act: () => Promise<CommandResult>,
 ): Promise<CommandResult> {
-  const answer = await askDaemon(context.settings.api.socket, 'POST', path);
+  const answer = await askDaemon(context.loaded.settings.api.socket, 'POST', path);
   if (answer === undefined) return act();
   const { exit, json, lines } = answer;
   if (typeof exit !== 'number' || typeof json !== 'object' || json === null) {

@@ -1,10 +1,10 @@
 /** What every command gets, and how it opens and closes the agent. */
 import { assemble, assembleLocal, type Agent, type LocalAgent } from '../assemble.ts';
 import type { Log } from '../io/log.ts';
-import type { Settings } from '../settings.ts';
+import type { LoadedSettings } from '../config-rules.ts';
 
 export interface CommandContext {
-  readonly settings: Settings;
+  readonly loaded: LoadedSettings;
   /** What follows the command and is its own business. */
   readonly rest: readonly string[];
   readonly log: Log;
@@ -12,10 +12,10 @@ export interface CommandContext {
 
 /** Runs `act` with an agent that is connected to its token and its gateway. */
 export async function withAgent<T>(
-  { settings, log }: CommandContext,
+  { loaded, log }: CommandContext,
   act: (agent: Agent) => Promise<T>,
 ): Promise<T> {
-  const agent = await assemble(settings, log);
+  const agent = await assemble(loaded, log);
   try {
     return await act(agent);
   } finally {
@@ -25,10 +25,10 @@ export async function withAgent<T>(
 
 /** Runs `act` with an agent that has neither network nor token. */
 export async function withLocalAgent<T>(
-  { settings, log }: CommandContext,
+  { loaded, log }: CommandContext,
   act: (agent: LocalAgent) => Promise<T>,
 ): Promise<T> {
-  const agent = await assembleLocal(settings, log);
+  const agent = await assembleLocal(loaded, log);
   try {
     return await act(agent);
   } finally {

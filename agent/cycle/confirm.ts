@@ -24,7 +24,7 @@ export async function confirm(plan: Plan, ports: Ports): Promise<Event | undefin
 export async function confirmNow(plan: Plan, ports: LocalPorts): Promise<void> {
   for (const target of plan.targets) {
     await ports.installer.confirm(target);
-    await queueEvent(ports, 'EcuInstallationCompleted', plan, target, true);
+    await queueEvent(ports, 'EcuInstallationCompleted', { plan, target, success: true });
   }
 }
 

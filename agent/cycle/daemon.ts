@@ -1,6 +1,6 @@
 /** Runs cycles for ever: at a jittered interval, sooner when asked, later when the way is bad. */
 import { isOtaError } from '../errors.ts';
-import type { Ports } from '../ports.ts';
+import type { Ports, Reporter } from '../ports.ts';
 import { runCycle, type Outcome } from './cycle.ts';
 
 export interface DaemonOptions {
@@ -9,6 +9,8 @@ export interface DaemonOptions {
   readonly progressed: (status: string) => void;
 }
 
+/** Longer than any wait that a limit of ours allows within a cycle. */
+const STUCK_MS = 10 * 60_000;
 const FIRST_BACKOFF_MS = 15_000;
 /** Share of the interval by which polls are spread, so that a fleet does not come all at once. */
 const JITTER = 0.1;
@@ -20,9 +22,10 @@ export class Daemon {
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
   #nextPollAt = 0;
+  #aliveAt = Date.now();
 
   constructor(ports: Ports, options: DaemonOptions) {
-    this.#ports = ports;
+    this.#ports = { ...ports, reporter: this.#noting(ports.reporter) };
     this.#options = options;
   }
 
@@ -31,11 +34,18 @@ export class Daemon {
     return this.#nextPollAt;
   }
 
+  /** For a watchdog: waiting for a poll that is due later, or in a cycle that makes progress. */
+  isAlive(): boolean {
+    const now = Date.now();
+    return this.#nextPollAt > now - STUCK_MS || this.#aliveAt > now - STUCK_MS;
+  }
+
   /** @param signal - aborting it ends the loop after the cycle in progress */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
       this.#nextPollAt = 0;
+      this.#aliveAt = Date.now();
       failures = (await this.#cycle()) ? 0 : failures + 1;
       const waitMs = this.#waitMs(failures);
       this.#nextPollAt = Date.now() + waitMs;
@@ -67,6 +77,27 @@ export class Daemon {
       this.#options.progressed(error.code);
       return error.handling.retry !== 'backoff';
     }
+  }
+
+  /** Every sign of progress counts, a byte downloaded as much as a transition. */
+  #noting(reporter: Reporter): Reporter {
+    const note = (): void => {
+      this.#aliveAt = Date.now();
+    };
+    return {
+      transition: (...facts) => {
+        note();
+        reporter.transition(...facts);
+      },
+      progress: (...facts) => {
+        note();
+        reporter.progress(...facts);
+      },
+      refused: (error) => {
+        note();
+        reporter.refused(error);
+      },
+    };
   }
 
   #waitMs(failures: number): number {

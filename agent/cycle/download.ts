@@ -24,7 +24,7 @@ export async function download(plan: Plan, attempt: number, ports: Ports): Promi
 
 async function downloadOne(target: TrustedTarget, plan: Plan, ports: Ports): Promise<void> {
   await ports.installer.check(target);
-  await queueEvent(ports, 'EcuDownloadStarted', plan, target);
+  await queueEvent(ports, 'EcuDownloadStarted', { plan, target });
   let success = false;
   try {
     await ports.staging.receive(
@@ -36,7 +36,7 @@ async function downloadOne(target: TrustedTarget, plan: Plan, ports: Ports): Pro
     );
     success = true;
   } finally {
-    await queueEvent(ports, 'EcuDownloadCompleted', plan, target, success);
+    await queueEvent(ports, 'EcuDownloadCompleted', { plan, target, success });
   }
 }
 

@@ -8,7 +8,7 @@ import type { Event, Plan } from './machine.ts';
 export async function write(plan: Plan, ports: Ports): Promise<Event> {
   try {
     for (const target of plan.targets) {
-      await queueEvent(ports, 'EcuInstallationStarted', plan, target);
+      await queueEvent(ports, 'EcuInstallationStarted', { plan, target });
       await ports.installer.write(target, await staged(target, ports), (done, total) => {
         ports.reporter.progress('install', target.filename, done, total);
       });
@@ -25,7 +25,7 @@ export async function activate(plan: Plan, ports: Ports): Promise<Event> {
     for (const target of plan.targets) {
       await ports.installer.activate(target);
       if (ports.installer.needsReboot) {
-        await queueEvent(ports, 'EcuInstallationApplied', plan, target);
+        await queueEvent(ports, 'EcuInstallationApplied', { plan, target });
       }
     }
     return { type: 'activated', takesEffect };
@@ -37,7 +37,7 @@ export async function activate(plan: Plan, ports: Ports): Promise<Event> {
 export async function rollBack(plan: Plan, ports: LocalPorts): Promise<void> {
   for (const target of plan.targets.toReversed()) {
     await ports.installer.rollBack(target);
-    await queueEvent(ports, 'EcuInstallationCompleted', plan, target, false);
+    await queueEvent(ports, 'EcuInstallationCompleted', { plan, target, success: false });
   }
 }
 

@@ -1,7 +1,7 @@
 /** One poll: tell the Director what runs, verify what it wants, and say what has to be installed. */
 import { isOtaError } from '../errors.ts';
 import type { Ports } from '../ports.ts';
-import { verifyMetadata, type Verdict } from '../uptane/verify.ts';
+import { verify as verifyRepositories, type Verdict } from '../uptane/verify.ts';
 import { flushEvents } from './events.ts';
 import { answerFrom, converse } from './fetch.ts';
 import type { Plan } from './machine.ts';
@@ -42,7 +42,7 @@ export async function verify(ports: Ports): Promise<Verdict> {
   const trusted = await store.loadTrusted();
   const inventory = await store.inventory();
   try {
-    const talk = verifyMetadata({ trusted, inventory, now: clock.now() });
+    const talk = verifyRepositories({ trusted, inventory, now: clock.now() });
     const verdict = await converse(talk, (need) => answerFrom(ports, need));
     await store.saveRefusal(undefined);
     return verdict;

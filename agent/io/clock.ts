@@ -1,4 +1,5 @@
 /** The Clock port on the system's clock. */
+import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 
 import type { Clock } from '../ports.ts';
@@ -18,6 +19,7 @@ export function openClock(latestKnown: Instant): Clock {
   return {
     now: () => Math.max(Date.now(), latestKnown) as Instant,
     sleep: (ms) => setTimeout(ms),
+    uuid: () => randomUUID(),
     random: Math.random,
   };
 }

@@ -1,4 +1,5 @@
 /** The Repositories and Director ports over HTTP, as the device gateway speaks it. */
+import type { GatewayUrls } from '../config-rules.ts';
 import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
 import type { Director, Repositories } from '../ports.ts';
 import type { DeviceEvent } from '../uptane/manifest.ts';
@@ -6,12 +7,6 @@ import type { TrustedTarget } from '../uptane/plan.ts';
 import type { Answer } from '../uptane/verify.ts';
 import type { HttpClient, Response } from './http.ts';
 import { demandRate, type MinimumRate } from './limit-bytes.ts';
-
-export interface GatewayUrls {
-  readonly director: string;
-  readonly image: string;
-  readonly events: string;
-}
 
 /** Statuses with which the field's servers say "there is no such file"; 424 is OTA-CE's. */
 const ABSENT = new Set([403, 404, 424]);
@@ -85,23 +80,15 @@ export class HttpDirector implements Director {
   }
 
   async postEvents(events: readonly DeviceEvent[]): Promise<number> {
-    const response = await this.#post(this.#urls.events, events);
-    // A server without an event endpoint: there is nobody to keep them for.
-    if (response.status === 404) {
-      await response.discard();
-      return events.length;
+    const url = this.#urls.events;
+    if (url === undefined) return events.length;
+    const response = await this.#post(url, events);
+    if (response.status >= 300 && !NOT_KEPT.has(response.status)) {
+      throw await answered(url, response);
     }
-    if (response.status === 413 && events.length > 1) {
-      await response.discard();
-      return this.postEvents(events.slice(0, Math.floor(events.length / 2)));
-    }
-    if (response.status === 413) {
-      await response.discard();
-      return events.length;
-    }
-    if (response.status >= 300) throw await answered(this.#urls.events, response);
     await response.discard();
-    return events.length;
+    const tooLarge = response.status === 413 && events.length > 1;
+    return tooLarge ? this.postEvents(events.slice(0, events.length / 2)) : events.length;
   }
 
   /** Follows one redirect as a POST: OTA-CE's gateway answers 301 for its own documented path. */
@@ -117,6 +104,8 @@ export class HttpDirector implements Director {
   }
 }
 
+/** Nobody to keep events for, or one event that no batch is small enough for: they are dropped. */
+const NOT_KEPT = new Set([404, 413]);
 const JSON_BODY = { 'content-type': 'application/json' };
 const ANSWER_BYTES = 200;
 

@@ -1,0 +1,154 @@
+/** Puts the agent together from its settings: which adapter stands behind which port. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { requireGateway, requireInstaller, type LoadedSettings } from './config-rules.ts';
+import { causeOf, OtaError } from './errors.ts';
+import { openBoot } from './io/boot.ts';
+import { openClock } from './io/clock.ts';
+import { HttpClient } from './io/http.ts';
+import { openInstaller } from './io/installers/open-installer.ts';
+import type { Log } from './io/log.ts';
+import { HttpDirector, HttpRepositories } from './io/repositories.ts';
+import { StagingDirectory } from './io/staging.ts';
+import { Database } from './io/store/database.ts';
+import { takeLock } from './io/store/lock.ts';
+import { SqliteStore } from './io/store/store.ts';
+import { openReporter } from './io/terminal.ts';
+import { readTextFile } from './io/text-file.ts';
+import { loadIdentity, type Identity } from './io/token/identity.ts';
+import type { LocalPorts, Ports } from './ports.ts';
+import type { Settings } from './settings.ts';
+import { VERSION } from './version.ts';
+
+export interface LocalAgent {
+  readonly ports: LocalPorts;
+  readonly store: SqliteStore;
+  close(): Promise<void>;
+}
+
+export interface Agent extends LocalAgent {
+  readonly ports: Ports;
+  readonly identity: Identity;
+}
+
+/**
+ * Everything but network and token.
+ *
+ * @throws OtaError STORAGE_BUSY, STORAGE_CORRUPT, STORAGE_FAILED, FILE_UNREADABLE
+ */
+export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<LocalAgent> {
+  const { path } = loaded.settings.storage;
+  await makeStorage(path);
+  const lock = await takeLock(path);
+  try {
+    const database = await Database.open(join(path, 'ota-agent.db'));
+    const store = new SqliteStore(database);
+    return {
+      ports: await localPorts(loaded, store, log),
+      store,
+      close: async () => {
+        await database.close();
+        await lock.release();
+      },
+    };
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+/**
+ * The whole agent, with its identity from the token and its way to the gateway.
+ *
+ * @throws OtaError NOT_PROVISIONED, TOKEN_* and what `assembleLocal` throws
+ */
+export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent> {
+  const { settings } = loaded;
+  const urls = requireGateway(loaded);
+  const local = await assembleLocal(loaded, log);
+  try {
+    await demandProvisioned(local.store);
+    const ca = await gatewayCa(settings);
+    const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
+    const http = openHttp(settings, identity);
+    const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
+    return {
+      ports: {
+        ...local.ports,
+        repositories: new HttpRepositories(http, urls, { bytesPerSecond, windowMs }),
+        director: new HttpDirector(http, urls),
+        signer: identity.signer,
+      },
+      store: local.store,
+      identity,
+      close: async () => {
+        await http.close();
+        identity.token.close();
+        await local.close();
+      },
+    };
+  } catch (error) {
+    await local.close();
+    throw error;
+  }
+}
+
+/** HTTP with the identity of this device. */
+export function openHttp(
+  settings: Settings,
+  identity: Pick<Identity, 'secureContext'>,
+): HttpClient {
+  return new HttpClient({
+    secureContext: identity.secureContext,
+    timeoutMs: settings.gateway.timeout,
+    userAgent: `ota-agent/${VERSION}`,
+  });
+}
+
+/** PEM of the CAs that may vouch for the gateway; `undefined`: those of the system. */
+export async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
+  if (gateway.ca === undefined) return undefined;
+  const remedy = 'set gateway.ca to the PEM file of the CA that signed the gateway';
+  return readTextFile(gateway.ca, 'the CA of the gateway', remedy);
+}
+
+async function localPorts(
+  loaded: LoadedSettings,
+  store: SqliteStore,
+  log: Log,
+): Promise<LocalPorts> {
+  const { boot, download, installer, storage } = loaded.settings;
+  return {
+    store,
+    staging: new StagingDirectory(join(storage.path, 'staging'), download.reserve),
+    installer: openInstaller(requireInstaller(loaded)),
+    boot: await openBoot(boot.boot_id_file, installer.reboot_command),
+    clock: openClock(await store.latestKnownTime()),
+    reporter: openReporter(log, process.stderr),
+    limits: { downloadAttempts: download.attempts },
+  };
+}
+
+async function demandProvisioned(store: SqliteStore): Promise<void> {
+  const remedy = 'run ota-agent provision';
+  if ((await store.inventory()).length === 0) {
+    throw new OtaError('NOT_PROVISIONED', { missing: 'ECU registration', remedy });
+  }
+  const trusted = await store.loadTrusted();
+  for (const repo of ['director', 'image'] as const) {
+    if (!trusted.has(`${repo}/root`)) {
+      throw new OtaError('NOT_PROVISIONED', { missing: `root metadata of ${repo}`, remedy });
+    }
+  }
+}
+
+/** Readable by the agent alone: it holds what the device trusts. */
+async function makeStorage(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const remedy = 'create it for the agent’s user, or set storage.path';
+    throw new OtaError('STORAGE_FAILED', { path, cause: causeOf(error), remedy }, { cause: error });
+  }
+}

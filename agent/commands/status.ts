@@ -1,0 +1,71 @@
+/** What is known about this device, for people and for scripts. */
+import { askDaemon } from '../io/api.ts';
+import type { HistoryEntry } from '../ports.ts';
+import type { EcuInventory } from '../uptane/inventory.ts';
+import { formatInstant } from '../uptane/time.ts';
+import type { LocalAgent } from '../assemble.ts';
+import { loadState } from '../cycle/drive.ts';
+import { withLocalAgent, type CommandContext } from './context.ts';
+import type { CommandResult } from './result.ts';
+
+/** Identity, images per ECU, cycle state and the last verdict; from the daemon where one runs. */
+export async function statusCommand(context: CommandContext): Promise<CommandResult> {
+  const answer = await askDaemon(context.loaded.settings.api.socket, 'GET', '/status');
+  const status = answer ?? (await withLocalAgent(context, readStatus));
+  return { exit: 0, json: status, lines: statusLines(status) };
+}
+
+/** Past updates, newest first. */
+export async function historyCommand(context: CommandContext): Promise<CommandResult> {
+  const entries = await withLocalAgent(context, ({ store }) => store.history());
+  const lines = entries.map(
+    ({ endedAt, code, filenames, description }) =>
+      `${formatInstant(endedAt)}  ${code.padEnd(20)}  ${filenames.join(', ')}  ${description}`,
+  );
+  return {
+    exit: 0,
+    json: { history: entries.map(historyJson) },
+    lines: lines.length === 0 ? ['no update yet'] : lines,
+  };
+}
+
+/** The facts behind `status`, from storage. */
+export async function readStatus({ ports, store }: LocalAgent): Promise<Record<string, unknown>> {
+  const state = await loadState(ports);
+  const [last] = await store.history();
+  const refusal = await store.refusal();
+  return {
+    deviceId: (await store.fact('device_id')) ?? null,
+    installer: ports.installer.kind,
+    state: state.at,
+    ecus: (await store.inventory()).map(ecuJson),
+    lastRefusal: refusal ?? null,
+    lastUpdate: last === undefined ? null : historyJson(last),
+  };
+}
+
+function ecuJson({ serial, hardwareId, installed }: EcuInventory): object {
+  return {
+    serial,
+    hardwareId,
+    installed:
+      installed === undefined
+        ? null
+        : {
+            filename: installed.filename,
+            length: installed.lengthBytes,
+            hashes: Object.fromEntries(installed.hashes),
+          },
+  };
+}
+
+function historyJson(entry: HistoryEntry): object {
+  return { ...entry, endedAt: formatInstant(entry.endedAt) };
+}
+
+function statusLines(status: Record<string, unknown>): readonly string[] {
+  return Object.entries(status).map(([name, value]) => {
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    return `${name.padEnd(12)} ${text}`;
+  });
+}

@@ -1,0 +1,19 @@
+/** Which installer the settings name. */
+import type { InstallerSettings } from '../../config-rules.ts';
+import type { Installer } from '../../ports.ts';
+import { AbSlotInstaller } from './ab-slot.ts';
+import { FileInstaller } from './file.ts';
+
+export function openInstaller(settings: InstallerSettings): Installer {
+  switch (settings.type) {
+    case 'file':
+      return new FileInstaller(settings.path);
+    case 'ab-slot':
+      return new AbSlotInstaller({
+        slots: { a: settings.slotA, b: settings.slotB },
+        markerPath: settings.marker,
+        bootedPath: settings.bootedFile,
+        tries: settings.tries,
+      });
+  }
+}

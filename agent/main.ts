@@ -1,0 +1,81 @@
+/** Composition root of the command line: settings in, one command run, its result printed. */
+import { parseCommandLine, expectNothing, type CommandLine, type CommandName } from './cli.ts';
+import type { CommandContext } from './commands/context.ts';
+import { errorResult, type CommandResult } from './commands/result.ts';
+import { loadSettings } from './config.ts';
+import { causeOf, isOtaError, OtaError } from './errors.ts';
+import { openLog } from './io/log.ts';
+import { VERSION } from './version.ts';
+
+type Command = (context: CommandContext) => Promise<CommandResult>;
+
+/** Loaded when asked for: `verify` needs neither the token's libraries nor the network's. */
+const COMMANDS: Readonly<
+  Record<Exclude<CommandName, 'verify' | 'config'>, () => Promise<Command>>
+> = {
+  run: async () => (await import('./commands/run.ts')).runCommand,
+  once: async () => (await import('./commands/once.ts')).onceCommand,
+  check: async () => (await import('./commands/check.ts')).checkCommand,
+  provision: async () => (await import('./commands/provision.ts')).provisionCommand,
+  status: async () => (await import('./commands/status.ts')).statusCommand,
+  history: async () => (await import('./commands/status.ts')).historyCommand,
+  confirm: async () => (await import('./commands/confirm.ts')).confirmCommand,
+  rollback: async () => (await import('./commands/confirm.ts')).rollbackCommand,
+};
+
+async function runCommand(line: CommandLine): Promise<CommandResult> {
+  const { command, config, rest } = line;
+  if (command === 'verify') {
+    return (await import('./commands/verify.ts')).verifyCommand(rest);
+  }
+  if (command === 'config') {
+    return (await import('./commands/config.ts')).configCommand(rest, config);
+  }
+  expectNothing(command, rest);
+  const run = await COMMANDS[command]();
+  const loaded = await loadSettings({ config });
+  return run({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let json = argv.includes('--json');
+  try {
+    demandNode();
+    const line = parseCommandLine(argv, VERSION);
+    if (typeof line === 'string') {
+      process.stdout.write(`${line}\n`);
+      return 0;
+    }
+    ({ json } = line);
+    return print(await runCommand(line), json);
+  } catch (error) {
+    if (!isOtaError(error) || error.code === 'BUG') throw error;
+    return print(errorResult(error), json);
+  }
+}
+
+/** JSON to standard output; for people, results to standard output and failures to standard error. */
+function print({ exit, json, lines }: CommandResult, asJson: boolean): number {
+  if (asJson) process.stdout.write(`${JSON.stringify(json)}\n`);
+  else {
+    const stream = exit === 0 || exit === 10 || exit === 11 ? process.stdout : process.stderr;
+    stream.write(lines.map((line) => `${line}\n`).join(''));
+  }
+  return exit;
+}
+
+/** A bare `node` on the path may be far older than what `npm run` uses. */
+function demandNode(): void {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > 24 || (major === 24 && minor >= 15)) return;
+  const what = `Node ${process.versions.node} is too old`;
+  throw new OtaError('USAGE', { what, remedy: 'Node 24.15 or later, as npm run uses it' });
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`this is a bug in ota-agent: ${causeOf(error)}\n`);
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? '') : ''}\n`);
+  process.exitCode = 1;
+}
