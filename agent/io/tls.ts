@@ -1,6 +1,6 @@
 /** The device's TLS identity: its certificate, checked, and its key, which stays in the token. */
 import { X509Certificate, type KeyObject } from 'node:crypto';
-import { rootCertificates, type SecureContext } from 'node:tls';
+import { getCACertificates, type SecureContext } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
 import type { Instant } from '../uptane/time.ts';
@@ -65,7 +65,7 @@ export function checkDeviceCertificate(
 /**
  * TLS as this device: make it once and keep it, with every connection resumed from it.
  *
- * @param caPem - CAs that the server may come from; the ones that Node ships if absent
+ * @param caPem - CAs that the server may come from; the system's roots if absent
  * @throws OtaError TOKEN_MODULE, TOKEN_OBJECT if the token's key cannot be used
  */
 export function createIdentityContext(
@@ -74,7 +74,7 @@ export function createIdentityContext(
   caPem: string | undefined,
   backend: TlsBackend,
 ): SecureContext {
-  const options = { ca: caPem ?? [...rootCertificates], cert: certificatePem };
+  const options = { ca: caPem ?? getCACertificates('system'), cert: certificatePem };
   switch (backend) {
     case 'auto':
     case 'engine':

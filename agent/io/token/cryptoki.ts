@@ -1,0 +1,48 @@
+/** Cryptoki numbers and the names of our objects. PKCS#11 v3.0, Appendix A and B. */
+
+export const CKO = { CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3 } as const;
+
+export const CKK = { RSA: 0x00, EC: 0x03, EC_EDWARDS: 0x40 } as const;
+
+export const CKA = {
+  VALUE: 0x11,
+  KEY_TYPE: 0x100,
+  ID: 0x102,
+  SENSITIVE: 0x103,
+  MODULUS: 0x120,
+  PUBLIC_EXPONENT: 0x122,
+  EXTRACTABLE: 0x162,
+  LOCAL: 0x163,
+  NEVER_EXTRACTABLE: 0x164,
+  ALWAYS_SENSITIVE: 0x165,
+  EC_POINT: 0x181,
+} as const;
+
+export const CKM = {
+  RSA_PKCS_KEY_PAIR_GEN: 0x00,
+  RSA_PKCS: 0x01,
+  RSA_PKCS_PSS: 0x0d,
+  SHA256_RSA_PKCS: 0x40,
+  SHA256_RSA_PKCS_PSS: 0x43,
+  SHA256: 0x250,
+  EC_KEY_PAIR_GEN: 0x1040,
+  ECDSA: 0x1041,
+  ECDSA_SHA256: 0x1044,
+  EC_EDWARDS_KEY_PAIR_GEN: 0x1055,
+  EDDSA: 0x1057,
+} as const;
+
+/** CKG_MGF1_SHA256 */
+export const MGF1_SHA256 = 2;
+
+export type KeyType = 'ec-p256' | 'rsa-2048' | 'ed25519';
+
+/** An object of ours: found by its label, created with this identifier. */
+export interface ObjectName {
+  readonly label: string;
+  readonly id: number;
+}
+
+/** The identifiers are those that aktualizr's sample configurations use. */
+export const TLS_KEY: ObjectName = { label: 'ota-agent-tls', id: 0x02 };
+export const UPTANE_KEY: ObjectName = { label: 'ota-agent-uptane', id: 0x03 };

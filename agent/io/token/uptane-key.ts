@@ -1,0 +1,71 @@
+/** The Uptane key as Directors know it, and the signer that uses it. */
+import { createHash, type KeyObject } from 'node:crypto';
+
+import { OtaError } from '../../errors.ts';
+import type { Signer } from '../../ports.ts';
+import { UPTANE_KEY } from './cryptoki.ts';
+import { inspectKey, type TokenKey } from './keys.ts';
+import { signInToken } from './sign.ts';
+import { PROVISION } from './token-errors.ts';
+import type { Token } from './token.ts';
+
+/** A public key on the wire: `clientKey` of an ECU registration. */
+export interface ClientKey {
+  readonly keytype: 'RSA' | 'ED25519';
+  readonly keyval: { readonly public: string };
+}
+
+/**
+ * Writes a public key the way aktualizr registers it: RSA as SPKI PEM, Ed25519 as upper-case hex.
+ *
+ * @throws OtaError TOKEN_OBJECT for other keys: no Director accepts EC keys for manifests
+ */
+export function clientKey(publicKey: KeyObject): ClientKey {
+  const type = publicKey.asymmetricKeyType ?? 'secret';
+  if (type === 'rsa') {
+    const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+    return { keytype: 'RSA', keyval: { public: pem } };
+  }
+  if (type !== 'ed25519') throw unusable(`a key of type ${type} cannot sign manifests`);
+  const { x = '' } = publicKey.export({ format: 'jwk' });
+  const hex = Buffer.from(x, 'base64url').toString('hex').toUpperCase();
+  return { keytype: 'ED25519', keyval: { public: hex } };
+}
+
+/** Key id: SHA-256 of the JSON string of the public text without its trailing newline, in hex. */
+export function keyIdOf(key: ClientKey): string {
+  const text = JSON.stringify(key.keyval.public.replace(/\n+$/u, ''));
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/**
+ * The signer of manifests.
+ *
+ * @throws OtaError NOT_PROVISIONED if the token has no Uptane key; TOKEN_OBJECT if it is half made
+ */
+export function openSigner(token: Token): Signer {
+  const { publicKey } = wholeUptaneKey(token);
+  const key = clientKey(publicKey);
+  const isRsa = key.keytype === 'RSA';
+  const scheme = isRsa ? 'rsassa-pss-sha256' : 'ed25519';
+  return {
+    keyId: keyIdOf(key),
+    method: isRsa ? 'rsassa-pss' : 'ed25519',
+    sign: (payload) =>
+      new Promise((resolve) => {
+        resolve(signInToken(token, UPTANE_KEY, scheme, payload).toString('base64'));
+      }),
+  };
+}
+
+function wholeUptaneKey(token: Token): TokenKey {
+  const state = inspectKey(token, UPTANE_KEY);
+  if (state.is === 'whole') return state.key;
+  if (state.is === 'broken') throw unusable(state.problem);
+  const missing = `Uptane key "${UPTANE_KEY.label}" in token ${token.uri}`;
+  throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
+}
+
+function unusable(problem: string): OtaError<'TOKEN_OBJECT'> {
+  return new OtaError('TOKEN_OBJECT', { uri: UPTANE_KEY.label, problem, remedy: PROVISION });
+}

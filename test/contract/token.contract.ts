@@ -1,0 +1,275 @@
+/** What every token must do for the agent. Run on SoftHSM2 and on the TEE emulator. */
+import assert from 'node:assert/strict';
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  verify,
+  type KeyObject,
+  type VerifyKeyObjectInput,
+} from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+
+import { inChild, type Outcome } from '../support/in-child.ts';
+import {
+  LABEL,
+  SO_PIN,
+  USER_PIN,
+  type TokenKind,
+  type TokenWorld,
+} from '../support/token-world.ts';
+
+const SCENARIOS = join(import.meta.dirname, 'token.scenarios.ts');
+const PAYLOAD = '{"report_counter":"1"}';
+
+interface Made {
+  readonly publicKey: string;
+}
+
+export function tokenContract(kind: TokenKind): void {
+  describe(`token contract: ${kind.name}`, () => {
+    let world: TokenWorld;
+
+    beforeEach(async () => {
+      world = await kind.open();
+    });
+    afterEach(() => world.close());
+
+    const run = async (name: string, more: object = {}): Promise<Outcome> => {
+      const args = { settings: world.settings, ...more };
+      const outcome = await inChild(SCENARIOS, name, args, world.env);
+      const everything = JSON.stringify(outcome);
+      assert.ok(!everything.includes(USER_PIN), 'shows the user PIN');
+      assert.ok(!everything.includes(SO_PIN), 'shows the SO PIN');
+      return outcome;
+    };
+    const value = async (name: string, more: object = {}): Promise<unknown> => {
+      const outcome = await run(name, more);
+      assert.equal(outcome.text, undefined);
+      return outcome.value;
+    };
+    const withKey = async (type: string): Promise<KeyObject> => {
+      await value('initialise');
+      const made = (await value('generate', { type })) as Made;
+      return createPublicKey(made.publicKey);
+    };
+    const usePin = (pin: string): void => {
+      writeFileSync(join(world.directory, 'pin'), pin);
+    };
+
+    describe('the token itself', () => {
+      test('initialises a blank token once, and finds it done the second time', async () => {
+        assert.deepEqual(await value('initialise'), [
+          'done now',
+          'done now',
+          'found done',
+          'found done',
+        ]);
+      });
+
+      test('completes a token that lost power before its user PIN was set', async () => {
+        await value('initialiseWithoutUserPin');
+        const { code, details } = await run('open');
+        assert.equal(code, 'NOT_PROVISIONED');
+        assert.equal(details['missing'], `the user PIN of token pkcs11:token=${LABEL}`);
+        assert.deepEqual(await value('initialise'), [
+          'found done',
+          'done now',
+          'found done',
+          'found done',
+        ]);
+        assert.equal(((await value('open')) as { token: string }).token, LABEL);
+      });
+
+      test('lists the tokens that are there when the one that is meant is not', async () => {
+        await value('initialise');
+        const settings = { ...world.settings, uri: 'pkcs11:token=other' };
+        const { code, details } = await run('open', { settings });
+        assert.equal(code, 'TOKEN_ABSENT');
+        assert.equal(details['uri'], 'pkcs11:token=other');
+        assert.match(String(details['found']), /^"ota-agent" \(serial \w+, slot \d+\), an uninit/u);
+      });
+
+      test('does not choose between two tokens that both match', async () => {
+        await value('initialiseTwins');
+        const { code, details } = await run('open');
+        assert.equal(code, 'TOKEN_OBJECT');
+        assert.match(String(details['problem']), /"ota-agent" \(.*\), "ota-agent" \(/u);
+        assert.match(String(details['remedy']), /serial=/u);
+      });
+
+      test('finds one of two equal tokens by its serial number', async () => {
+        await value('initialiseTwins');
+        const { details } = await run('open');
+        const serial = /serial (\w+)/u.exec(String(details['problem']))?.[1] ?? '';
+        const settings = { ...world.settings, uri: `pkcs11:token=${LABEL};serial=${serial}` };
+        assert.deepEqual(await value('initialise', { settings }), [
+          'found done',
+          'done now',
+          'found done',
+          'found done',
+        ]);
+        assert.equal(((await value('open', { settings })) as { serial: string }).serial, serial);
+      });
+    });
+
+    describe('PINs', () => {
+      test('tries a wrong PIN once per process, and says so without showing it', async () => {
+        await value('initialise');
+        usePin('wrong-pin-1');
+        const outcomes = (await value('openOften', { times: 10 })) as string[];
+        assert.equal(outcomes.length, 10);
+        for (const one of outcomes) assert.match(one, /^TOKEN_PIN_INCORRECT .*at least 1, fewer/u);
+        usePin(USER_PIN);
+        assert.deepEqual(await value('openOften', { times: 2 }), ['open', 'open']);
+      });
+
+      test('accepts a PIN file with and without a newline at its end', async () => {
+        await value('initialise');
+        for (const text of [USER_PIN, `${USER_PIN}\n`, `${USER_PIN}\r\n`]) {
+          usePin(text);
+          assert.deepEqual(await value('openOften', { times: 1 }), ['open']);
+        }
+      });
+
+      if (kind.locksPins) {
+        test('leaves the last try to a person, however often the service restarts', async () => {
+          await value('initialise');
+          usePin('wrong-pin-1');
+          const seen = [];
+          for (let restart = 0; restart < 9; restart += 1) {
+            const { code, details } = await run('open');
+            assert.equal(code, 'TOKEN_PIN_INCORRECT');
+            seen.push(details['triesLeft']);
+          }
+          assert.deepEqual(seen.slice(5), ['1', '1', '1', '1']);
+          usePin(USER_PIN);
+          assert.equal((await run('open')).code, 'TOKEN_PIN_INCORRECT');
+          assert.deepEqual(await value('tryPins', { pins: [USER_PIN] }), ['CKR_OK']);
+          assert.deepEqual(await value('openOften', { times: 1 }), ['open']);
+        });
+
+        test('says that a token is locked, and does not try the right PIN on it', async () => {
+          await value('initialise');
+          const pins = Array.from({ length: 7 }, (_, index) => `wrong-pin-${String(index)}`);
+          const answers = (await value('tryPins', { pins })) as string[];
+          assert.equal(answers.at(-1), 'CKR_PIN_LOCKED');
+          const { code, details } = await run('open');
+          assert.equal(code, 'TOKEN_LOCKED');
+          assert.equal(details['uri'], `pkcs11:token=${LABEL}`);
+        });
+      }
+    });
+
+    describe('keys', () => {
+      for (const type of ['ec-p256', 'rsa-2048', 'ed25519']) {
+        test(`makes ${type} keys that are sensitive, local and never extractable`, async () => {
+          await value('initialise');
+          const made = (await value('generate', { type })) as Made;
+          const { publicKey } = made;
+          const facts = { before: 'absent', found: 'whole', type, same: true };
+          assert.deepEqual(made, { ...facts, publicKey });
+        });
+      }
+
+      test('does not give out the secret part of a key', async () => {
+        await withKey('rsa-2048');
+        for (const privateExponentOrPrime of [0x123, 0x124]) {
+          const answer = await value('readSecret', { attribute: privateExponentOrPrime });
+          assert.match(String(answer), /^CKR_ATTRIBUTE_SENSITIVE/u);
+        }
+      });
+
+      test('refuses a key that may leave the token', async () => {
+        await value('initialise');
+        await value('makeExtractableKey');
+        const { code, details } = await run('checkAttributes');
+        assert.equal(code, 'TOKEN_KEY_UNSAFE');
+        assert.equal(details['attribute'], 'CKA_EXTRACTABLE');
+      });
+
+      test('refuses a key that was made elsewhere and brought in', async () => {
+        await value('initialise');
+        const {
+          d = '',
+          x = '',
+          y = '',
+        } = generateKeyPairSync('ec', {
+          namedCurve: 'P-256',
+        }).privateKey.export({ format: 'jwk' });
+        const hex = (text: string): string => Buffer.from(text, 'base64url').toString('hex');
+        await value('importKey', { d: hex(d), point: `044104${hex(x)}${hex(y)}` });
+        const { code, details } = await run('checkAttributes');
+        assert.equal(code, 'TOKEN_KEY_UNSAFE');
+        assert.equal(details['attribute'], 'CKA_ALWAYS_SENSITIVE');
+      });
+
+      test('tells half a pair from a whole one and from none', async () => {
+        await withKey('ec-p256');
+        assert.deepEqual(await value('destroyByHalves'), ['whole', 'broken', 'absent']);
+      });
+    });
+
+    describe('signatures', () => {
+      const verifies = (input: VerifyKeyObjectInput, base64: unknown, payload = PAYLOAD): boolean =>
+        verify('sha256', Buffer.from(payload), input, Buffer.from(String(base64), 'base64'));
+
+      test('signs manifests with RSASSA-PSS, SHA-256 and a salt of exactly 32 bytes', async () => {
+        const key = await withKey('rsa-2048');
+        const signed = (await value('signer', { payload: PAYLOAD })) as Record<string, string>;
+        const pss = { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+        assert.ok(verifies(pss, signed['signature']));
+        assert.ok(!verifies(pss, signed['signature'], `${PAYLOAD} `));
+        assert.ok(!verifies({ ...pss, saltLength: 20 }, signed['signature']));
+        assert.equal(signed['method'], 'rsassa-pss');
+        const pem = key.export({ type: 'spki', format: 'pem' }).toString().trimEnd();
+        const keyId = createHash('sha256').update(JSON.stringify(pem)).digest('hex');
+        assert.equal(signed['keyId'], keyId);
+      });
+
+      test('signs manifests with Ed25519', async () => {
+        const key = await withKey('ed25519');
+        const signed = (await value('signer', { payload: PAYLOAD })) as Record<string, string>;
+        const signature = Buffer.from(signed['signature'] ?? '', 'base64');
+        assert.ok(verify(null, Buffer.from(PAYLOAD), key, signature));
+        assert.ok(!verify(null, Buffer.from(`${PAYLOAD} `), key, signature));
+        assert.equal(signed['method'], 'ed25519');
+      });
+
+      test('signs certificate requests with ECDSA, r then s', async () => {
+        const key = await withKey('ec-p256');
+        const signature = await value('sign', { scheme: 'ecdsa-sha256', payload: PAYLOAD });
+        assert.ok(verifies({ key, dsaEncoding: 'ieee-p1363' }, signature));
+      });
+
+      test('signs certificate requests with RSASSA-PKCS1-v1_5', async () => {
+        const key = await withKey('rsa-2048');
+        const signature = await value('sign', { scheme: 'rsassa-pkcs1-sha256', payload: PAYLOAD });
+        assert.ok(verifies({ key, padding: constants.RSA_PKCS1_PADDING }, signature));
+      });
+
+      test('signs again after its sessions were closed and its login was lost', async () => {
+        await withKey('rsa-2048');
+        assert.deepEqual(await value('signAfterLoss'), [256, 256, 256]);
+      });
+
+      test('says which key is missing', async () => {
+        await value('initialise');
+        const { code, details } = await run('signer', { payload: PAYLOAD });
+        assert.equal(code, 'NOT_PROVISIONED');
+        assert.match(String(details['missing']), /^Uptane key "ota-agent-uptane"/u);
+      });
+
+      test('names the mechanisms that there are when it lacks one', async () => {
+        await value('initialise');
+        const { code, details } = await run('chooseUnknownMechanism');
+        assert.equal(code, 'TOKEN_MECHANISM');
+        assert.equal(details['mechanism'], '0x7ffffff1');
+        assert.match(String(details['offered']), /\bECDSA\b/u);
+      });
+    });
+  });
+}
