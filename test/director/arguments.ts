@@ -1,0 +1,95 @@
+/** The command line of `main.ts`. */
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { DirectorFailure, reasonOf } from './failure.ts';
+import { KEY_TYPES, type KeyType } from './signing.ts';
+
+export interface Arguments {
+  /** Absolute. */
+  readonly stateDir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly enrolPort: number;
+  readonly keyType: KeyType;
+  /** More names and addresses for the server certificate. */
+  readonly names: readonly string[];
+  /** End when standard input ends: for parents that may be killed. */
+  readonly whileStdin: boolean;
+}
+
+export const USAGE = `usage: node test/director/main.ts --state DIR [options]
+
+  --state DIR        where everything is kept; made on the first start
+  --host ADDRESS     listen there (127.0.0.1)
+  --port N           device gateway; 0 takes a free port, the same again next time (0)
+  --enrol-port N     EST enrolment (0)
+  --key-type TYPE    of new role keys: ${KEY_TYPES.join(' or ')} (ed25519)
+  --name NAME        one more name or address in the server certificate; may be repeated
+  --while-stdin      end when standard input ends
+  --help             this text
+`;
+
+/** @throws DirectorFailure with exit code 2 */
+export function parseArguments(args: readonly string[]): Arguments | 'help' {
+  const values = readValues(args);
+  if (values.help === true) return 'help';
+  if (values.state === undefined || values.state === '') throw misuse('--state DIR is missing');
+  return {
+    stateDir: resolve(values.state),
+    host: values.host ?? '127.0.0.1',
+    port: portOf('--port', values.port ?? '0'),
+    enrolPort: portOf('--enrol-port', values['enrol-port'] ?? '0'),
+    keyType: keyTypeOf(values['key-type'] ?? 'ed25519'),
+    names: values.name ?? [],
+    whileStdin: values['while-stdin'] ?? false,
+  };
+}
+
+interface Values {
+  readonly state?: string;
+  readonly host?: string;
+  readonly port?: string;
+  readonly 'enrol-port'?: string;
+  readonly 'key-type'?: string;
+  readonly name?: readonly string[];
+  readonly 'while-stdin'?: boolean;
+  readonly help?: boolean;
+}
+
+function readValues(args: readonly string[]): Values {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        state: { type: 'string' },
+        host: { type: 'string' },
+        port: { type: 'string' },
+        'enrol-port': { type: 'string' },
+        'key-type': { type: 'string' },
+        name: { type: 'string', multiple: true },
+        'while-stdin': { type: 'boolean' },
+        help: { type: 'boolean' },
+      },
+    }).values;
+  } catch (cause) {
+    throw misuse(reasonOf(cause));
+  }
+}
+
+function portOf(option: string, text: string): number {
+  const port = Number(text);
+  if (/^\d{1,5}$/u.test(text) && port <= 65_535) return port;
+  throw misuse(`${option} ${text} is not a port from 0 to 65535`);
+}
+
+function keyTypeOf(text: string): KeyType {
+  const type = KEY_TYPES.find((one) => one === text);
+  if (type === undefined) throw misuse(`--key-type ${text} is neither ${KEY_TYPES.join(' nor ')}`);
+  return type;
+}
+
+function misuse(what: string): DirectorFailure {
+  const remedy = 'see node test/director/main.ts --help';
+  return new DirectorFailure(what, { where: 'command line', remedy, exitCode: 2 });
+}

@@ -1,0 +1,141 @@
+/** Images, delegations, keys and the dates of metadata. */
+import type { FastifyInstance } from 'fastify';
+
+import { bodyOf } from '../answers.ts';
+import type { JsonMap } from '../canonical-json.ts';
+import { isMap } from '../canonical-json.ts';
+import { Refusal } from '../failure.ts';
+import type { Image } from '../image-repo.ts';
+import { LEVELS, type Level } from '../metadata-set.ts';
+import { JsonReader, parseJson } from '../read-json.ts';
+import { ROLES, type Role, type Rotation } from '../repository-keys.ts';
+import { KEY_TYPES, type KeyType } from '../signing.ts';
+import type { World } from '../world.ts';
+
+const MAX_KEYS = 10;
+
+export function addRepositoryRoutes(app: FastifyInstance, world: World): void {
+  app.post('/images', async (request, reply) =>
+    reply.code(201).send(await publish(world, request)),
+  );
+  app.get('/images', () => world.images.images);
+
+  app.post('/delegations', (request, reply) => {
+    const wanted = new JsonReader(parseJson(bodyOf(request)));
+    const delegation = world.images.delegate({
+      name: wanted.string('name'),
+      paths: wanted.strings('paths'),
+      terminating: wanted.optionalBoolean('terminating') ?? false,
+    });
+    return reply.code(201).send(withoutKeys(delegation));
+  });
+  app.get('/delegations', () => world.images.delegations.map(withoutKeys));
+
+  app.post('/rotations', (request, reply) => {
+    const wanted = new JsonReader(parseJson(bodyOf(request)));
+    const repository = wanted.string('repo') === 'image' ? world.images : world.director;
+    if (!['image', 'director'].includes(wanted.string('repo')))
+      throw notOneOf('repo', ['director', 'image']);
+    repository.rotate(readRotation(wanted, world.settings.current.keyType));
+    return reply.code(201).send({ rootVersion: repository.trust.roots.length });
+  });
+
+  app.post('/refresh', (request) => {
+    const wanted = new JsonReader(parseJson(bodyOf(request)));
+    const level = oneOf('role', wanted.optionalString('role') ?? 'timestamp', LEVELS);
+    return refresh(world, level, wanted.optionalString('device'));
+  });
+
+  app.get('/settings', () => world.settings.current);
+  app.put('/settings', (request) =>
+    world.settings.change(new JsonReader(parseJson(bodyOf(request)))),
+  );
+}
+
+async function publish(world: World, request: { readonly body: unknown }): Promise<Image> {
+  const wanted = new JsonReader(parseJson(bodyOf(request)));
+  const path = wanted.string('path');
+  const filename = wanted.string('name', 254);
+  const hardwareIds = wanted.strings('hardwareIds');
+  if (hardwareIds.length === 0)
+    throw new Refusal(400, 'json_malformed', '$.hardwareIds must not be empty');
+  const format = wanted.optionalString('format') ?? 'BINARY';
+  const role = wanted.optionalString('role');
+  const custom = customOf(wanted, { filename, hardwareIds, format });
+  const file = await world.images.files.add(path);
+  const image = {
+    filename,
+    ...file,
+    hardwareIds,
+    format,
+    custom,
+    ...(role === undefined ? {} : { role }),
+  };
+  world.images.add(image);
+  return world.images.findImage(filename) ?? image;
+}
+
+function customOf(
+  wanted: JsonReader,
+  image: {
+    readonly filename: string;
+    readonly hardwareIds: readonly string[];
+    readonly format: string;
+  },
+): JsonMap {
+  const now = new Date().toISOString();
+  const free = wanted.raw('custom') ?? {};
+  if (!isMap(free)) throw new Refusal(400, 'json_malformed', '$.custom must be an object');
+  const releaseCounter = wanted.optionalInteger('releaseCounter');
+  const uri = wanted.optionalString('uri');
+  return {
+    ...free,
+    hardwareIds: image.hardwareIds,
+    targetFormat: image.format,
+    name: image.filename,
+    version: wanted.string('version'),
+    createdAt: now,
+    updatedAt: now,
+    ...(releaseCounter === undefined ? {} : { releaseCounter }),
+    ...(uri === undefined ? {} : { uri }),
+  };
+}
+
+function readRotation(wanted: JsonReader, byDefault: KeyType): Rotation {
+  const role: Role = oneOf('role', wanted.optionalString('role') ?? 'root', ROLES);
+  const keyCount = wanted.optionalInteger('keyCount', 1, MAX_KEYS) ?? 1;
+  const threshold = wanted.optionalInteger('threshold', 1, keyCount) ?? 1;
+  const keyType = oneOf('keyType', wanted.optionalString('keyType') ?? byDefault, KEY_TYPES);
+  return { role, keyType, keyCount, threshold };
+}
+
+/** The Image repository's metadata, or a device's Director metadata, is signed anew. */
+function refresh(world: World, level: Level, deviceId: string | undefined): object {
+  if (deviceId === undefined) {
+    return world.images.refresh(level, world.faults.floor('image', 'image-metadata')).versions;
+  }
+  const device = world.devices.find(deviceId);
+  if (device === undefined)
+    throw new Refusal(404, 'device_not_found', `no device ${deviceId} was here`);
+  const floor = world.faults.floor(`director/${deviceId}`, 'director-metadata');
+  return world.director.refresh(device, level, floor).versions;
+}
+
+function withoutKeys(delegation: {
+  readonly name: string;
+  readonly paths: readonly string[];
+  readonly terminating: boolean;
+}): object {
+  const { name, paths, terminating } = delegation;
+  return { name, paths, terminating };
+}
+
+function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((one) => one === value);
+  if (found === undefined) throw notOneOf(name, allowed);
+  return found;
+}
+
+function notOneOf(name: string, allowed: readonly string[]): Refusal {
+  return new Refusal(400, 'json_malformed', `$.${name} must be one of ${allowed.join(', ')}`);
+}

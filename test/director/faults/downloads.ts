@@ -1,0 +1,113 @@
+/** What faults make of an image on its way out. */
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { Refusal } from '../failure.ts';
+import type { FaultName, FaultSwitch, Parameters } from '../faults.ts';
+
+/** One answer with image bytes. */
+export interface Download {
+  /** Where in the image it starts. */
+  readonly offsetBytes: number;
+  /** What Content-Length says; absent: the answer is chunked. */
+  readonly lengthBytes: number | undefined;
+  /** What Content-Range says; absent: the answer is the whole image. */
+  readonly range: string | undefined;
+  readonly body: AsyncIterable<Buffer>;
+}
+
+type Spoiler = (honest: Download, parameters: Parameters, reset: () => void) => Download;
+
+const SPOILERS: Readonly<Partial<Record<FaultName, Spoiler>>> = {
+  'image-missing': () => {
+    throw new Refusal(404, 'missing_entity', 'fault image-missing is on');
+  },
+  'image-bit-flip': (honest, { at }) => ({ ...honest, body: flipBit(honest, Number(at)) }),
+  'image-truncated': (honest, { missingBytes }) => {
+    const lengthBytes = Math.max(0, (honest.lengthBytes ?? 0) - Number(missingBytes));
+    return { ...honest, lengthBytes, range: undefined, body: firstBytes(honest.body, lengthBytes) };
+  },
+  'image-endless': (honest, { maxBytes }) => ({
+    ...honest,
+    lengthBytes: undefined,
+    body: goOn(honest.body, Number(maxBytes)),
+  }),
+  'image-slow': (honest, { bytesPerSecond }) => ({
+    ...honest,
+    body: slowly(honest.body, Math.max(1, Number(bytesPerSecond))),
+  }),
+  'image-reset': (honest, { afterBytes }, reset) => ({
+    ...honest,
+    body: breakOff(honest.body, Number(afterBytes), reset),
+  }),
+};
+
+const PACE_MS = 100;
+const ZEROS = Buffer.alloc(64 * 1024);
+
+/** Applies every download fault that strikes this device now. */
+export function spoilDownload(
+  honest: Download,
+  faults: FaultSwitch,
+  device: string,
+  reset: () => void,
+): Download {
+  return faults.at('image', device).reduce((download, { name }) => {
+    const parameters = faults.strike(name, device);
+    const spoiler = SPOILERS[name];
+    if (parameters === undefined || spoiler === undefined) return download;
+    return spoiler(download, parameters, reset);
+  }, honest);
+}
+
+async function* flipBit({ body, offsetBytes }: Download, at: number): AsyncGenerator<Buffer> {
+  let position = offsetBytes;
+  for await (const chunk of body) {
+    const within = at - position;
+    if (within >= 0 && within < chunk.length) chunk.writeUInt8(chunk.readUInt8(within) ^ 1, within);
+    position += chunk.length;
+    yield chunk;
+  }
+}
+
+async function* firstBytes(body: AsyncIterable<Buffer>, count: number): AsyncGenerator<Buffer> {
+  let left = count;
+  for await (const chunk of body) {
+    if (left <= 0) return;
+    yield chunk.subarray(0, left);
+    left -= chunk.length;
+  }
+}
+
+async function* goOn(body: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
+  let sent = 0;
+  for await (const chunk of body) {
+    sent += chunk.length;
+    yield chunk;
+  }
+  for (; sent < maxBytes; sent += ZEROS.length) yield ZEROS;
+}
+
+async function* slowly(
+  body: AsyncIterable<Buffer>,
+  bytesPerSecond: number,
+): AsyncGenerator<Buffer> {
+  const portion = Math.max(1, Math.round((bytesPerSecond * PACE_MS) / 1000));
+  const paceMs = (portion / bytesPerSecond) * 1000;
+  for await (const chunk of body) {
+    for (let at = 0; at < chunk.length; at += portion) {
+      yield chunk.subarray(at, at + portion);
+      await delay(paceMs);
+    }
+  }
+}
+
+/** Headers and the first bytes are on their way before the reset. */
+async function* breakOff(
+  body: AsyncIterable<Buffer>,
+  afterBytes: number,
+  reset: () => void,
+): AsyncGenerator<Buffer> {
+  yield* firstBytes(body, afterBytes);
+  await delay(PACE_MS);
+  reset();
+}

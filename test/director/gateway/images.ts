@@ -1,0 +1,87 @@
+/** `/repo/targets/FILENAME`: images from disk, whole or in part, as honest as the faults let them be. */
+import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
+
+import { Refusal } from '../failure.ts';
+import { spoilDownload, type Download } from '../faults/downloads.ts';
+import type { Image } from '../image-repo.ts';
+import type { World } from '../world.ts';
+import { fileName } from './metadata.ts';
+import type { Gateway, PeerOf } from './peers.ts';
+
+const PREFIX = '/repo/targets/';
+const CHUNK_BYTES = 256 * 1024;
+
+export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
+  app.get(`${PREFIX}*`, (request, reply) => {
+    const { device, socket } = peerOf(request);
+    const name = fileName(request.url, PREFIX);
+    const image = world.images.findImage(name);
+    if (image === undefined) throw new Refusal(404, 'missing_entity', `there is no image ${name}`);
+    const honest = planDownload(
+      image,
+      request.headers.range,
+      world.images.files.pathOf(image.sha256),
+    );
+    const reset = (): void => {
+      socket.resetAndDestroy();
+    };
+    const { range, lengthBytes, body } = spoilDownload(honest, world.faults, device, reset);
+    reply.header('content-type', 'application/octet-stream').header('accept-ranges', 'bytes');
+    if (lengthBytes !== undefined) reply.header('content-length', lengthBytes);
+    if (range !== undefined) reply.code(206).header('content-range', range);
+    return reply.send(Readable.from(body, { objectMode: false }));
+  });
+}
+
+interface Span {
+  readonly start: number;
+  /** Of the last byte. */
+  readonly end: number;
+}
+
+/** @throws Refusal 416 `range_not_satisfiable` */
+export function planDownload(image: Image, header: string | undefined, path: string): Download {
+  const total = image.lengthBytes;
+  const span = readRange(header ?? '', total);
+  if (span === undefined) {
+    return { offsetBytes: 0, lengthBytes: total, range: undefined, body: read(path, 0, total) };
+  }
+  const { start, end } = span;
+  if (start > end) {
+    throw new Refusal(416, 'range_not_satisfiable', `the image has ${String(total)} bytes`);
+  }
+  return {
+    offsetBytes: start,
+    lengthBytes: end - start + 1,
+    range: `bytes ${String(start)}-${String(end)}/${String(total)}`,
+    body: read(path, start, end + 1),
+  };
+}
+
+/**
+ * Source: RFC 9110 §14.1.2 and §14.2: several ranges may be ignored, a malformed one must be.
+ *
+ * @returns `undefined` for the whole file
+ */
+function readRange(header: string, total: number): Span | undefined {
+  const { first, last } = /^bytes=(?<first>\d*)-(?<last>\d*)$/u.exec(header)?.groups ?? {};
+  if (first === undefined || last === undefined) return undefined;
+  if (first === '') {
+    return last === '' ? undefined : { start: Math.max(0, total - Number(last)), end: total - 1 };
+  }
+  const start = Number(first);
+  if (last === '') return { start, end: total - 1 };
+  return Number(last) < start ? undefined : { start, end: Math.min(Number(last), total - 1) };
+}
+
+async function* read(path: string, start: number, end: number): AsyncGenerator<Buffer> {
+  if (start >= end) return;
+  for await (const chunk of createReadStream(path, {
+    start,
+    end: end - 1,
+    highWaterMark: CHUNK_BYTES,
+  })) {
+    yield chunk as Buffer;
+  }
+}

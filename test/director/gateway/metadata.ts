@@ -1,0 +1,58 @@
+/** `/director/*.json` and `/repo/*.json`. */
+import { Refusal } from '../failure.ts';
+import type { FaultSwitch } from '../faults.ts';
+import type { Repo } from '../faults/forgery.ts';
+import type { World } from '../world.ts';
+import type { Gateway, PeerOf } from './peers.ts';
+
+const PORTAL = '<!DOCTYPE html><html><head><title>Log in</title></head><body>Wi-Fi</body></html>\n';
+const NUMBERED_ROOT = /^\d+\.root\.json$/u;
+
+export function addMetadataRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
+  const serve = (repo: Repo, path: string): void => {
+    app.get(path, (request, reply) => {
+      const { device } = peerOf(request);
+      const prefix = path.replace(/[^/]*$/u, '');
+      const name = fileName(request.url, path.includes('delegations') ? '/repo/' : prefix);
+      const text = world.metadata.file(repo, device, name);
+      if (text === undefined) throw absent(name);
+      return reply
+        .header('content-type', 'application/json')
+        .send(spoil(Buffer.from(text), world.faults, device, name));
+    });
+  };
+  serve('director', '/director/:file.json');
+  serve('image', '/repo/:file.json');
+  serve('image', '/repo/delegations/:file.json');
+}
+
+/** The decoded path below `prefix`, without a query. */
+export function fileName(url: string, prefix: string): string {
+  const path = url.split('?', 1)[0] ?? '';
+  try {
+    return decodeURIComponent(path.slice(prefix.length));
+  } catch (cause) {
+    throw new Refusal(400, 'bad_request', 'the path is not percent-encoded UTF-8', { cause });
+  }
+}
+
+/** The end of a root chain is 424 in the field, not 404. */
+function absent(name: string): Refusal {
+  return NUMBERED_ROOT.test(name)
+    ? new Refusal(424, 'root_role_not_found', `there is no ${name} yet`)
+    : new Refusal(404, 'missing_entity', `there is no ${name}`);
+}
+
+function spoil(body: Buffer, faults: FaultSwitch, device: string, name: string): Buffer {
+  let sent = body;
+  for (const { name: fault, parameters } of faults.at('metadata-bytes', device)) {
+    const { file, bytes } = parameters;
+    if (file !== '' && file !== name) continue;
+    if (fault === 'metadata-garbage') sent = Buffer.from(PORTAL);
+    const missing = Number(bytes) - sent.length;
+    if (fault === 'metadata-oversized' && missing > 0) {
+      sent = Buffer.concat([sent, Buffer.alloc(missing, ' ')]);
+    }
+  }
+  return sent;
+}

@@ -1,0 +1,86 @@
+/** Who is at the other end of each connection: the device its certificate names. */
+import type { IncomingMessage } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+
+import type { FastifyInstance } from 'fastify';
+
+import { Refusal } from '../failure.ts';
+import type { DeviceCa } from '../pki/device-ca.ts';
+import { isDeviceId } from '../state/devices.ts';
+import type { Traffic } from './traffic.ts';
+
+export type Gateway = FastifyInstance<HttpsServer>;
+
+/** The peer of a connection: its device id, and the TCP connection below TLS. */
+export interface Peer {
+  readonly device: string;
+  readonly socket: Socket;
+}
+
+/** Which peer a request came from. */
+export type PeerOf = (request: { readonly raw: IncomingMessage }) => Peer;
+
+interface Connection extends Peer {
+  readonly serial: string;
+}
+
+export class Peers {
+  readonly #deviceCa: DeviceCa;
+  readonly #traffic: Traffic;
+  readonly #below = new Map<string, Socket>();
+  readonly #connections = new Map<TLSSocket, Connection>();
+
+  constructor(world: { readonly deviceCa: DeviceCa; readonly traffic: Traffic }) {
+    this.#deviceCa = world.deviceCa;
+    this.#traffic = world.traffic;
+  }
+
+  watch(server: HttpsServer): void {
+    server.on('connection', (socket: Socket) => {
+      const address = addressOf(socket);
+      this.#below.set(address, socket);
+      socket.once('close', () => this.#below.delete(address));
+    });
+    server.prependListener('secureConnection', (tls) => {
+      this.#admit(tls);
+    });
+    server.on('tlsClientError', (error) => {
+      const code = 'code' in error ? String(error.code) : error.message;
+      this.#traffic.refusedHandshake(code);
+    });
+  }
+
+  of(socket: Socket): Peer {
+    const connection = socket instanceof TLSSocket ? this.#connections.get(socket) : undefined;
+    if (connection === undefined)
+      throw new Refusal(403, 'no_device', 'the connection has no device');
+    return connection;
+  }
+
+  cutRevoked(): void {
+    for (const [tls, { serial }] of this.#connections) {
+      if (this.#deviceCa.isRevoked(serial)) tls.destroy();
+    }
+  }
+
+  #admit(tls: TLSSocket): void {
+    const { subject, serialNumber: serial, valid_to: validTo } = tls.getPeerCertificate();
+    const { CN: device } = subject;
+    const socket = this.#below.get(addressOf(tls));
+    // A resumed session is not verified again: its certificate may have expired since.
+    const isExpired = Date.parse(validTo) <= Date.now();
+    if (typeof device !== 'string' || !isDeviceId(device) || isExpired || socket === undefined) {
+      this.#traffic.refusedHandshake(isExpired ? 'CERT_HAS_EXPIRED' : 'NO_DEVICE_ID');
+      tls.destroy();
+      return;
+    }
+    this.#connections.set(tls, { device, socket, serial });
+    this.#traffic.connected(device, socket, tls.isSessionReused() ? 'reused' : 'new');
+  }
+}
+
+function addressOf(socket: Socket): string {
+  return `${socket.remoteAddress ?? ''} ${String(socket.remotePort ?? 0)}`;
+}

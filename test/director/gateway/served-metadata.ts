@@ -1,0 +1,104 @@
+/** What each device is served now: the honest set of both repositories, and what faults make of it. */
+import type { Director } from '../director.ts';
+import type { ActiveFault, FaultSwitch, Stage } from '../faults.ts';
+import { rowOf } from '../faults.ts';
+import { forgeMetadata, versionOf, type Repo, type Served } from '../faults/forgery.ts';
+import type { ImageRepo } from '../image-repo.ts';
+import type { IssuedSet } from '../metadata-set.ts';
+import type { RootOfTrust } from '../repository-keys.ts';
+import type { DeviceStore } from '../state/devices.ts';
+import type { SettingsFile } from '../state/settings.ts';
+
+export interface ServedMetadataParts {
+  readonly director: Director;
+  readonly images: ImageRepo;
+  readonly devices: DeviceStore;
+  readonly faults: FaultSwitch;
+  readonly settings: SettingsFile;
+}
+
+interface Honest {
+  readonly repo: Repo;
+  readonly scope: string;
+  readonly stage: Stage;
+  readonly trust: RootOfTrust;
+  readonly issued: IssuedSet;
+}
+
+const DELEGATED_FILE = /^delegations\/(?<role>[^/]+)\.json$/u;
+const METADATA_FILE =
+  /^(?:(?<version>[1-9]\d{0,8})\.)?(?<role>root|targets|snapshot|timestamp)\.json$/u;
+
+export class ServedMetadata {
+  readonly #parts: ServedMetadataParts;
+  /** RSA signatures are random: a forged set must stay the same from one request to the next. */
+  readonly #forged = new Map<string, { readonly of: string; readonly served: Served }>();
+
+  constructor(parts: ServedMetadataParts) {
+    this.#parts = parts;
+  }
+
+  /** One file, by the name it is asked for under, or `undefined` when there is none. */
+  file(repo: Repo, deviceId: string, name: string): string | undefined {
+    const served = this.#served(
+      repo === 'director' ? this.#director(deviceId) : this.#image(),
+      deviceId,
+    );
+    return delegated(served, name) ?? topLevel(served, name);
+  }
+
+  #director(deviceId: string): Honest {
+    const { director, devices, faults } = this.#parts;
+    const scope = `director/${deviceId}`;
+    const floor = faults.floor(scope, 'director-metadata');
+    const issued = director.issued(devices.meet(deviceId), floor);
+    return { repo: 'director', scope, stage: 'director-metadata', trust: director.trust, issued };
+  }
+
+  #image(): Honest {
+    const { images, faults } = this.#parts;
+    const issued = images.issued(faults.floor('image', 'image-metadata'));
+    return { repo: 'image', scope: 'image', stage: 'image-metadata', trust: images.trust, issued };
+  }
+
+  #served(honest: Honest, deviceId: string): Served {
+    const { trust, issued } = honest;
+    const plain = { roots: trust.roots, set: issued.current };
+    const active = this.#parts.faults.at(honest.stage, deviceId);
+    if (active.length === 0) return plain;
+    const key = `${honest.repo}/${deviceId}`;
+    const of = JSON.stringify([active, trust.roots.length, issued.current.timestamp]);
+    const known = this.#forged.get(key);
+    if (known?.of === of) return known.served;
+    const served = this.#forge(honest, plain, active);
+    this.#forged.set(key, { of, served });
+    return served;
+  }
+
+  #forge(honest: Honest, plain: Served, active: readonly ActiveFault[]): Served {
+    const { keyType } = this.#parts.settings.current;
+    const served = active.reduce(
+      (set, { name, parameters }) => forgeMetadata(name, set, { ...honest, keyType, parameters }),
+      plain,
+    );
+    if (active.some(({ name }) => rowOf(name).raisesVersions === true)) {
+      const { targets, snapshot, timestamp } = served.set;
+      const versions = [targets, snapshot, timestamp].map(versionOf);
+      this.#parts.faults.sent(honest.scope, Math.max(...versions));
+    }
+    return served;
+  }
+}
+
+function delegated({ set }: Served, name: string): string | undefined {
+  const role = DELEGATED_FILE.exec(name)?.groups?.['role'] ?? '';
+  return Object.hasOwn(set.delegations, role) ? set.delegations[role] : undefined;
+}
+
+function topLevel({ roots, set }: Served, name: string): string | undefined {
+  const { version, role } = METADATA_FILE.exec(name)?.groups ?? {};
+  if (role === 'root') return roots.at(version === undefined ? -1 : Number(version) - 1);
+  if (version !== undefined) return undefined;
+  const isRole = role === 'targets' || role === 'snapshot' || role === 'timestamp';
+  return isRole ? set[role] : undefined;
+}

@@ -1,0 +1,76 @@
+/** The device gateway: TLS that only devices of our CA get through, and the routes behind it. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { SecureContextOptions } from 'node:tls';
+
+import fastify from 'fastify';
+
+import { answerError, answerMissing, takeBody } from '../answers.ts';
+import type { World } from '../world.ts';
+import { addAnswerFaults } from './answer-faults.ts';
+import { addImageRoutes } from './images.ts';
+import { addMetadataRoutes } from './metadata.ts';
+import { Peers, type Gateway, type PeerOf } from './peers.ts';
+import { addReportRoutes } from './reports.ts';
+
+export interface RunningGateway {
+  readonly app: Gateway;
+  /** Takes the current revocation list over and cuts the connections of revoked certificates. */
+  readonly reloadRevocations: () => Promise<void>;
+}
+
+/** lshw of a large machine is about 1 MiB. */
+const BODY_BYTES = 8 * 1024 * 1024;
+const KEEP_ALIVE_MS = 120_000;
+const LONGEST_PATH = 4096;
+
+export async function createGateway(world: World): Promise<RunningGateway> {
+  const app = fastify({
+    https: {
+      ...(await secureContext(world)),
+      requestCert: true,
+      rejectUnauthorized: true,
+      sessionTimeout: 24 * 3600,
+    },
+    bodyLimit: BODY_BYTES,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: LONGEST_PATH },
+  });
+  const peers = new Peers(world);
+  peers.watch(app.server);
+  const peerOf: PeerOf = (request) => peers.of(request.raw.socket);
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, takeBody);
+  app.setNotFoundHandler(answerMissing);
+  app.setErrorHandler(answerError);
+  app.addHook('onResponse', (request, reply, done) => {
+    const { device } = peerOf(request);
+    const { method, url } = request;
+    const at = new Date().toISOString();
+    world.traffic.answered({ at, device, method, path: url, status: reply.statusCode });
+    done();
+  });
+  addAnswerFaults(app, world, peerOf);
+  addMetadataRoutes(app, world, peerOf);
+  addImageRoutes(app, world, peerOf);
+  addReportRoutes(app, world, peerOf);
+  const reloadRevocations = async (): Promise<void> => {
+    app.server.setSecureContext(await secureContext(world));
+    // A ticket made before the revocation would otherwise spare its holder the handshake.
+    app.server.setTicketKeys(randomBytes(48));
+    peers.cutRevoked();
+  };
+  return { app, reloadRevocations };
+}
+
+async function secureContext(world: World): Promise<SecureContextOptions> {
+  return {
+    key: readFileSync(world.server.keyPath),
+    cert: readFileSync(world.server.certificatePath),
+    ca: readFileSync(world.deviceCa.identity.certificatePath),
+    crl: await world.deviceCa.revocationList(),
+    minVersion: 'TLSv1.2',
+  };
+}

@@ -1,0 +1,255 @@
+/**
+ * The Image repository: which images exist, under which role, for which hardware.
+ *
+ * State is one file, `image/repository.json`, replaced whole: keys, root chain, images and the signed
+ * set always belong together, whenever the process dies.
+ */
+import { join } from 'node:path';
+
+import type { JsonMap } from './canonical-json.ts';
+import { Refusal } from './failure.ts';
+import type { ImageFile, ImageFiles } from './image-files.ts';
+import {
+  issueSet,
+  levelDue,
+  type Content,
+  type IssuedSet,
+  type Issuer,
+  type Level,
+} from './metadata-set.ts';
+import {
+  createRootOfTrust,
+  expiryText,
+  keysById,
+  rotateKeys,
+  type RoleKeys,
+  type RootOfTrust,
+  type Rotation,
+} from './repository-keys.ts';
+import { generateKey } from './signing.ts';
+import type { Settings, SettingsFile } from './state/settings.ts';
+import {
+  makeDirectory,
+  readIfThere,
+  readState,
+  writeDurably,
+  writeState,
+} from './state/state-file.ts';
+
+export interface Image extends ImageFile {
+  readonly filename: string;
+  readonly hardwareIds: readonly string[];
+  readonly format: string;
+  /** The `custom` member of its target entry, whole. */
+  readonly custom: JsonMap;
+  /** The delegated role that signs for it; absent: top-level targets. */
+  readonly role?: string;
+}
+
+export interface Delegation {
+  readonly name: string;
+  readonly paths: readonly string[];
+  readonly terminating: boolean;
+  readonly keys: RoleKeys;
+}
+
+interface RepositoryState {
+  readonly trust: RootOfTrust;
+  readonly images: readonly Image[];
+  readonly delegations: readonly Delegation[];
+  readonly issued?: IssuedSet;
+}
+
+/** ota-tuf's limits on names. */
+const FILENAME_CHARACTERS = 254;
+const ROLE_NAME = /^[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,49}$/u;
+
+export class ImageRepo {
+  readonly files: ImageFiles;
+  readonly #directory: string;
+  readonly #settings: SettingsFile;
+  #state: RepositoryState;
+
+  constructor(directory: string, files: ImageFiles, settings: SettingsFile) {
+    makeDirectory(directory);
+    this.files = files;
+    this.#directory = directory;
+    this.#settings = settings;
+    const stored = readState(this.#path()) as RepositoryState | undefined;
+    this.#state = stored ?? firstState(settings.current);
+    this.#save(this.#state);
+    this.issued(0);
+  }
+
+  get trust(): RootOfTrust {
+    return this.#state.trust;
+  }
+
+  get images(): readonly Image[] {
+    return this.#state.images;
+  }
+
+  get delegations(): readonly Delegation[] {
+    return this.#state.delegations;
+  }
+
+  findImage(filename: string): Image | undefined {
+    return this.#state.images.find((image) => image.filename === filename);
+  }
+
+  /**
+   * The signed set, signed anew first where it is due.
+   *
+   * @param floor - highest version that a fault has sent out; honest versions stay above it
+   */
+  issued(floor: number): IssuedSet {
+    const content = contentOf(this.#state);
+    const issuer = this.issuer(floor);
+    const before = this.#state.issued;
+    const from = before === undefined ? 'targets' : levelDue(before, content, issuer);
+    if (before !== undefined && from === undefined) return before;
+    const issued = issueSet(before, content, issuer, from ?? 'targets');
+    this.#save({ ...this.#state, issued });
+    return issued;
+  }
+
+  /** Signs `level` and what follows it anew, though nothing has changed. */
+  refresh(level: Level, floor: number): IssuedSet {
+    const issuer = this.issuer(floor);
+    const issued = issueSet(this.#state.issued, contentOf(this.#state), issuer, level);
+    this.#save({ ...this.#state, issued });
+    return issued;
+  }
+
+  issuer(floor: number): Issuer {
+    const { validitySeconds: validity } = this.#settings.current;
+    return { keys: this.#state.trust.keys, validity, nowMs: Date.now(), floor };
+  }
+
+  /**
+   * Adds an image; the same one again changes nothing.
+   *
+   * @throws Refusal 409 `image_exists` for other content under a known name
+   */
+  add(image: Image): void {
+    if (isUnsafeName(image.filename)) {
+      throw new Refusal(
+        400,
+        'image_name',
+        '1 to 254 characters, relative, no "..", no control characters',
+      );
+    }
+    if (image.role !== undefined) this.#role(image.role);
+    const known = this.findImage(image.filename);
+    if (known?.sha256 === image.sha256 && known.role === image.role) return;
+    if (known !== undefined) {
+      throw new Refusal(
+        409,
+        'image_exists',
+        `${image.filename} is published with other content; choose another name`,
+      );
+    }
+    this.#save({ ...this.#state, images: [...this.#state.images, image] });
+    this.issued(0);
+  }
+
+  /** Adds a delegated role to the end of the list, with a key of its own. */
+  delegate(wanted: Pick<Delegation, 'name' | 'paths' | 'terminating'>): Delegation {
+    const taken = this.#state.delegations.some(({ name }) => name === wanted.name);
+    if (taken) throw new Refusal(409, 'role_exists', `there is a role ${wanted.name}`);
+    if (
+      !ROLE_NAME.test(wanted.name) ||
+      ['root', 'targets', 'snapshot', 'timestamp'].includes(wanted.name)
+    ) {
+      throw new Refusal(400, 'role_name', '1 to 50 of a-z A-Z 0-9 _ - . and not a top-level role');
+    }
+    const keys = { threshold: 1, keys: [generateKey(this.#settings.current.keyType)] };
+    const delegation = { ...wanted, keys };
+    this.#save({ ...this.#state, delegations: [...this.#state.delegations, delegation] });
+    this.issued(0);
+    return delegation;
+  }
+
+  rotate(rotation: Rotation): void {
+    const expires = expiryText(Date.now(), this.#settings.current.validitySeconds.root);
+    this.#save({ ...this.#state, trust: rotateKeys(this.#state.trust, rotation, expires) });
+    this.issued(0);
+  }
+
+  #role(name: string): Delegation {
+    const role = this.#state.delegations.find((one) => one.name === name);
+    if (role === undefined)
+      throw new Refusal(404, 'role_not_found', `no delegated role ${name}; add it first`);
+    return role;
+  }
+
+  #path(): string {
+    return join(this.#directory, 'repository.json');
+  }
+
+  #save(state: RepositoryState): void {
+    writeState(this.#path(), state);
+    this.#state = state;
+    writeRoots(this.#directory, state.trust);
+  }
+}
+
+/** Copies of the root chain beside the state, for factories that pin `1.root.json`. */
+export function writeRoots(directory: string, trust: RootOfTrust): void {
+  for (const [at, text] of trust.roots.entries()) {
+    const path = join(directory, `${String(at + 1)}.root.json`);
+    if (readIfThere(path) === text) continue;
+    writeDurably(path, text, 0o644);
+  }
+}
+
+function firstState({ keyType, validitySeconds }: Settings): RepositoryState {
+  const expires = expiryText(Date.now(), validitySeconds.root);
+  return { trust: createRootOfTrust(keyType, expires), images: [], delegations: [] };
+}
+
+function contentOf({ images, delegations, trust }: RepositoryState): Content {
+  const targetsOf = (role: string | undefined): JsonMap =>
+    Object.fromEntries(
+      images
+        .filter((image) => image.role === role)
+        .map((image) => [image.filename, entryOf(image)]),
+    );
+  const top = { targets: targetsOf(undefined) };
+  return {
+    targets: delegations.length === 0 ? top : { ...top, delegations: delegationsOf(delegations) },
+    delegated: delegations.map(({ name, keys }) => ({
+      name,
+      keys: keys.keys,
+      targets: { targets: targetsOf(name) },
+    })),
+    rootVersion: trust.roots.length,
+  };
+}
+
+function entryOf({ custom, sha256, sha512, lengthBytes }: Image): JsonMap {
+  return { custom, hashes: { sha256, sha512 }, length: lengthBytes };
+}
+
+function delegationsOf(delegations: readonly Delegation[]): JsonMap {
+  return {
+    keys: keysById(delegations.flatMap(({ keys }) => keys.keys)),
+    roles: delegations.map(({ name, keys, paths, terminating }) => ({
+      keyids: keys.keys.map((key) => key.id),
+      name,
+      paths,
+      terminating,
+      threshold: keys.threshold,
+    })),
+  };
+}
+
+function isUnsafeName(filename: string): boolean {
+  return (
+    filename.length < 1 ||
+    filename.length > FILENAME_CHARACTERS ||
+    filename.startsWith('/') ||
+    filename.includes('..') ||
+    /[\p{Cc}\p{Cs}]/u.test(filename)
+  );
+}

@@ -1,0 +1,191 @@
+/** The device CA: turns certificate requests into client certificates, remembers and revokes them. */
+import { X509Certificate } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { Refusal } from '../failure.ts';
+import { isDeviceId } from '../state/devices.ts';
+import { readState, writeState } from '../state/state-file.ts';
+import { identityAt, inScratch, type Identity } from './authority.ts';
+import { openssl, tryOpenssl } from './openssl.ts';
+
+export interface IssuedCertificate {
+  /** Hex, upper case, as openssl prints it. */
+  readonly serial: string;
+  readonly deviceId: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly pem: string;
+  readonly revokedAt?: string;
+}
+
+export interface CertificateDates {
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+/** A request whose signature is right and whose subject is a device id. */
+export interface CheckedRequest {
+  readonly deviceId: string;
+  readonly pem: string;
+}
+
+const CONFIG = `
+[ca]
+default_ca = device_ca
+[device_ca]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = common_name_only
+unique_subject = no
+x509_extensions = device
+copy_extensions = none
+[common_name_only]
+commonName = supplied
+[device]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = clientAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+`;
+const CLOCK_SKEW_MS = 5 * 60_000;
+const CRL_DAYS = '3650';
+
+export class DeviceCa {
+  readonly identity: Identity;
+  readonly #registerPath: string;
+  #certificates: readonly IssuedCertificate[];
+
+  constructor(directory: string) {
+    this.identity = identityAt(directory, 'device-ca');
+    this.#registerPath = join(directory, 'certificates.json');
+    this.#certificates = (readState(this.#registerPath) ?? []) as readonly IssuedCertificate[];
+  }
+
+  get certificates(): readonly IssuedCertificate[] {
+    return this.#certificates;
+  }
+
+  isRevoked(serial: string): boolean {
+    return this.#certificates.some((one) => one.serial === serial && one.revokedAt !== undefined);
+  }
+
+  /** Certifies a request: CN only, client authentication only, a random serial number. */
+  async issue(request: CheckedRequest, dates: CertificateDates): Promise<IssuedCertificate> {
+    const pem = await inScratch(async (cwd) => {
+      await writeDatabase(cwd, []);
+      await writeFile(join(cwd, 'request.pem'), request.pem);
+      const when = ['-startdate', asn1Time(dates.notBefore), '-enddate', asn1Time(dates.notAfter)];
+      const files = ['-in', 'request.pem', '-out', 'cert.pem', '-notext'];
+      await openssl(['ca', '-batch', ...this.#ca(), ...when, ...files], { cwd });
+      return readFile(join(cwd, 'cert.pem'), 'utf8');
+    });
+    const { serialNumber: serial, validFrom, validTo } = new X509Certificate(pem);
+    const issued: IssuedCertificate = {
+      serial,
+      deviceId: request.deviceId,
+      notBefore: new Date(validFrom).toISOString(),
+      notAfter: new Date(validTo).toISOString(),
+      pem,
+    };
+    this.#save([...this.#certificates, issued]);
+    return issued;
+  }
+
+  /** @throws Refusal 404 `certificate_not_found` */
+  revoke(serial: string): IssuedCertificate {
+    const found = this.#certificates.find((one) => one.serial === serial);
+    if (found === undefined) {
+      throw new Refusal(
+        404,
+        'certificate_not_found',
+        `no certificate with serial ${serial} was issued`,
+      );
+    }
+    const revoked = { ...found, revokedAt: found.revokedAt ?? new Date().toISOString() };
+    this.#save(this.#certificates.map((one) => (one.serial === serial ? revoked : one)));
+    return revoked;
+  }
+
+  /** The revocation list in PEM, for the TLS engine. */
+  async revocationList(): Promise<Buffer> {
+    return inScratch(async (cwd) => {
+      await writeDatabase(cwd, this.#certificates);
+      const out = ['-gencrl', '-crldays', CRL_DAYS, '-out', 'crl.pem'];
+      await openssl(['ca', ...this.#ca(), ...out], { cwd });
+      return readFile(join(cwd, 'crl.pem'));
+    });
+  }
+
+  #ca(): readonly string[] {
+    const { certificatePath, keyPath } = this.identity;
+    return ['-config', 'ca.conf', '-cert', certificatePath, '-keyfile', keyPath];
+  }
+
+  #save(certificates: readonly IssuedCertificate[]): void {
+    writeState(this.#registerPath, certificates);
+    this.#certificates = certificates;
+  }
+}
+
+/** From a little before now, for devices whose clock is a little behind. */
+export function defaultDates(days: number): CertificateDates {
+  const nowMs = Date.now();
+  return {
+    notBefore: new Date(nowMs - CLOCK_SKEW_MS),
+    notAfter: new Date(nowMs + days * 86_400_000),
+  };
+}
+
+/**
+ * Reads a PKCS#10 request and proves that its sender holds the private key.
+ *
+ * @param request - DER, or PEM
+ * @throws Refusal 400 `csr_malformed`, `csr_signature`, `csr_subject`
+ */
+export async function checkRequest(request: Uint8Array): Promise<CheckedRequest> {
+  const form = Buffer.from(request).includes('-----BEGIN') ? 'PEM' : 'DER';
+  const args = ['req', '-inform', form, '-verify', '-subject', '-nameopt', 'multiline,utf8'];
+  const { exitCode, stdout, stderr } = await tryOpenssl(args, { input: request });
+  if (stderr.includes('verify failure')) {
+    throw new Refusal(
+      400,
+      'csr_signature',
+      'the request is not signed by the key it asks to certify',
+    );
+  }
+  if (exitCode !== 0 || !stderr.includes('verify OK')) {
+    throw new Refusal(400, 'csr_malformed', 'the body is not a PKCS#10 certificate request');
+  }
+  const names = [...stdout.toString().matchAll(/^ *commonName *= (?<name>.*)$/gmu)];
+  const [deviceId, ...more] = names.map((match) => match.groups?.['name'] ?? '');
+  if (deviceId === undefined || more.length > 0 || !isDeviceId(deviceId)) {
+    throw new Refusal(
+      400,
+      'csr_subject',
+      'the subject needs one CN, the device id: 1 to 64 of A-Z a-z 0-9 . _ : @ -',
+    );
+  }
+  return { deviceId, pem: stdout.toString() };
+}
+
+async function writeDatabase(
+  cwd: string,
+  certificates: readonly IssuedCertificate[],
+): Promise<void> {
+  const rows = certificates.flatMap(({ serial, deviceId, notAfter, revokedAt }) => {
+    if (revokedAt === undefined) return [];
+    const dates = [asn1Time(new Date(notAfter)), asn1Time(new Date(revokedAt))];
+    return [['R', ...dates, serial, 'unknown', `/CN=${deviceId}`].join('\t')];
+  });
+  await writeFile(join(cwd, 'ca.conf'), CONFIG);
+  await writeFile(join(cwd, 'index.txt'), rows.map((row) => `${row}\n`).join(''));
+}
+
+/** `YYYYMMDDHHMMSSZ`. */
+function asn1Time(date: Date): string {
+  return `${date.toISOString().slice(0, 19).replaceAll(/[-:T]/gu, '')}Z`;
+}

@@ -1,0 +1,102 @@
+/** The four roles of a repository: their keys, and the chain of root metadata that names them. */
+import type { JsonMap } from './canonical-json.ts';
+import { JsonReader, parseJson } from './read-json.ts';
+import { generateKey, signEnvelope, type KeyPair, type KeyType } from './signing.ts';
+
+export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
+export type Role = (typeof ROLES)[number];
+
+export interface RoleKeys {
+  readonly threshold: number;
+  readonly keys: readonly KeyPair[];
+}
+export type RepositoryKeys = Readonly<Record<Role, RoleKeys>>;
+
+/** Seconds that a newly signed file of each role is good for. */
+export type ValiditySeconds = Readonly<Record<Role, number>>;
+
+/** `roots[0]` is `1.root.json`, as served. */
+export interface RootOfTrust {
+  readonly keys: RepositoryKeys;
+  readonly roots: readonly string[];
+}
+
+export interface Rotation {
+  readonly role: Role;
+  readonly keyType: KeyType;
+  readonly keyCount: number;
+  readonly threshold: number;
+}
+
+export function createRootOfTrust(keyType: KeyType, expires: string): RootOfTrust {
+  const one = (): RoleKeys => ({ threshold: 1, keys: [generateKey(keyType)] });
+  const keys = { root: one(), targets: one(), snapshot: one(), timestamp: one() };
+  return { keys, roots: [signEnvelope(rootPayload(keys, 1, expires), keys.root.keys)] };
+}
+
+/**
+ * Replaces the keys of one role by new ones and signs the next root.
+ *
+ * Source: Uptane Standard 2.1 §5.4.4.3: version N+1 carries the signatures of root N and of itself.
+ */
+export function rotateKeys(trust: RootOfTrust, rotation: Rotation, expires: string): RootOfTrust {
+  const { role, keyType, keyCount, threshold } = rotation;
+  const fresh = Array.from({ length: keyCount }, () => generateKey(keyType));
+  return extendChain(trust, { ...trust.keys, [role]: { threshold, keys: fresh } }, expires);
+}
+
+/** Signs the next root with the keys it already has. */
+export function renewRoot(trust: RootOfTrust, expires: string): RootOfTrust {
+  return extendChain(trust, trust.keys, expires);
+}
+
+/** What clients refuse: the next root signed by its own new keys only. */
+export function forgeRoot(trust: RootOfTrust, keyType: KeyType, expires: string): string {
+  const keys = { ...trust.keys, root: { threshold: 1, keys: [generateKey(keyType)] } };
+  return signEnvelope(rootPayload(keys, trust.roots.length + 1, expires), keys.root.keys);
+}
+
+/** When the newest root expires, as milliseconds since the epoch. */
+export function rootExpiresAt(trust: RootOfTrust): number {
+  const newest = new JsonReader(parseJson(trust.roots.at(-1) ?? ''));
+  return Date.parse(newest.object('signed').string('expires'));
+}
+
+/** `YYYY-MM-DDTHH:MM:SSZ`, exactly: aktualizr refuses fractions of a second. */
+export function expiryText(nowMs: number, seconds: number): string {
+  return `${new Date(nowMs + seconds * 1000).toISOString().slice(0, 19)}Z`;
+}
+
+/** The `keys` member of root metadata and of delegations. */
+export function keysById(keys: readonly KeyPair[]): JsonMap {
+  return Object.fromEntries(
+    keys.map(({ id, publicKey: { keytype, keyval } }) => [
+      id,
+      { keytype, keyval: { public: keyval.public } },
+    ]),
+  );
+}
+
+function extendChain(trust: RootOfTrust, keys: RepositoryKeys, expires: string): RootOfTrust {
+  const signers = new Map(
+    [...keys.root.keys, ...trust.keys.root.keys].map((key) => [key.id, key] as const),
+  );
+  const next = rootPayload(keys, trust.roots.length + 1, expires);
+  return { keys, roots: [...trust.roots, signEnvelope(next, [...signers.values()])] };
+}
+
+function rootPayload(keys: RepositoryKeys, version: number, expires: string): JsonMap {
+  const all = ROLES.flatMap((role) => keys[role].keys);
+  const role = ({ threshold, keys: own }: RoleKeys): JsonMap => ({
+    keyids: own.map((key) => key.id),
+    threshold,
+  });
+  return {
+    _type: 'Root',
+    consistent_snapshot: false,
+    expires,
+    keys: keysById(all),
+    roles: Object.fromEntries(ROLES.map((name) => [name, role(keys[name])])),
+    version,
+  };
+}

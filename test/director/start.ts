@@ -1,0 +1,151 @@
+/** For tests and demonstrations: the Director as a child process, and a typed hand on its controls. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+import { callControl } from './control/client.ts';
+import type { Addresses } from './control/parts.ts';
+import type { Image } from './image-repo.ts';
+import type { IssuedCertificate } from './pki/device-ca.ts';
+import type { FaultName, Parameters } from './faults.ts';
+import type { KeyType } from './signing.ts';
+import type { Assignment } from './state/devices.ts';
+
+export interface StartOptions {
+  readonly stateDir: string;
+  readonly keyType?: KeyType;
+  readonly port?: number;
+  readonly enrolPort?: number;
+  readonly host?: string;
+}
+
+export interface PublishOptions {
+  /** The file to publish. */
+  readonly path: string;
+  /** Under which name; may contain `/`. */
+  readonly name: string;
+  readonly hardwareIds: readonly string[];
+  readonly version: string;
+  readonly format?: string;
+  readonly releaseCounter?: number;
+  /** A delegated role, added before. */
+  readonly role?: string;
+  readonly uri?: string;
+  readonly custom?: object;
+}
+
+export interface DirectorHandle {
+  readonly gatewayUrl: string;
+  readonly enrolUrl: string;
+  /** PEM file with the CA of both servers. */
+  readonly caPath: string;
+  /** File with `device:RANDOM`. */
+  readonly enrolSecretPath: string;
+  readonly directorRootPath: string;
+  readonly imageRootPath: string;
+  readonly stateDir: string;
+  readonly pid: number;
+  /**
+   * One call of the control API.
+   *
+   * @returns the decoded answer; `undefined` when it is empty
+   * @throws ControlFailure with `status` and `code` when the answer is not success
+   */
+  control(method: string, path: string, body?: object): Promise<unknown>;
+  publish(image: PublishOptions): Promise<Image>;
+  assign(device: string, image: string, ecu?: string): Promise<Assignment>;
+  /** @param options - `device` narrows it; `parameters` as the list of faults has them */
+  fault(
+    name: FaultName,
+    turn: 'on' | 'off',
+    options?: { readonly device?: string; readonly parameters?: Parameters },
+  ): Promise<void>;
+  /** @param csr - PEM */
+  certify(
+    csr: string,
+    dates?: { readonly notBefore?: string; readonly notAfter?: string },
+  ): Promise<IssuedCertificate>;
+  /** Ends the process and waits for it. A second call does nothing. */
+  stop(): Promise<void>;
+  /** Ends it as a power cut would. */
+  kill(): Promise<void>;
+}
+
+/** Starts `main.ts` and waits until it serves. It ends with this process, even if that is killed. */
+export async function startDirector(options: StartOptions): Promise<DirectorHandle> {
+  const child = spawn(process.execPath, [...mainArguments(options)], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const addresses = await readiness(child);
+  return handleOf(child, addresses, options.stateDir);
+}
+
+function mainArguments(options: StartOptions): readonly string[] {
+  const given = {
+    '--host': options.host,
+    '--port': options.port,
+    '--enrol-port': options.enrolPort,
+    '--key-type': options.keyType,
+  };
+  const optional = Object.entries(given).flatMap(([name, value]) =>
+    value === undefined ? [] : [name, String(value)],
+  );
+  const main = join(import.meta.dirname, 'main.ts');
+  return [main, '--state', options.stateDir, '--while-stdin', ...optional];
+}
+
+/** The first line of standard output, or what it said before it ended. */
+async function readiness(child: ChildProcess): Promise<Addresses> {
+  let complaint = '';
+  child.stderr?.on('data', (chunk: Buffer) => (complaint += chunk.toString()).slice(-65_536));
+  if (child.stdout === null) throw new Error('the Director has no standard output');
+  const lines = createInterface({ input: child.stdout });
+  const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit')])) as [unknown];
+  if (typeof line === 'string') return JSON.parse(line) as Addresses;
+  throw new Error(`the Director did not start:\n${complaint}`);
+}
+
+function handleOf(child: ChildProcess, addresses: Addresses, stateDir: string): DirectorHandle {
+  const control: DirectorHandle['control'] = (method, path, body) =>
+    callControl(addresses.control, method, path, body);
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+  };
+  return {
+    gatewayUrl: addresses.gateway,
+    enrolUrl: addresses.enrol,
+    caPath: addresses.ca,
+    enrolSecretPath: join(stateDir, 'enrol-secret'),
+    directorRootPath: join(stateDir, 'director', '1.root.json'),
+    imageRootPath: join(stateDir, 'image', '1.root.json'),
+    stateDir,
+    pid: addresses.pid,
+    control,
+    publish: async (image) => (await control('POST', '/images', image)) as Image,
+    assign: async (device, image, ecu) =>
+      (await control('POST', '/assignments', {
+        device,
+        image,
+        ...(ecu === undefined ? {} : { ecu }),
+      })) as Assignment,
+    fault: async (name, turn, { device, parameters } = {}) => {
+      const query = device === undefined ? '' : `?device=${encodeURIComponent(device)}`;
+      if (turn === 'off') await control('DELETE', `/faults/${name}${query}`);
+      else await control('PUT', `/faults/${name}${query}`, { parameters: parameters ?? {} });
+    },
+    certify: async (csr, dates = {}) =>
+      (await control('POST', '/certificates', { csr, ...dates })) as IssuedCertificate,
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
+  };
+}
+
+/** The enrolment secret of a state directory, `device:RANDOM`. */
+export async function readEnrolSecret(handle: DirectorHandle): Promise<string> {
+  return (await readFile(handle.enrolSecretPath, 'utf8')).trim();
+}

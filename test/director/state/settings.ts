@@ -1,0 +1,71 @@
+/** What an operator may change while the server runs; kept in `settings.json`. */
+import { join } from 'node:path';
+
+import type { JsonReader } from '../read-json.ts';
+import { ROLES, type ValiditySeconds } from '../repository-keys.ts';
+import type { KeyType } from '../signing.ts';
+import { readState, writeState } from './state-file.ts';
+
+export interface Settings {
+  /** Of newly generated role keys. */
+  readonly keyType: KeyType;
+  readonly validitySeconds: ValiditySeconds;
+  /** Of a device certificate that is issued without dates. */
+  readonly certificateDays: number;
+  /** Whether a registered device may come back with other ECUs or keys. */
+  readonly ecuReplacement: boolean;
+}
+
+const DAY = 86_400;
+const DEFAULTS: Omit<Settings, 'keyType'> = {
+  validitySeconds: {
+    root: 3650 * DAY,
+    targets: 365 * DAY,
+    snapshot: 365 * DAY,
+    timestamp: 30 * DAY,
+  },
+  certificateDays: 365,
+  ecuReplacement: false,
+};
+const LONGEST_SECONDS = 36_500 * DAY;
+
+export class SettingsFile {
+  readonly #path: string;
+  #settings: Settings;
+
+  /** @param keyType - used on the first start only */
+  constructor(directory: string, keyType: KeyType) {
+    this.#path = join(directory, 'settings.json');
+    const stored = readState(this.#path) as Settings | undefined;
+    this.#settings = stored ?? { keyType, ...DEFAULTS };
+    if (stored === undefined) writeState(this.#path, this.#settings);
+  }
+
+  get current(): Settings {
+    return this.#settings;
+  }
+
+  /** Takes over the members that are there: `validitySeconds`, `certificateDays`, `ecuReplacement`. */
+  change(wanted: JsonReader): Settings {
+    const { validitySeconds, certificateDays, ecuReplacement } = this.#settings;
+    const next = {
+      ...this.#settings,
+      validitySeconds: wanted.has('validitySeconds')
+        ? validityFrom(validitySeconds, wanted.object('validitySeconds'))
+        : validitySeconds,
+      certificateDays: wanted.optionalInteger('certificateDays', 1, 36_500) ?? certificateDays,
+      ecuReplacement: wanted.optionalBoolean('ecuReplacement') ?? ecuReplacement,
+    };
+    writeState(this.#path, next);
+    this.#settings = next;
+    return next;
+  }
+}
+
+function validityFrom(before: ValiditySeconds, wanted: JsonReader): ValiditySeconds {
+  const entries = ROLES.map((role) => [
+    role,
+    wanted.optionalInteger(role, 1, LONGEST_SECONDS) ?? before[role],
+  ]);
+  return Object.fromEntries(entries) as ValiditySeconds;
+}

@@ -1,0 +1,76 @@
+/** Everything that lies in the state directory, opened and wired together. */
+import { join } from 'node:path';
+
+import { Director } from './director.ts';
+import { EnrolmentSecrets } from './enrolment/secrets.ts';
+import { FaultSwitch } from './faults.ts';
+import { ServedMetadata } from './gateway/served-metadata.ts';
+import { Traffic } from './gateway/traffic.ts';
+import { ImageFiles } from './image-files.ts';
+import { ImageRepo } from './image-repo.ts';
+import {
+  createAuthority,
+  createServerIdentity,
+  identityAt,
+  type Identity,
+} from './pki/authority.ts';
+import { DeviceCa } from './pki/device-ca.ts';
+import type { KeyType } from './signing.ts';
+import { DeviceStore } from './state/devices.ts';
+import { SettingsFile } from './state/settings.ts';
+import { makeDirectory } from './state/state-file.ts';
+
+export interface World {
+  readonly directory: string;
+  readonly settings: SettingsFile;
+  readonly devices: DeviceStore;
+  readonly images: ImageRepo;
+  readonly director: Director;
+  readonly faults: FaultSwitch;
+  readonly metadata: ServedMetadata;
+  readonly traffic: Traffic;
+  readonly secrets: EnrolmentSecrets;
+  readonly deviceCa: DeviceCa;
+  readonly serverCa: Identity;
+  readonly server: Identity;
+}
+
+/** Opens a state directory, making whatever is not there yet. */
+export async function openWorld(
+  directory: string,
+  keyType: KeyType,
+  hosts: readonly string[],
+): Promise<World> {
+  makeDirectory(directory);
+  const serverCa = identityAt(directory, 'server-ca');
+  const server = identityAt(directory, 'server');
+  const deviceCa = new DeviceCa(directory);
+  await createAuthority(serverCa, 'ota-agent test server CA');
+  await createAuthority(deviceCa.identity, 'ota-agent test device CA');
+  await createServerIdentity(server, serverCa, hosts);
+  const settings = new SettingsFile(directory, keyType);
+  const devices = new DeviceStore(join(directory, 'devices'));
+  const files = new ImageFiles(join(directory, 'images'));
+  const images = new ImageRepo(join(directory, 'image'), files, settings);
+  const director = new Director({
+    directory: join(directory, 'director'),
+    devices,
+    images,
+    settings,
+  });
+  const faults = new FaultSwitch(join(directory, 'faults.json'));
+  return {
+    directory,
+    settings,
+    devices,
+    images,
+    director,
+    faults,
+    metadata: new ServedMetadata({ director, images, devices, faults, settings }),
+    traffic: new Traffic(),
+    secrets: new EnrolmentSecrets(directory),
+    deviceCa,
+    serverCa,
+    server,
+  };
+}
