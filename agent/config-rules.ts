@@ -21,13 +21,13 @@ export interface LoadedSettings {
 /**
  * Refuses settings that are each right and together wrong.
  *
- * Only what somebody wrote can be wrong here: defaults alone are never refused.
+ * The default installer may lack its path: most commands install nothing.
  *
  * @throws OtaError CONFIG_INVALID
  */
 export function checkTogether(loaded: LoadedSettings): void {
-  const { settings, origins } = loaded;
-  if (origins.has('installer.type')) requireInstaller(loaded);
+  const { settings } = loaded;
+  if (settings.installer.type !== 'file') requireInstaller(loaded);
   if (settings.provisioning.mode === 'est' && settings.provisioning.est_url === undefined) {
     throw missing(loaded, 'provisioning.est_url', 'provisioning.mode = "est" needs it');
   }

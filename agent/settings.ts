@@ -43,7 +43,7 @@ const path = z
 /** The base of other URLs, so it has no query; and no password, which would be a secret in a file. */
 const url = z
   .url({ protocol: /^https$/u, abort: true })
-  .startsWith('https://')
+  .regex(/^https:\/\//u)
   .refine(isBase, 'must have neither user name, password, query nor fragment')
   .meta({ title: 'https URL' });
 

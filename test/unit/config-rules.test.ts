@@ -60,7 +60,7 @@ test('one path for two slots would overwrite the running image, and is refused',
 });
 
 test('the default installer needs its path only when something is to be installed', async (t) => {
-  const { file, loaded } = load(t, '[installer]\ntries = 2\n');
+  const { file, loaded } = load(t, '[installer]\ntype = "file"\n');
   const settings = await loaded;
   throwsCode(() => requireInstaller(settings), 'CONFIG_INVALID', {
     file,

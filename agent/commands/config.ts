@@ -1,0 +1,91 @@
+/** `ota-agent config`: is the configuration right, what is in force and why, and what could be set. */
+import { stringify } from 'smol-toml';
+
+import { meaningOf, referenceTable, settingsJsonSchema } from '../config-document.ts';
+import { KEYS, TABLES, valuesOf, type KeySpec } from '../config-keys.ts';
+import type { LoadedSettings, Origin } from '../config-rules.ts';
+import { OtaError } from '../errors.ts';
+import type { CommandResult } from './result.ts';
+
+/**
+ * @param args - what follows `config`
+ * @param load - called only where the configuration is looked at: documents need none
+ * @throws OtaError USAGE, and whatever `load` throws
+ */
+export async function configCommand(
+  args: readonly string[],
+  load: () => Promise<LoadedSettings>,
+): Promise<CommandResult> {
+  const [action = '', ...rest] = args;
+  if (rest.length > 0) throw usage(`config ${action} takes no arguments`);
+  switch (action) {
+    case 'check':
+      return checkResult(await load());
+    case 'show':
+      return showResult(await load());
+    case 'schema':
+      return documentResult(settingsJsonSchema());
+    case 'reference':
+      return { exit: 0, json: { lines: referenceTable() }, lines: referenceTable() };
+    default:
+      throw usage(action === '' ? 'config needs an action' : `config knows no action ${action}`);
+  }
+}
+
+function usage(what: string): OtaError<'USAGE'> {
+  return new OtaError('USAGE', { what, remedy: 'config check | show | schema | reference' });
+}
+
+function checkResult({ files, origins }: LoadedSettings): CommandResult {
+  const counts = `${count(origins.size, 'setting')} in ${count(files.length, 'file')}`;
+  return {
+    exit: 0,
+    json: { outcome: 'valid', files, settings: origins.size },
+    lines: [
+      `valid: ${counts}, everything else has its default`,
+      ...files.map((file) => `  ${file}`),
+    ],
+  };
+}
+
+function count(many: number, what: string): string {
+  return `${String(many)} ${what}${many === 1 ? '' : 's'}`;
+}
+
+/** The lines are a configuration file themselves: reading them back gives the same settings. */
+function showResult({ settings, origins, files }: LoadedSettings): CommandResult {
+  const values = valuesOf(settings);
+  const shown = [...KEYS.values()].map((spec) => {
+    const value = values.get(spec.key);
+    const origin = origins.get(spec.key);
+    return { spec, value, origin, line: lineOf(spec, value, origin) };
+  });
+  const lines = [...TABLES].flatMap((table) => [
+    `[${table}]`,
+    ...shown.filter(({ spec }) => spec.table === table).map(({ line }) => line),
+    '',
+  ]);
+  const json = shown.map(({ spec, value = null, origin = null }) => [spec.key, { value, origin }]);
+  return {
+    exit: 0,
+    json: { outcome: 'valid', files, settings: Object.fromEntries(json) as object },
+    lines: lines.slice(0, -1),
+  };
+}
+
+function lineOf(spec: KeySpec, value: unknown, origin: Origin | undefined): string {
+  const { unset } = meaningOf(spec);
+  if (value === undefined) return `# ${spec.name} is not set${unset === '' ? '' : `: ${unset}`}`;
+  const assignment = stringify({ [spec.name]: value }).trim();
+  return `${assignment}  # ${origin === undefined ? 'default' : placeOf(origin)}`;
+}
+
+/** A file name may hold a line end, which would end the comment. */
+function placeOf({ file, line }: Origin): string {
+  const name = /\p{Cc}/u.test(file) ? JSON.stringify(file) : file;
+  return line === 0 ? name : `${name}:${String(line)}`;
+}
+
+function documentResult(json: object): CommandResult {
+  return { exit: 0, json, lines: JSON.stringify(json, null, 2).split('\n') };
+}
