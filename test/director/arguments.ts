@@ -37,7 +37,7 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
   if (values.state === undefined || values.state === '') throw misuse('--state DIR is missing');
   return {
     stateDir: resolve(values.state),
-    host: values.host ?? '127.0.0.1',
+    host: values.host === undefined || values.host === 'localhost' ? '127.0.0.1' : values.host,
     port: portOf('--port', values.port ?? '0'),
     enrolPort: portOf('--enrol-port', values['enrol-port'] ?? '0'),
     keyType: keyTypeOf(values['key-type'] ?? 'ed25519'),

@@ -50,11 +50,12 @@ export interface DirectorParts {
 
 export class Director {
   readonly #parts: DirectorParts;
+  readonly #issued = new Map<string, IssuedSet>();
   #trust: RootOfTrust;
 
   constructor(parts: DirectorParts) {
     this.#parts = parts;
-    makeDirectory(parts.directory);
+    makeDirectory(parts.directory, 0o755);
     const { keyType, validitySeconds } = parts.settings.current;
     const stored = readState(this.#path()) as RootOfTrust | undefined;
     this.#trust =
@@ -82,7 +83,11 @@ export class Director {
 
   /** What was last signed for a device, as it is. */
   peek(deviceId: string): IssuedSet | undefined {
-    return readState(this.#issuedPath(deviceId)) as IssuedSet | undefined;
+    const known = this.#issued.get(deviceId);
+    if (known !== undefined) return known;
+    const stored = readState(this.#issuedPath(deviceId)) as IssuedSet | undefined;
+    if (stored !== undefined) this.#issued.set(deviceId, stored);
+    return stored;
   }
 
   refresh(device: Device, level: Level, floor: number): IssuedSet {
@@ -153,6 +158,7 @@ export class Director {
     const content = this.#contentFor(device);
     const issued = issueSet(this.peek(device.id), content, issuer, from);
     writeState(this.#issuedPath(device.id), issued);
+    this.#issued.set(device.id, issued);
     return issued;
   }
 

@@ -73,7 +73,7 @@ function replaceEcus(device: Device, primary: string, ecus: readonly RegisteredE
 }
 
 function refuseAssigned(device: Device, changed: readonly RegisteredEcu[]): void {
-  if (device.assignment?.outcome !== 'pending') return;
+  if (device.assignment === undefined || device.assignment.outcome === 'done') return;
   const assigned = device.assignment.targets.flatMap((target) => Object.keys(target.ecus));
   const busy = changed.find((ecu) => assigned.includes(ecu.serial));
   if (busy === undefined) return;

@@ -243,14 +243,12 @@ export class FaultSwitch {
 
   /** Active faults of one stage, as one device sees them. */
   at(stage: Stage, device: string): readonly ActiveFault[] {
-    return this.#state.active.filter(
-      (fault) => rowOf(fault.name).stages.includes(stage) && appliesTo(fault, device),
-    );
+    return this.#seenBy(device).filter((fault) => rowOf(fault.name).stages.includes(stage));
   }
 
   /** The parameters of a fault if it strikes now; a fault with `times` wears out. */
   strike(name: FaultName, device: string): Parameters | undefined {
-    const fault = this.#state.active.find((one) => one.name === name && appliesTo(one, device));
+    const fault = this.#seenBy(device).find((one) => one.name === name);
     if (fault === undefined) return undefined;
     const uses = (this.#uses.get(fault) ?? 0) + 1;
     this.#uses.set(fault, uses);
@@ -298,6 +296,16 @@ export class FaultSwitch {
     this.#save({ ...this.#state, sentVersions });
   }
 
+  /** Of a fault that is on for all and for this device, the narrower one counts. */
+  #seenBy(device: string): readonly ActiveFault[] {
+    const { active } = this.#state;
+    const own = active.filter((fault) => fault.device === device);
+    const common = active.filter(
+      (fault) => fault.device === undefined && !own.some(({ name }) => name === fault.name),
+    );
+    return [...own, ...common];
+  }
+
   #remove(isGone: (fault: ActiveFault) => boolean): number {
     const left = this.#state.active.filter((fault) => !isGone(fault));
     const removed = this.#state.active.length - left.length;
@@ -333,10 +341,6 @@ export function faultTable(): string {
   return ['| fault | attack | what goes out | parameters |', '|---|---|---|---|', ...rows].join(
     '\n',
   );
-}
-
-function appliesTo(fault: ActiveFault, device: string): boolean {
-  return fault.device === undefined || fault.device === device;
 }
 
 function isSame(a: ActiveFault, b: ActiveFault): boolean {

@@ -69,14 +69,16 @@ export class ImageRepo {
   readonly #directory: string;
   readonly #settings: SettingsFile;
   #state: RepositoryState;
+  #content: Content;
 
   constructor(directory: string, files: ImageFiles, settings: SettingsFile) {
-    makeDirectory(directory);
+    makeDirectory(directory, 0o755);
     this.files = files;
     this.#directory = directory;
     this.#settings = settings;
     const stored = readState(this.#path()) as RepositoryState | undefined;
     this.#state = stored ?? firstState(settings.current);
+    this.#content = contentOf(this.#state);
     this.#save(this.#state);
     this.issued(0);
   }
@@ -103,7 +105,7 @@ export class ImageRepo {
    * @param floor - highest version that a fault has sent out; honest versions stay above it
    */
   issued(floor: number): IssuedSet {
-    const content = contentOf(this.#state);
+    const content = this.#content;
     const issuer = this.issuer(floor);
     const before = this.#state.issued;
     const from = before === undefined ? 'targets' : levelDue(before, content, issuer);
@@ -116,7 +118,7 @@ export class ImageRepo {
   /** Signs `level` and what follows it anew, though nothing has changed. */
   refresh(level: Level, floor: number): IssuedSet {
     const issuer = this.issuer(floor);
-    const issued = issueSet(this.#state.issued, contentOf(this.#state), issuer, level);
+    const issued = issueSet(this.#state.issued, this.#content, issuer, level);
     this.#save({ ...this.#state, issued });
     return issued;
   }
@@ -189,7 +191,11 @@ export class ImageRepo {
 
   #save(state: RepositoryState): void {
     writeState(this.#path(), state);
+    const { images, delegations, trust } = this.#state;
     this.#state = state;
+    const isSame =
+      state.images === images && state.delegations === delegations && state.trust === trust;
+    if (!isSame) this.#content = contentOf(state);
     writeRoots(this.#directory, state.trust);
   }
 }

@@ -222,9 +222,20 @@ function history(
 }
 
 function fingerprintOf(content: Content, { keys, validity }: Issuer): string {
-  const delegated = content.delegated.map((one) => [one.name, one.targets, ids(one.keys)]);
-  const parts = [content.targets, delegated, ids(keys.targets.keys), validity];
+  const parts = [digestOf(content), ids(keys.targets.keys), validity];
   return digest('sha256', JSON.stringify(parts));
+}
+
+/** Contents never change, and a large repository is asked about with every poll of every device. */
+const digests = new WeakMap<Content, string>();
+
+function digestOf(content: Content): string {
+  const known = digests.get(content);
+  if (known !== undefined) return known;
+  const delegated = content.delegated.map((one) => [one.name, one.targets, ids(one.keys)]);
+  const computed = digest('sha256', JSON.stringify([content.targets, delegated]));
+  digests.set(content, computed);
+  return computed;
 }
 
 function ids(keys: readonly KeyPair[]): readonly string[] {

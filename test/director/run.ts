@@ -25,11 +25,14 @@ interface Ports {
   readonly enrol: number;
 }
 
+const SOCKET_PATH_BYTES = 107;
+
 /** @throws DirectorFailure when the directory is in use, or a port is taken */
 export async function runDirector(options: Arguments): Promise<RunningDirector> {
   const { stateDir, host } = options;
   const control = join(stateDir, 'control.sock');
   const ready = join(stateDir, 'gateway.json');
+  refuseLongPath(control);
   openDirectory(stateDir);
   await refuseSecond(control, stateDir);
   rmSync(ready, { force: true });
@@ -56,7 +59,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   const operator = createControl({ world, addresses: () => addresses, reloadRevocations });
   await operator.listen({ path: control });
   await chmod(control, 0o600);
-  writeState(ready, addresses);
+  writeState(ready, addresses, 0o644);
   return {
     addresses,
     stop: async () => {
@@ -68,7 +71,8 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
 
 function openDirectory(stateDir: string): void {
   try {
-    makeDirectory(stateDir);
+    // Others may read certificates, root metadata and addresses; secrets are files of mode 0600.
+    makeDirectory(stateDir, 0o755);
   } catch (cause) {
     throw new DirectorFailure(
       `cannot use the state directory: ${reasonOf(cause)}`,
@@ -76,6 +80,16 @@ function openDirectory(stateDir: string): void {
       { cause },
     );
   }
+}
+
+/** Linux cuts the name of a Unix socket off after 107 bytes, without a word. */
+function refuseLongPath(control: string): void {
+  if (Buffer.byteLength(control) <= SOCKET_PATH_BYTES) return;
+  const remedy = `give a --state directory whose path is shorter by ${String(
+    Buffer.byteLength(control) - SOCKET_PATH_BYTES,
+  )} bytes`;
+  const fields = { where: control, remedy, exitCode: 2 } as const;
+  throw new DirectorFailure('the path of the control socket is too long', fields);
 }
 
 /** Two processes over one directory would overwrite each other's versions. */

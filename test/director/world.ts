@@ -18,7 +18,6 @@ import { DeviceCa } from './pki/device-ca.ts';
 import type { KeyType } from './signing.ts';
 import { DeviceStore } from './state/devices.ts';
 import { SettingsFile } from './state/settings.ts';
-import { makeDirectory } from './state/state-file.ts';
 
 export interface World {
   readonly directory: string;
@@ -41,7 +40,6 @@ export async function openWorld(
   keyType: KeyType,
   hosts: readonly string[],
 ): Promise<World> {
-  makeDirectory(directory);
   const serverCa = identityAt(directory, 'server-ca');
   const server = identityAt(directory, 'server');
   const deviceCa = new DeviceCa(directory);

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 
 import type { FastifyInstance } from 'fastify';
 
@@ -30,7 +30,9 @@ export class Peers {
   readonly #deviceCa: DeviceCa;
   readonly #traffic: Traffic;
   readonly #below = new Map<string, Socket>();
-  readonly #connections = new Map<TLSSocket, Connection>();
+  /** Outlives the connection: an aborted request is still counted. */
+  readonly #connections = new WeakMap<Socket, Connection>();
+  readonly #open = new Set<TLSSocket>();
 
   constructor(world: { readonly deviceCa: DeviceCa; readonly traffic: Traffic }) {
     this.#deviceCa = world.deviceCa;
@@ -53,15 +55,15 @@ export class Peers {
   }
 
   of(socket: Socket): Peer {
-    const connection = socket instanceof TLSSocket ? this.#connections.get(socket) : undefined;
+    const connection = this.#connections.get(socket);
     if (connection === undefined)
       throw new Refusal(403, 'no_device', 'the connection has no device');
     return connection;
   }
 
   cutRevoked(): void {
-    for (const [tls, { serial }] of this.#connections) {
-      if (this.#deviceCa.isRevoked(serial)) tls.destroy();
+    for (const tls of this.#open) {
+      if (this.#deviceCa.isRevoked(this.#connections.get(tls)?.serial ?? '')) tls.destroy();
     }
   }
 
@@ -77,6 +79,8 @@ export class Peers {
       return;
     }
     this.#connections.set(tls, { device, socket, serial });
+    this.#open.add(tls);
+    tls.once('close', () => this.#open.delete(tls));
     this.#traffic.connected(device, socket, tls.isSessionReused() ? 'reused' : 'new');
   }
 }

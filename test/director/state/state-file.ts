@@ -31,8 +31,8 @@ export function writeDurably(path: string, content: string | Uint8Array, mode = 
   syncDirectory(dirname(path));
 }
 
-export function writeState(path: string, state: unknown): void {
-  writeDurably(path, `${JSON.stringify(state, undefined, 1)}\n`);
+export function writeState(path: string, state: unknown, mode = 0o600): void {
+  writeDurably(path, `${JSON.stringify(state, undefined, 1)}\n`, mode);
 }
 
 /**
@@ -67,8 +67,8 @@ export function readIfThere(path: string): string | undefined {
   }
 }
 
-export function makeDirectory(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+export function makeDirectory(path: string, mode = 0o700): void {
+  mkdirSync(path, { recursive: true, mode });
 }
 
 export function syncDirectory(path: string): void {

@@ -1,0 +1,285 @@
+/** The operator's commands: each is one call of the control API, or two. */
+import { resolve } from 'node:path';
+
+import type { FaultRow, ActiveFault } from '../faults.ts';
+import type { DeviceTraffic, RequestLine } from '../gateway/traffic.ts';
+import type { EventRecord, ManifestRecord } from '../gateway/reports.ts';
+import type { Image } from '../image-repo.ts';
+import type { IssuedCertificate } from '../pki/device-ca.ts';
+import type { Assignment, Device } from '../state/devices.ts';
+import { misuse, type CommandLine, type Shape } from './command-line.ts';
+import { describeDevice, describeEvent, describeManifest, lines, table } from './render.ts';
+
+/** What a command prints: `json` for programs, `text` for people. */
+export interface Output {
+  readonly json: unknown;
+  readonly text: string;
+}
+
+export type Control = (method: string, path: string, body?: object) => Promise<unknown>;
+
+export interface Command extends Shape {
+  readonly what: string;
+  readonly run: (control: Control, line: CommandLine) => Promise<Output>;
+}
+
+const NONE: Pick<Shape, 'usage' | 'options' | 'words'> = { usage: '', options: [], words: [0, 0] };
+const ONE_DEVICE: Pick<Shape, 'usage' | 'options' | 'words'> = {
+  usage: 'DEVICE',
+  options: [],
+  words: [1, 1],
+};
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  status: {
+    ...NONE,
+    what: 'addresses, versions, active faults',
+    run: async (control) => {
+      const status = await control('GET', '/status');
+      return { json: status, text: JSON.stringify(status, undefined, 2) };
+    },
+  },
+  publish: {
+    usage: 'FILE --name NAME --hardware-id HW… --version V [--role R] [--release-counter N]',
+    options: ['name', 'hardware-id', 'version', 'format', 'role', 'release-counter'],
+    words: [1, 1],
+    what: 'add an image to the Image repository',
+    run: publish,
+  },
+  images: {
+    ...NONE,
+    what: 'published images',
+    run: async (control) => {
+      const images = (await control('GET', '/images')) as readonly Image[];
+      const rows = images.map((one) => [
+        one.filename,
+        String(one.lengthBytes),
+        one.hardwareIds.join(' '),
+        one.role ?? 'targets',
+        one.sha256,
+      ]);
+      return { json: images, text: table(['name', 'bytes', 'hardware', 'role', 'sha256'], rows) };
+    },
+  },
+  delegate: {
+    usage: 'ROLE --path PATTERN… [--terminating]',
+    options: ['path', 'terminating'],
+    words: [1, 1],
+    what: 'add a delegated role to the Image repository',
+    run: async (control, line) => {
+      const paths = line.list('path');
+      if (paths.length === 0) throw misuse('--path is missing', 'give --path PATTERN, as in abc/*');
+      const body = { name: line.word(0), paths, terminating: line.has('terminating') };
+      const role = await control('POST', '/delegations', body);
+      return { json: role, text: `${body.name} signs for ${paths.join(' ')}` };
+    },
+  },
+  assign: {
+    usage: 'DEVICE NAME… [--ecu SERIAL]',
+    options: ['ecu'],
+    words: [2, 20],
+    what: 'decide what a device shall run',
+    run: assign,
+  },
+  cancel: {
+    ...ONE_DEVICE,
+    what: 'tell a device to install nothing',
+    run: async (control, line) => {
+      await control('DELETE', `/devices/${encodeURIComponent(line.word(0))}/assignment`);
+      return { json: { device: line.word(0) }, text: `${line.word(0)} has no assignment` };
+    },
+  },
+  devices: {
+    ...NONE,
+    what: 'devices, their ECUs and assignments',
+    run: async (control) => {
+      const devices = (await control('GET', '/devices')) as readonly Device[];
+      return { json: devices, text: lines(devices.flatMap(describeDevice), 'no device was here') };
+    },
+  },
+  manifests: {
+    ...ONE_DEVICE,
+    what: 'manifests received, with verdicts',
+    run: async (control, line) => {
+      const path = `/devices/${encodeURIComponent(line.word(0))}/manifests`;
+      const manifests = (await control('GET', path)) as readonly ManifestRecord[];
+      return { json: manifests, text: lines(manifests.map(describeManifest), 'no manifest yet') };
+    },
+  },
+  events: {
+    ...ONE_DEVICE,
+    what: 'events received',
+    run: async (control, line) => {
+      const path = `/devices/${encodeURIComponent(line.word(0))}/events`;
+      const events = (await control('GET', path)) as readonly EventRecord[];
+      return { json: events, text: lines(events.map(describeEvent), 'no event yet') };
+    },
+  },
+  rotate: {
+    usage: 'director|image [root|targets|snapshot|timestamp] [--key-type TYPE]',
+    options: ['key-type'],
+    words: [1, 2],
+    what: 'new keys for a role, and the next root',
+    run: async (control, line) => {
+      const [repo, role = 'root'] = line.words;
+      const keyType = line.optionalText('key-type');
+      const body = { repo, role, ...(keyType === undefined ? {} : { keyType }) };
+      const answer = (await control('POST', '/rotations', body)) as {
+        readonly rootVersion: number;
+      };
+      const text = `${line.word(0)} root is now version ${String(answer.rootVersion)}`;
+      return { json: answer, text };
+    },
+  },
+  refresh: {
+    usage: '[timestamp|snapshot|targets] [--device DEVICE]',
+    options: ['device'],
+    words: [0, 1],
+    what: 'sign metadata anew: the Image repository, or a device’s Director metadata',
+    run: async (control, line) => {
+      const device = line.optionalText('device');
+      const [role = 'timestamp'] = line.words;
+      const body = { role, ...(device === undefined ? {} : { device }) };
+      const versions = await control('POST', '/refresh', body);
+      return { json: versions, text: JSON.stringify(versions) };
+    },
+  },
+  fault: {
+    usage: 'NAME [--device DEVICE] [--parameter NAME=VALUE]… [--off]',
+    options: ['device', 'parameter', 'off'],
+    words: [1, 1],
+    what: 'switch a fault on or off',
+    run: switchFault,
+  },
+  faults: {
+    ...NONE,
+    what: 'all faults, and which are on',
+    run: async (control) => {
+      const answer = (await control('GET', '/faults')) as {
+        readonly faults: readonly (FaultRow & { readonly name: string })[];
+        readonly active: readonly ActiveFault[];
+      };
+      const isOn = (name: string): boolean => answer.active.some((one) => one.name === name);
+      const rows = answer.faults.map(({ name, attack, what }) => [
+        isOn(name) ? 'on' : '',
+        name,
+        attack,
+        what,
+      ]);
+      return { json: answer, text: table(['', 'fault', 'attack', 'what goes out'], rows) };
+    },
+  },
+  stats: {
+    usage: '[--reset]',
+    options: ['reset'],
+    words: [0, 0],
+    what: 'connections, requests and bytes of each device',
+    run: async (control, line) => {
+      if (line.has('reset')) {
+        await control('DELETE', '/stats');
+        return { json: {}, text: 'counting from zero' };
+      }
+      const stats = (await control('GET', '/stats')) as {
+        readonly devices: Readonly<Record<string, DeviceTraffic>>;
+      };
+      const rows = Object.entries(stats.devices).map(([device, one]) =>
+        [device, one.connections, one.sessionsReused, one.requests, one.bytesIn, one.bytesOut].map(
+          String,
+        ),
+      );
+      const head = ['device', 'connections', 'resumed', 'requests', 'bytes in', 'bytes out'];
+      return { json: stats, text: table(head, rows) };
+    },
+  },
+  requests: {
+    usage: '[--device DEVICE]',
+    options: ['device'],
+    words: [0, 0],
+    what: 'requests of devices, in order',
+    run: async (control, line) => {
+      const device = line.optionalText('device');
+      const query = device === undefined ? '' : `?device=${encodeURIComponent(device)}`;
+      const requests = (await control('GET', `/requests${query}`)) as readonly RequestLine[];
+      const rows = requests.map((one) => [
+        one.at,
+        one.device,
+        one.method,
+        one.path,
+        String(one.status),
+      ]);
+      return { json: requests, text: table(['at', 'device', 'method', 'path', 'status'], rows) };
+    },
+  },
+  'enrol-secret': {
+    ...NONE,
+    what: 'a new enrolment secret, good for one certificate',
+    run: async (control) => {
+      const answer = (await control('POST', '/enrol-secrets')) as { readonly secret: string };
+      return { json: answer, text: answer.secret };
+    },
+  },
+  revoke: {
+    usage: 'DEVICE',
+    options: [],
+    words: [1, 1],
+    what: 'revoke every certificate of a device',
+    run: async (control, line) => {
+      const all = (await control('GET', '/certificates')) as readonly IssuedCertificate[];
+      const own = all.filter((one) => one.deviceId === line.word(0) && one.revokedAt === undefined);
+      for (const { serial } of own) await control('DELETE', `/certificates/${serial}`);
+      const serials = own.map((one) => one.serial);
+      return { json: { revoked: serials }, text: `revoked ${String(serials.length)} certificates` };
+    },
+  },
+};
+
+async function publish(control: Control, line: CommandLine): Promise<Output> {
+  const hardwareIds = line.list('hardware-id');
+  if (hardwareIds.length === 0) throw misuse('--hardware-id is missing', 'give --hardware-id HW');
+  const optional = {
+    format: line.optionalText('format'),
+    role: line.optionalText('role'),
+    releaseCounter: line.optionalNumber('release-counter'),
+  };
+  const image = (await control('POST', '/images', {
+    path: resolve(line.word(0)),
+    name: line.text('name'),
+    hardwareIds,
+    version: line.text('version'),
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
+  })) as Image;
+  const text = `${image.filename}: ${String(image.lengthBytes)} bytes, sha256 ${image.sha256}`;
+  return { json: image, text };
+}
+
+async function assign(control: Control, line: CommandLine): Promise<Output> {
+  const [device = '', ...images] = line.words;
+  const ecu = line.optionalText('ecu');
+  const targets = images.map((image) => ({ image, ...(ecu === undefined ? {} : { ecus: [ecu] }) }));
+  const assignment = (await control('POST', '/assignments', { device, targets })) as Assignment;
+  const text = assignment.targets.map(
+    ({ filename, ecus }) => `${filename} for ${Object.keys(ecus).join(', ')}`,
+  );
+  return { json: assignment, text: [...text, assignment.correlationId].join('\n') };
+}
+
+async function switchFault(control: Control, line: CommandLine): Promise<Output> {
+  const name = line.word(0);
+  const device = line.optionalText('device');
+  const query = device === undefined ? '' : `?device=${encodeURIComponent(device)}`;
+  const path = `/faults/${encodeURIComponent(name)}${query}`;
+  if (line.has('off')) {
+    const answer = (await control('DELETE', path)) as { readonly switchedOff: number };
+    return { json: answer, text: answer.switchedOff > 0 ? `${name} is off` : `${name} was not on` };
+  }
+  const parameters = Object.fromEntries(line.list('parameter').map(readParameter));
+  const fault = (await control('PUT', path, { parameters })) as ActiveFault;
+  const given = Object.entries(fault.parameters).map(([key, value]) => ` ${key}=${String(value)}`);
+  return { json: fault, text: `${name} is on for ${device ?? 'every device'}${given.join('')}` };
+}
+
+function readParameter(text: string): readonly [string, number | string] {
+  const [, name = '', value = ''] = /^([^=]+)=(.*)$/u.exec(text) ?? [];
+  if (name === '') throw misuse(`--parameter ${text} has no value`, 'give --parameter NAME=VALUE');
+  return [name, /^\d{1,15}$/u.test(value) ? Number(value) : value];
+}
