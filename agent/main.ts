@@ -29,7 +29,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     return (await import('./commands/verify.ts')).verifyCommand(rest);
   }
   if (command === 'config') {
-    return (await import('./commands/config.ts')).configCommand(rest, config);
+    return (await import('./commands/config.ts')).configCommand(rest, () => loadSettings({ config }));
   }
   expectNothing(command, rest);
   const run = await COMMANDS[command]();

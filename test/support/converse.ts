@@ -1,6 +1,7 @@
 /** Holds a conversation with the verification core from memory, and remembers everything said. */
 import type { Repo } from '../../agent/errors.ts';
 import type { EcuInventory } from '../../agent/uptane/inventory.ts';
+import { verifyFirstRoot } from '../../agent/uptane/store.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
 import { verify, type Answer, type Need, type Verdict } from '../../agent/uptane/verify.ts';
 
@@ -17,11 +18,14 @@ export class MemoryDevice {
   /** Every role kept or forgotten in the last run, as `REPO/ROLE`, in order. */
   kept: string[] = [];
 
+  /** @throws OtaError if one of `roots` cannot start a chain of trust */
   constructor(
     roots: Readonly<Record<Repo, Uint8Array>>,
     inventory: readonly EcuInventory[],
     now: Instant,
   ) {
+    verifyFirstRoot('director', roots.director);
+    verifyFirstRoot('image', roots.image);
     this.trusted = new Map([
       ['director/root', roots.director],
       ['image/root', roots.image],

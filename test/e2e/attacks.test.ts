@@ -1,0 +1,129 @@
+/** Every attack and nuisance that the Director can play, against the agent as a process. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+
+import type { FaultName } from '../director/faults.ts';
+import { trustedState } from '../support/trusted-state.ts';
+import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
+
+interface Expectation {
+  readonly exit: number;
+  readonly code: string;
+  readonly attack?: string;
+  readonly parameters?: Record<string, string | number>;
+}
+
+const REFUSED: Readonly<Partial<Record<FaultName, Expectation>>> = {
+  'timestamp-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
+  'snapshot-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
+  'targets-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
+  'expired-timestamp': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
+  'expired-targets': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
+  'director-timestamp-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
+  'director-targets-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
+  'director-expired-timestamp': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
+  'director-expired-targets': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
+  'wrong-hardware-id': { exit: 20, code: 'HARDWARE_ID_MISMATCH', attack: 'mix-and-match' },
+  'unknown-ecu': { exit: 20, code: 'ECU_UNKNOWN', attack: 'mix-and-match' },
+  'director-repeats-ecu': { exit: 20, code: 'DIRECTOR_REPEATS_ECU', attack: 'mix-and-match' },
+  'director-delegates': { exit: 20, code: 'DIRECTOR_DELEGATES', attack: 'arbitrary-software' },
+  'image-hash-mismatch': { exit: 20, code: 'TARGET_MISMATCH', attack: 'mix-and-match' },
+  'signature-invalid': { exit: 20, code: 'THRESHOLD_NOT_MET', attack: 'arbitrary-software' },
+  'root-not-signed-by-old': { exit: 20, code: 'THRESHOLD_NOT_MET', attack: 'arbitrary-software' },
+  'metadata-oversized': { exit: 20, code: 'METADATA_TOO_LARGE', attack: 'endless-data' },
+  'metadata-garbage': { exit: 20, code: 'METADATA_MALFORMED' },
+  'image-bit-flip': { exit: 31, code: 'IMAGE_HASH_MISMATCH', attack: 'arbitrary-software' },
+  'image-truncated': { exit: 31, code: 'IMAGE_TRUNCATED' },
+  'image-endless': { exit: 31, code: 'IMAGE_TOO_LARGE', attack: 'endless-data' },
+  'image-reset': { exit: 30, code: 'DOWNLOAD_FAILED' },
+  'image-missing': { exit: 30, code: 'DOWNLOAD_FAILED' },
+  'image-slow': { exit: 30, code: 'DOWNLOAD_TOO_SLOW', attack: 'slow-retrieval' },
+  'http-500': { exit: 21, code: 'GATEWAY_ANSWER' },
+  'http-503': { exit: 21, code: 'GATEWAY_ANSWER' },
+};
+
+describe('a device under attack', () => {
+  let world: World;
+  let round = 0;
+  before(async () => {
+    world = await openWorld('provisioned');
+    world.device.configure({
+      installer: { type: 'file', path: join(world.directory, 'installed.img') },
+      download: { attempts: 1, minimum_rate: '1MiB', minimum_rate_window: '1s' },
+    });
+    // Two updates, so that there is something to be rolled back to.
+    for (const name of ['first', 'second']) await update(name);
+  });
+  after(() => world.close());
+
+  const state = (): Promise<Record<string, string>> =>
+    trustedState(join(world.device.options.directory, 'storage'));
+  const update = async (name: string): Promise<void> => {
+    await world.offer(`${name}.img`, Buffer.alloc(4_000_000, name));
+    const result = await world.device.agent(['once']);
+    assert.equal(result.exit, 0, said(result));
+    assert.equal(result.json['outcome'], 'installed');
+  };
+
+  for (const [fault, expected] of Object.entries(REFUSED)) {
+    test(`${fault} is ${expected.code} (exit ${String(expected.exit)}), and service returns after it`, async () => {
+      round += 1;
+      const name = `offer-${String(round)}`;
+      await world.offer(`${name}.img`, Buffer.alloc(4_000_000, name));
+      const trusted = await state();
+      await world.director.fault(fault as FaultName, 'on', {
+        parameters: expected.parameters ?? {},
+      });
+      const result = await world.device.agent(['once']);
+      await world.director.fault(fault as FaultName, 'off');
+      assert.equal(result.exit, expected.exit, said(result));
+      assert.equal(result.json['code'], expected.code);
+      assert.equal(result.json['attack'], expected.attack);
+      if (expected.exit === 20) assert.deepEqual(await unchanged(trusted), trusted);
+      await recover(expected);
+    });
+  }
+
+  /** Of what was trusted before; a file that the run rightly got past may be newer. */
+  const unchanged = async (trusted: Record<string, string>): Promise<Record<string, string>> => {
+    const now = await state();
+    const same = Object.keys(trusted).map((name) => [name, now[name] ?? 'gone'] as const);
+    return Object.fromEntries(same);
+  };
+
+  const recover = async (expected: Expectation): Promise<void> => {
+    const again = await world.device.agent(['once']);
+    assert.equal(again.exit, 0, said(again));
+    // An image that was refused ended its update: it comes back when it is assigned again.
+    if (expected.exit === 31) {
+      assert.equal(again.json['outcome'], 'failed-before');
+      await update(`again-${String(round)}`);
+    } else assert.equal(again.json['outcome'], 'installed');
+  };
+
+  test('the Director learns of the attack in the next manifest (§5.4.2.1)', async () => {
+    await world.offer('reported.img', Buffer.from('reported'));
+    await world.director.fault('snapshot-rollback', 'on');
+    await world.device.agent(['once']);
+    await world.director.fault('snapshot-rollback', 'off');
+    await world.device.agent(['once']);
+    const manifests = (await world.director.control(
+      'GET',
+      `/devices/${DEVICE}/manifests`,
+    )) as unknown[];
+    const text = JSON.stringify(manifests);
+    assert.ok(text.includes('"attacks_detected":"rollback:VERSION_ROLLBACK"'), text.slice(-3000));
+  });
+
+  test('every fault that the Director knows is tried here or is one that is tolerated', async () => {
+    const { faults } = (await world.director.control('GET', '/faults')) as {
+      faults: { name: string }[];
+    };
+    const tolerated = ['events-301', 'wrong-vehicle-id'];
+    assert.deepEqual(
+      faults.map(({ name }) => name).filter((name) => !(name in REFUSED)),
+      tolerated,
+    );
+  });
+});

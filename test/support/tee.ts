@@ -1,0 +1,45 @@
+/** The emulated TEE for tests: its secure world as a child process. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+export interface Tee {
+  readonly socket: string;
+  readonly storage: string;
+  readonly pid: number;
+  /** PKCS#11 module and environment for whoever uses the token. */
+  readonly module: string;
+  readonly env: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
+
+const TEE = join(import.meta.dirname, '..', 'tee');
+
+/** Starts a secure world of its own under `directory` and waits until it serves. */
+export async function startTee(directory: string): Promise<Tee> {
+  const socket = join(directory, 'tee.sock');
+  const storage = join(directory, 'tee');
+  const main = join(TEE, 'secure-world', 'main.ts');
+  const child = spawn(process.execPath, [main, '--storage', storage, '--socket', socket], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [ready] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [
+    unknown,
+  ];
+  if (!Buffer.isBuffer(ready) || child.pid === undefined) {
+    throw new Error(`the secure world did not start: ${String(ready)}`);
+  }
+  return {
+    socket,
+    storage,
+    pid: child.pid,
+    module: join(TEE, 'build', 'libtee-cryptoki.so'),
+    env: { OTA_TEE_SOCKET: socket },
+    stop: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}

@@ -1,0 +1,80 @@
+/** A TEE, a Director and one device, each a process or a directory of its own. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { startDirector, type DirectorHandle } from '../director/start.ts';
+import { Device, type AgentResult } from './device.ts';
+import { startTee, type Tee } from './tee.ts';
+import { temporaryDirectory } from './temporary.ts';
+
+export const DEVICE = 'device-1';
+export const HARDWARE = 'test-board';
+
+export interface World {
+  readonly directory: string;
+  readonly tee: Tee;
+  readonly director: DirectorHandle;
+  readonly device: Device;
+  /** Publishes `content` under `name` and assigns it to the device. */
+  offer(name: string, content: Buffer): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @param state - `blank`: nothing provisioned yet */
+export async function openWorld(state: 'blank' | 'provisioned'): Promise<World> {
+  const temporary = temporaryDirectory('world');
+  const directory = temporary.path;
+  const tee = await startTee(directory);
+  const director = await startDirector({ stateDir: join(directory, 'director') });
+  const device = makeDevice(directory, director, tee);
+  const world: World = {
+    directory,
+    tee,
+    director,
+    device,
+    offer: async (name, content) => {
+      const images = join(directory, 'images');
+      mkdirSync(images, { recursive: true });
+      const path = join(images, createHash('sha256').update(name).digest('hex'));
+      writeFileSync(path, content);
+      await director.publish({ path, name, hardwareIds: [HARDWARE], version: '1' });
+      await director.assign(DEVICE, name);
+    },
+    close: async () => {
+      await director.stop();
+      await tee.stop();
+      temporary.remove();
+    },
+  };
+  if (state === 'provisioned') await provisioned(world);
+  return world;
+}
+
+async function provisioned(world: World): Promise<void> {
+  const result = await world.device.agent(['provision']);
+  if (result.exit === 0) return;
+  await world.close();
+  throw new Error(`provisioning failed: ${describe(result)}`);
+}
+
+function makeDevice(directory: string, director: DirectorHandle, tee: Tee): Device {
+  return new Device({
+    directory: join(directory, 'device'),
+    id: DEVICE,
+    hardwareId: HARDWARE,
+    gateway: {
+      url: director.gatewayUrl,
+      enrolUrl: director.enrolUrl,
+      caPath: director.caPath,
+      enrolSecretPath: director.enrolSecretPath,
+      roots: [director.directorRootPath, director.imageRootPath],
+    },
+    token: { module: tee.module, env: tee.env },
+  });
+}
+
+/** A result in one line, for assertions that fail. */
+export function describe({ exit, signal, stdout, stderr }: AgentResult): string {
+  return `exit=${String(exit)} signal=${String(signal)}\n${stdout}\n${stderr}`;
+}
