@@ -12,7 +12,8 @@
  * Source: OP-TEE 4.10 core/tee/tee_ree_fs.c.
  */
 import type { Anchor } from './anchor.ts';
-import { discard, DRAFT_SUFFIX, openDirectory, type BlockDirectory } from './block-file.ts';
+import { discard, DRAFT_SUFFIX, type BlockDirectory } from './block-file.ts';
+import { openDirectory } from './disk-directory.ts';
 import { Directory } from './ree-fs/directory.ts';
 import { MAX_ID_BYTES, type Entry } from './ree-fs/dirfile.ts';
 import { deriveStorageKey, deriveTaKey, uuidInMemory } from './ree-fs/keys.ts';

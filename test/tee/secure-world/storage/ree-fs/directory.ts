@@ -8,12 +8,18 @@
 import type { Anchor } from '../anchor.ts';
 import { publish, type BlockDirectory, type BlockFile } from '../block-file.ts';
 import { changedBlocks, DirectoryIndex, type DirectoryChange } from './dirfile.ts';
-import { lastCommitted, openTree, readContent, versionOf, type HashTree } from './htree.ts';
+import {
+  hasHiddenSuccessor,
+  lastCommitted,
+  openTree,
+  readContent,
+  versionOf,
+  type HashTree,
+} from './htree.ts';
 import { imageOf, newTree, stageTree } from './htree-stage.ts';
-import type { FileImage, Version } from './layout.ts';
+import { corrupt, type FileImage } from './layout.ts';
 import {
   StorageFailure,
-  TEE_ERROR_CORRUPT_OBJECT,
   TEE_ERROR_SECURITY,
   TEE_ERROR_STORAGE_NOT_AVAILABLE,
 } from '../trusted-storage.ts';
@@ -46,8 +52,10 @@ export class Directory {
     this.#ports = ports;
     this.#file = ports.disk.open(DIRECTORY_NAME) ?? createEmpty(ports, hasObjects);
     try {
+      // A killed process may have left its last commit in the system's cache only.
+      this.#file.sync();
       const image = { name: DIRECTORY_NAME, bytes: this.#file.read() };
-      this.#tree = openTree(image, ports.key, anchoredVersion(image, ports.anchor));
+      this.#tree = openNewest(image, ports);
       this.#index = new DirectoryIndex(DIRECTORY_NAME, readContent(image, this.#tree));
       if (ports.anchor?.load() === undefined) ports.anchor?.store(this.#tree.rootHash);
     } catch (error) {
@@ -97,24 +105,32 @@ export class Directory {
 
 function createEmpty({ disk, key, anchor }: DirectoryPorts, hasObjects: boolean): BlockFile {
   if (anchor?.load() !== undefined) {
-    throw new StorageFailure(TEE_ERROR_SECURITY, `${DIRECTORY_NAME} is anchored but missing`);
+    throw rolledBack('is anchored but missing');
   }
   if (!hasObjects) {
     publish(disk, DIRECTORY_NAME, imageOf(stageTree(newTree(key), 0, new Map())));
     const file = disk.open(DIRECTORY_NAME);
     if (file !== undefined) return file;
   }
-  throw new StorageFailure(TEE_ERROR_CORRUPT_OBJECT, `${DIRECTORY_NAME} is missing`);
+  throw corrupt(DIRECTORY_NAME, 'is missing, but there are objects');
 }
 
 /**
  * The version that the anchor names; without an anchor, or when it was never set, the one that the
  * counters name.
  */
-function anchoredVersion(image: FileImage, anchor: Anchor | undefined): Version {
+function openNewest(image: FileImage, { key, anchor }: DirectoryPorts): HashTree {
   const rootHash = anchor?.load();
-  if (rootHash === undefined) return lastCommitted(image);
+  if (rootHash === undefined) {
+    const tree = openTree(image, key, lastCommitted(image));
+    if (!hasHiddenSuccessor(image, tree)) return tree;
+    throw rolledBack('the counter of its last commit was changed');
+  }
   const version = versionOf(image, rootHash);
-  if (version !== undefined) return version;
-  throw new StorageFailure(TEE_ERROR_SECURITY, `${DIRECTORY_NAME} is not the anchored version`);
+  if (version === undefined) throw rolledBack('is not the anchored version');
+  return openTree(image, key, version);
+}
+
+function rolledBack(how: string): StorageFailure {
+  return new StorageFailure(TEE_ERROR_SECURITY, `${DIRECTORY_NAME}: ${how}`);
 }

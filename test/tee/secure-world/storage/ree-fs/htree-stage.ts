@@ -4,42 +4,51 @@
  *
  * Source: OP-TEE 4.10 core/tee/fs_htree.c (tee_fs_htree_sync_to_storage).
  */
-import { createCipheriv, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 import type { Placed } from '../block-file.ts';
-
-import {
-  blocksOf,
-  childFlag,
-  childrenOf,
-  childVersion,
-  hashNode,
-  headBinding,
-  type HashTree,
-} from './htree.ts';
+import { blocksOf, type HashTree } from './htree.ts';
 import { FEK_BYTES, wrapFek } from './keys.ts';
 import {
   BLOCK_BYTES,
   blockOffset,
   encodeHead,
-  encodeNode,
   fileBytes,
+  HASH_BYTES,
   headOffset,
   IV_BYTES,
   META_BYTES,
   nodeOffset,
   TAG_BYTES,
-  type Node,
+  type Version,
 } from './layout.ts';
+import {
+  blockVersion,
+  childFlag,
+  childVersion,
+  encodeNode,
+  hashNode,
+  nodeAt,
+  type Node,
+} from './node.ts';
+import { sealBlock, sealMeta } from './seal.ts';
 
 export interface Staged {
   /** The file after the commit. */
   readonly tree: HashTree;
   /** Blocks and nodes; only places that the committed version does not use. */
   readonly body: readonly Placed[];
-  /** The head that `tree` starts from; replaces the one before the last. */
+  /** Replaces the head before the last. */
   readonly head: Placed;
 }
+
+const NO_HASH = Buffer.alloc(HASH_BYTES);
+const EMPTY_NODE: Node = {
+  hash: NO_HASH,
+  iv: Buffer.alloc(IV_BYTES),
+  tag: Buffer.alloc(TAG_BYTES),
+  flags: 0,
+};
 
 /** A file that nobody has written yet, with a key of its own. */
 export function newTree(taKey: Uint8Array): HashTree {
@@ -60,20 +69,21 @@ export function stageTree(
   blocks: ReadonlyMap<number, Uint8Array>,
 ): Staged {
   const nodes = resized(tree.nodes, Math.max(1, blocksOf(lengthBytes)));
-  const sealedBlocks = [...blocks].map(([block, plain]) => {
-    const flags = nodeAt(nodes, block + 1).flags ^ 1;
-    const { sealed, ...node } = sealBlock(tree, plain);
-    nodes[block] = { hash: NO_HASH, flags, ...node };
-    return { offsetBytes: blockOffset(block, flags & 1 ? 1 : 0), bytes: sealed };
+  const newBlocks = Array.from(blocks, ([block, plain]) => {
+    const { cipherText, ...sealed } = sealBlock(tree, padded(plain));
+    const node = { ...nodeAt(nodes, block + 1), ...sealed };
+    const flipped = { ...node, flags: node.flags ^ 1 };
+    nodes[block] = flipped;
+    return { offsetBytes: blockOffset(block, blockVersion(flipped)), bytes: cipherText };
   });
   const changed = new Set([1, ...Array.from(blocks.keys(), (block) => block + 1)]);
   for (let id = nodes.length + 1; id <= tree.nodes.length; id += 1) changed.add(id >> 1);
 
   const counter = tree.counter + 1;
-  const changedNodes = rehash(nodes, changed, { counter, lengthBytes });
-  const rootHash = nodeAt(nodes, 1).hash;
+  const newNodes = rehash(nodes, changed, { counter, lengthBytes });
+  const { hash: rootHash } = nodeAt(nodes, 1);
   const next: HashTree = { ...tree, counter, lengthBytes, rootHash, nodes };
-  return { tree: next, body: [...sealedBlocks, ...changedNodes], head: sealHead(next) };
+  return { tree: next, body: [...newBlocks, ...newNodes], head: placeHead(next) };
 }
 
 /**
@@ -96,80 +106,50 @@ export function blocksIn(content: Uint8Array): ReadonlyMap<number, Uint8Array> {
   return blocks;
 }
 
-const NO_HASH = Buffer.alloc(32);
-const EMPTY_NODE: Node = {
-  hash: NO_HASH,
-  iv: Buffer.alloc(IV_BYTES),
-  tag: Buffer.alloc(TAG_BYTES),
-  flags: 0,
-};
-
 function resized(nodes: readonly Node[], count: number): Node[] {
   return Array.from({ length: count }, (_, index) => nodes[index] ?? EMPTY_NODE);
 }
 
-function nodeAt(nodes: readonly Node[], id: number): Node {
-  const node = nodes[id - 1];
-  if (node === undefined) throw new RangeError(`no node ${String(id)} in the tree`);
-  return node;
+function padded(plain: Uint8Array): Uint8Array {
+  const block = new Uint8Array(BLOCK_BYTES);
+  block.set(plain);
+  return block;
 }
 
 /** Moves every changed node, and with it its ancestors, to the version that is not committed. */
 function rehash(
   nodes: Node[],
   changed: Set<number>,
-  root: { readonly counter: number; readonly lengthBytes: number },
+  { counter, lengthBytes }: Pick<HashTree, 'counter' | 'lengthBytes'>,
 ): readonly Placed[] {
   const written: Placed[] = [];
   for (let id = nodes.length; id >= 1; id -= 1) {
     if (!changed.has(id)) continue;
-    const isRoot = id === 1;
-    const node = nodeAt(nodes, id);
-    const hash = hashNode(node, childrenOf(nodes, id), isRoot ? root.lengthBytes : undefined);
-    const hashed = { ...node, hash };
-    nodes[id - 1] = hashed;
-    const version = isRoot ? (root.counter & 1 ? 1 : 0) : flipInParent(nodes, id);
+    const node = { ...nodeAt(nodes, id), hash: hashNode(nodes, id, lengthBytes) };
+    nodes[id - 1] = node;
+    const version = id === 1 ? headVersion(counter) : flipInParent(nodes, id);
     changed.add(id >> 1);
-    written.push({ offsetBytes: nodeOffset(id, version), bytes: encodeNode(hashed) });
+    written.push({ offsetBytes: nodeOffset(id, version), bytes: encodeNode(node) });
   }
-  return written.reverse();
+  return written;
 }
 
-function flipInParent(nodes: Node[], id: number): 0 | 1 {
+function flipInParent(nodes: Node[], id: number): Version {
   const parent = nodeAt(nodes, id >> 1);
-  const flags = parent.flags ^ childFlag(id);
-  nodes[(id >> 1) - 1] = { ...parent, flags };
-  return childVersion(flags, id);
+  const flipped = { ...parent, flags: parent.flags ^ childFlag(id) };
+  nodes[(id >> 1) - 1] = flipped;
+  return childVersion(flipped, id);
 }
 
-function sealBlock(
-  { fek, wrappedFek }: HashTree,
-  plain: Uint8Array,
-): { iv: Buffer; tag: Buffer; sealed: Buffer } {
-  const iv = randomBytes(IV_BYTES);
-  const padded = Buffer.alloc(BLOCK_BYTES);
-  padded.set(plain);
-  return { iv, ...encrypt(fek, { iv, plain: padded, binding: Buffer.concat([wrappedFek, iv]) }) };
-}
-
-function sealHead(tree: HashTree): Placed {
-  const { fek, wrappedFek, counter } = tree;
-  const iv = randomBytes(IV_BYTES);
+function placeHead(tree: HashTree): Placed {
   const meta = Buffer.alloc(META_BYTES);
   meta.writeBigUInt64LE(BigInt(tree.lengthBytes), 0);
   meta.writeUInt32LE(tree.nodes.length > 1 ? tree.nodes.length : 0, 8);
-  const binding = headBinding({ iv, wrappedFek, counter }, tree.rootHash);
-  const { tag, sealed } = encrypt(fek, { iv, plain: meta, binding });
-  const bytes = encodeHead({ iv, tag, wrappedFek, sealedMeta: sealed, counter });
-  return { offsetBytes: headOffset(counter & 1 ? 1 : 0), bytes };
+  const { wrappedFek, counter } = tree;
+  const bytes = encodeHead({ ...sealMeta(tree, tree, meta), wrappedFek, counter });
+  return { offsetBytes: headOffset(headVersion(counter)), bytes };
 }
 
-function encrypt(
-  key: Uint8Array,
-  { iv, plain, binding }: { iv: Uint8Array; plain: Uint8Array; binding: Uint8Array },
-): { tag: Buffer; sealed: Buffer } {
-  const cipher = createCipheriv('aes-128-gcm', key, iv, { authTagLength: TAG_BYTES });
-  cipher.setAAD(binding);
-  const sealed = Buffer.concat([cipher.update(plain), cipher.final()]);
-  return { tag: cipher.getAuthTag(), sealed };
+function headVersion(counter: number): Version {
+  return counter % 2 === 0 ? 0 : 1;
 }

@@ -1,22 +1,21 @@
 /**
- * Where things lie in a hash-tree file, and the two images that describe it. Numbers only: nothing
- * here encrypts or trusts.
+ * Where things lie in a hash-tree file. Numbers only: nothing here encrypts or trusts.
  *
  * Block 0 holds two heads. A block of 31 node pairs comes first and then before every 61st block
  * image. Everything is there twice, so that a commit never touches what the last one wrote.
  *
  * Source: OP-TEE 4.10 core/tee/fs_htree.c and core/tee/tee_ree_fs.c (get_offs_size).
  */
-import { FEK_BYTES } from './keys.ts';
 import { StorageFailure, TEE_ERROR_CORRUPT_OBJECT } from '../trusted-storage.ts';
+import { FEK_BYTES } from './keys.ts';
 
 export const BLOCK_BYTES = 4096;
 export const IV_BYTES = 16;
 export const TAG_BYTES = 16;
-const HASH_BYTES = 32;
+export const HASH_BYTES = 32;
 export const META_BYTES = 16;
 const HEAD_BYTES = IV_BYTES + TAG_BYTES + FEK_BYTES + META_BYTES + 4;
-const NODE_BYTES = HASH_BYTES + IV_BYTES + TAG_BYTES + 2;
+export const NODE_BYTES = HASH_BYTES + IV_BYTES + TAG_BYTES + 2;
 
 const PAIRS_PER_NODE_BLOCK = Math.floor(BLOCK_BYTES / (2 * NODE_BYTES));
 const IMAGES_PER_NODE_BLOCK = 2 * PAIRS_PER_NODE_BLOCK - 1;
@@ -33,17 +32,9 @@ export interface Head {
   readonly iv: Uint8Array;
   readonly tag: Uint8Array;
   readonly wrappedFek: Uint8Array;
-  readonly sealedMeta: Uint8Array;
+  /** The meta data: the file's length and its number of nodes. */
+  readonly cipherText: Uint8Array;
   readonly counter: number;
-}
-
-/** Node `n` describes block `n - 1` and, through the hash, the nodes `2n` and `2n + 1`. */
-export interface Node {
-  readonly hash: Buffer;
-  readonly iv: Uint8Array;
-  readonly tag: Uint8Array;
-  /** Bit 0: version of the block. Bits 1 and 2: versions of the children. */
-  readonly flags: number;
 }
 
 export function headOffset(version: Version): number {
@@ -74,7 +65,7 @@ export function readHead(file: FileImage, version: Version): Head {
     iv: bytes.subarray(0, 16),
     tag: bytes.subarray(16, 32),
     wrappedFek: bytes.subarray(32, 48),
-    sealedMeta: bytes.subarray(48, 64),
+    cipherText: bytes.subarray(48, 64),
     counter: bytes.readUInt32LE(64),
   };
 }
@@ -82,29 +73,7 @@ export function readHead(file: FileImage, version: Version): Head {
 export function encodeHead(head: Head): Uint8Array {
   const counter = Buffer.alloc(4);
   counter.writeUInt32LE(head.counter);
-  return Buffer.concat([head.iv, head.tag, head.wrappedFek, head.sealedMeta, counter]);
-}
-
-/** @throws StorageFailure TEE_ERROR_CORRUPT_OBJECT when the file ends before */
-export function readNode(file: FileImage, id: number, version: Version): Node {
-  const bytes = part(file, nodeOffset(id, version), NODE_BYTES);
-  return {
-    hash: bytes.subarray(0, 32),
-    iv: bytes.subarray(32, 48),
-    tag: bytes.subarray(48, 64),
-    flags: bytes.readUInt16LE(64),
-  };
-}
-
-export function encodeNode(node: Node): Uint8Array {
-  return Buffer.concat([node.hash, encodeNodeBody(node)]);
-}
-
-/** What a node's hash covers of the node itself. */
-export function encodeNodeBody(node: Omit<Node, 'hash'>): Uint8Array {
-  const flags = Buffer.alloc(2);
-  flags.writeUInt16LE(node.flags);
-  return Buffer.concat([node.iv, node.tag, flags]);
+  return Buffer.concat([head.iv, head.tag, head.wrappedFek, head.cipherText, counter]);
 }
 
 /** @throws StorageFailure TEE_ERROR_CORRUPT_OBJECT when the file ends before */

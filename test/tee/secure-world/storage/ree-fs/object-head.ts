@@ -27,5 +27,5 @@ export function decodeObject(object: FileImage): Uint8Array {
   const attributesBytes = part(object, 0, HEAD_BYTES).readUInt32LE(0);
   const dataAt = HEAD_BYTES + attributesBytes;
   if (dataAt > object.bytes.byteLength) throw corrupt(object.name, 'its attributes exceed it');
-  return object.bytes.slice(dataAt);
+  return new Uint8Array(object.bytes.subarray(dataAt));
 }
