@@ -29,7 +29,9 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     return (await import('./commands/verify.ts')).verifyCommand(rest);
   }
   if (command === 'config') {
-    return (await import('./commands/config.ts')).configCommand(rest, () => loadSettings({ config }));
+    return (await import('./commands/config.ts')).configCommand(rest, () =>
+      loadSettings({ config }),
+    );
   }
   expectNothing(command, rest);
   const run = await COMMANDS[command]();

@@ -10,7 +10,7 @@ import type { Failure, Plan, Result, State } from './machine.ts';
 
 export function formatState(state: State): string {
   return JSON.stringify(state, (_key, value: unknown) =>
-    value instanceof Map ? Object.fromEntries(value) : value,
+    value instanceof Map ? Object.fromEntries<unknown>(value) : value,
   );
 }
 

@@ -47,8 +47,7 @@ export async function* demandRate(
   rate: MinimumRate,
   filename: string,
 ): AsyncGenerator<Uint8Array> {
-  const { bytesPerSecond, windowMs } = rate;
-  const wanted = (bytesPerSecond * windowMs) / 1000;
+  const { windowMs } = rate;
   const chunks = body[Symbol.asyncIterator]();
   let waitedMs = 0;
   let received = 0;
@@ -61,7 +60,7 @@ export async function* demandRate(
       if (step?.done === true) return;
       received += step?.value.byteLength ?? 0;
       if (step === undefined || waitedMs >= windowMs) {
-        if (received < wanted) throw tooSlow(filename, rate);
+        demandBytes(received, rate, filename);
         waitedMs = 0;
         received = 0;
       }
@@ -87,8 +86,9 @@ async function within<T>(promise: Promise<T>, ms: number): Promise<T | undefined
   }
 }
 
-function tooSlow(filename: string, rate: MinimumRate): OtaError<'DOWNLOAD_TOO_SLOW'> {
-  return new OtaError('DOWNLOAD_TOO_SLOW', {
+function demandBytes(received: number, rate: MinimumRate, filename: string): void {
+  if (received * 1000 >= rate.bytesPerSecond * rate.windowMs) return;
+  throw new OtaError('DOWNLOAD_TOO_SLOW', {
     filename,
     minimumBytesPerSecond: rate.bytesPerSecond,
     overMs: rate.windowMs,

@@ -12,7 +12,7 @@ export function openReporter(log: Log, stream: WriteStream): Reporter {
   return {
     transition: (from, to, facts) => {
       bar.stop();
-      log.info(`${from} -> ${to}`, { from, to, ...facts });
+      log.info('cycle', { from, to, ...facts });
     },
     progress: (phase, filename, done, total) => {
       bar.update(phase, filename, done, total);
@@ -81,7 +81,7 @@ class Milestones implements ProgressView {
     const milestone = `${phase} ${filename} ${String(percent)}`;
     if (milestone === this.#last || percent === 0) return;
     this.#last = milestone;
-    this.#log.info(`${phase} ${String(percent)}%`, { phase, filename, done, total });
+    this.#log.info(`${phase} ${String(percent)}%`, { filename });
   }
 
   stop(): void {

@@ -34,8 +34,8 @@ export class TlsConnector {
     });
     socket.setNoDelay(true);
     socket.on('session', (session: Buffer) => this.#tickets.set(server, session));
-    socket.on('error', (error) => {
-      if ('code' in error && String(error.code).startsWith('ERR_SSL_')) this.lastAlert = error;
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
     });
     this.#settle(socket, server, callback);
   };

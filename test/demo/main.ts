@@ -52,7 +52,7 @@ async function imagesOf({ image }: Options): Promise<readonly string[]> {
 }
 
 async function update({ director, device }: World, path: string, version: number): Promise<void> {
-  const name = `${basename(path)}`;
+  const name = basename(path);
   step(`Version ${String(version)} is published and assigned: ${name}`);
   await director.publish({
     path,

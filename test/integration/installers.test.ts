@@ -71,14 +71,15 @@ describe('ab-slot', () => {
   });
 
   test('a trial that is never confirmed ends on the slot that was good', async () => {
-    const { installer, boot, running } = openBoard(directory.path, Buffer.from('first'));
+    const board = openBoard(directory.path, Buffer.from('first'));
+    const { installer } = board;
     await installer.write(target, staged, () => undefined);
     await installer.activate(target);
-    boot();
-    boot();
-    assert.ok(running().equals(content));
-    boot();
-    assert.equal(running().toString(), 'first');
+    board.boot();
+    board.boot();
+    assert.ok(board.running().equals(content));
+    board.boot();
+    assert.equal(board.running().toString(), 'first');
     assert.equal(await installer.booted(target), false);
   });
 

@@ -10,16 +10,21 @@ export function searchMemory(pid: number, needles: readonly Buffer[]): readonly 
   const memory = openSync(`/proc/${String(pid)}/mem`, 'r');
   const chunk = Buffer.alloc(CHUNK_BYTES + overlap);
   try {
-    for (const { start, end } of readableRegions(pid)) {
-      for (let at = start; at < end; at += CHUNK_BYTES) {
-        const bytes = readRegion(memory, chunk, { at, end });
-        for (const needle of needles) if (bytes.includes(needle)) found.add(needle);
-      }
+    for (const piece of readablePieces(pid)) {
+      const bytes = readPiece(memory, chunk, piece);
+      for (const needle of needles.filter((one) => bytes.includes(one))) found.add(needle);
     }
   } finally {
     closeSync(memory);
   }
   return [...found];
+}
+
+/** Readable memory, cut into pieces; each ends where its region does. */
+function* readablePieces(pid: number): Generator<{ at: number; end: number }> {
+  for (const { start, end } of readableRegions(pid)) {
+    for (let at = start; at < end; at += CHUNK_BYTES) yield { at, end };
+  }
 }
 
 function readableRegions(pid: number): readonly { start: number; end: number }[] {
@@ -32,7 +37,7 @@ function readableRegions(pid: number): readonly { start: number; end: number }[]
     });
 }
 
-function readRegion(
+function readPiece(
   memory: number,
   chunk: Buffer,
   { at, end }: { at: number; end: number },

@@ -67,7 +67,7 @@ export class SqliteStore implements Store {
     return rows.map((row) => ({
       serial: String(row['serial']),
       hardwareId: String(row['hardware_id']),
-      ...(row['image'] === null ? {} : { installed: parseImage(String(row['image'])) }),
+      ...(typeof row['image'] === 'string' ? { installed: parseImage(row['image']) } : {}),
     }));
   }
 
