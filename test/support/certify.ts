@@ -9,8 +9,6 @@ export interface CertifyOptions {
   readonly commonName: string;
   /** Days of validity. */
   readonly days?: number;
-  /** Issued at another time than now, as faketime(1) takes it: `-10d`. */
-  readonly issued?: string;
 }
 
 /** @returns the certificate, PEM */
@@ -18,7 +16,7 @@ export function certify(
   directory: string,
   authority: Authority,
   publicKeyPem: string,
-  { commonName, days = 30, issued }: CertifyOptions,
+  { commonName, days = 30 }: CertifyOptions,
 ): string {
   const key = join(directory, 'certify.pub');
   const certificate = join(directory, 'certify.pem');
@@ -26,8 +24,6 @@ export function certify(
   const by = ['-CA', authority.certificatePath, '-CAkey', authority.keyPath];
   const subject = ['-new', '-force_pubkey', key, '-subj', `/CN=${commonName}`];
   const openssl = ['x509', ...subject, ...by, '-days', String(days), '-out', certificate];
-  const stdio = { stdio: ['ignore', 'ignore', 'pipe'] } as const;
-  if (issued === undefined) execFileSync('openssl', openssl, stdio);
-  else execFileSync('faketime', ['-f', issued, 'openssl', ...openssl], stdio);
+  execFileSync('openssl', openssl, { stdio: ['ignore', 'ignore', 'pipe'] });
   return readFileSync(certificate, 'utf8');
 }

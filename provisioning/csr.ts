@@ -1,0 +1,82 @@
+/** The certificate request, signed inside the token. */
+import 'reflect-metadata';
+
+import { Crypto } from '@peculiar/webcrypto';
+import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+
+import { TLS_KEY } from '../agent/io/token/cryptoki.ts';
+import type { TokenKey } from '../agent/io/token/keys.ts';
+import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
+import type { Token } from '../agent/io/token/token.ts';
+
+/** A certificate request (PKCS#10, RFC 2986). */
+export interface CertificateRequest {
+  readonly der: Uint8Array;
+  readonly pem: string;
+}
+
+interface Algorithms {
+  readonly scheme: Scheme;
+  readonly key: EcKeyImportParams | RsaHashedImportParams;
+  readonly signing: EcdsaParams | Algorithm;
+}
+
+const EC: Algorithms = {
+  scheme: 'ecdsa-sha256',
+  key: { name: 'ECDSA', namedCurve: 'P-256' },
+  signing: { name: 'ECDSA', hash: 'SHA-256' },
+};
+const RSA: Algorithms = {
+  scheme: 'rsassa-pkcs1-sha256',
+  key: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
+  signing: { name: 'RSASSA-PKCS1-v1_5' },
+};
+
+/**
+ * Asks for a certificate for the token's TLS key. The request proves that we have the key.
+ *
+ * @param commonName - what the gateway will call this device
+ */
+export async function createRequest(
+  token: Token,
+  { type, publicKey }: TokenKey,
+  commonName: string,
+): Promise<CertificateRequest> {
+  const { scheme, key, signing } = type === 'rsa-2048' ? RSA : EC;
+  const crypto = new Crypto();
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  const imported = await crypto.subtle.importKey('spki', spki, key, true, ['verify']);
+  const privateKey = new TokenKeyHandle(imported.algorithm);
+  // The generator takes a Web Crypto key pair; only signing with this one key goes to the token.
+  crypto.subtle.sign = (_algorithm, _key, data) =>
+    new Promise((resolve) => {
+      const signature = signInToken(token, TLS_KEY, scheme, bytesOf(data));
+      resolve(Uint8Array.from(signature).buffer);
+    });
+  const request = await Pkcs10CertificateRequestGenerator.create(
+    {
+      name: [{ CN: [commonName] }],
+      keys: { publicKey: imported, privateKey },
+      signingAlgorithm: signing,
+    },
+    crypto,
+  );
+  return { der: new Uint8Array(request.rawData), pem: `${request.toString('pem')}\n` };
+}
+
+/** Stands for the private key where Web Crypto wants an object; there is nothing in it. */
+class TokenKeyHandle implements CryptoKey {
+  readonly type = 'private';
+  readonly extractable = false;
+  readonly usages: KeyUsage[] = ['sign'];
+  readonly algorithm: KeyAlgorithm;
+
+  constructor(algorithm: KeyAlgorithm) {
+    this.algorithm = algorithm;
+  }
+}
+
+function bytesOf(data: BufferSource): Uint8Array {
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}

@@ -1,0 +1,110 @@
+/** Step 2: one key pair for TLS and one for Uptane, made in the token. */
+import { constants, randomBytes, verify } from 'node:crypto';
+
+import { isOtaError, OtaError } from '../agent/errors.ts';
+import { readCertificates } from '../agent/io/token/certificate.ts';
+import { TLS_KEY, UPTANE_KEY, type KeyType, type ObjectName } from '../agent/io/token/cryptoki.ts';
+import { checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
+import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
+import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
+import type { Token } from '../agent/io/token/token.ts';
+import type { Outcome, Provisioning } from './record.ts';
+import { isRegistrationBegun } from './register.ts';
+
+interface WantedKey {
+  readonly name: ObjectName;
+  readonly type: KeyType;
+  /** Somebody outside knows this key: it is never thrown away. */
+  readonly isKnownOutside: boolean;
+}
+
+/**
+ * Makes the two key pairs, or proves that they are there: one pair each, of the right type, made in the
+ * token, unable to leave it, and signing.
+ *
+ * What a power cut left of a pair is destroyed and made again, as long as no certificate and no
+ * registration depends on it.
+ *
+ * @throws OtaError TOKEN_KEY_UNSAFE, TOKEN_MECHANISM
+ * @throws OtaError TOKEN_OBJECT if a key that somebody depends on is not usable
+ */
+export async function provisionKeys(all: Provisioning, token: Token): Promise<TokenKey> {
+  const { identity } = all.settings;
+  const hasCertificate = readCertificates(token).length > 0;
+  const tls = ensureKey(all, token, {
+    name: TLS_KEY,
+    type: identity.tls_key_type,
+    isKnownOutside: hasCertificate,
+  });
+  ensureKey(all, token, {
+    name: UPTANE_KEY,
+    type: identity.uptane_key_type,
+    isKnownOutside: await isRegistrationBegun(all.record),
+  });
+  return tls;
+}
+
+function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey {
+  const { name, type } = wanted;
+  const say = (outcome: Outcome): void => {
+    all.say('keys', outcome, `${name.label} (${type})`);
+  };
+  const state = inspectKey(token, name);
+  if (state.is === 'whole') {
+    checkKeyAttributes(token, name);
+    const problem = problemOf(token, name, state.key, type);
+    if (problem === undefined) {
+      say('found done');
+      return state.key;
+    }
+    demandUnused(token, wanted, problem);
+  }
+  if (state.is === 'broken') demandUnused(token, wanted, state.problem);
+  destroyKey(token, name);
+  const key = generateKey(token, name, type);
+  say('done now');
+  return key;
+}
+
+function problemOf(
+  token: Token,
+  name: ObjectName,
+  key: TokenKey,
+  type: KeyType,
+): string | undefined {
+  if (key.type !== type) return `it is of type ${key.type}, the settings say ${type}`;
+  return proves(token, name, key) ? undefined : 'what it signs does not verify';
+}
+
+const SCHEMES: Readonly<Record<KeyType, Scheme>> = {
+  'ec-p256': 'ecdsa-sha256',
+  'rsa-2048': 'rsassa-pss-sha256',
+  ed25519: 'ed25519',
+};
+
+/** Whether private and public key belong together: objects alone do not say so after a power cut. */
+function proves(token: Token, name: ObjectName, { type, publicKey }: TokenKey): boolean {
+  const challenge = randomBytes(32);
+  try {
+    const signature = signInToken(token, name, SCHEMES[type], challenge);
+    const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+    const options = type === 'rsa-2048' ? pss : { dsaEncoding: 'ieee-p1363' as const };
+    const digest = type === 'ed25519' ? null : 'sha256';
+    return verify(digest, challenge, { key: publicKey, ...options }, signature);
+  } catch (error) {
+    if (isOtaError(error) && error.code === 'TOKEN_FAILED') return false;
+    throw error;
+  }
+}
+
+function demandUnused(token: Token, { name, isKnownOutside }: WantedKey, problem: string): void {
+  if (!isKnownOutside) return;
+  throw new OtaError('TOKEN_OBJECT', {
+    uri: `${token.uri} ${name.label}`,
+    problem,
+    remedy:
+      name === TLS_KEY
+        ? 'its certificate depends on it: set the settings back, or delete key and certificate'
+        : 'the Director knows it: set the settings back, or delete the key and replace the ECU there',
+  });
+}

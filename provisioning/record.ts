@@ -1,0 +1,67 @@
+/** What provisioning has to remember outside the token, and what it needs from the outside. */
+import type { Repo } from '../agent/errors.ts';
+import type { Settings } from '../agent/config.ts';
+import type { Identity } from '../agent/io/token/identity.ts';
+import type { Instant } from '../agent/uptane/time.ts';
+
+export type RecordName = 'device-id' | 'ecu-serial' | 'hardware-id' | 'ecu-registration';
+
+/** A resolved promise means that it is on disk. */
+export interface ProvisioningRecord {
+  get(name: RecordName): Promise<string | undefined>;
+  put(name: RecordName, value: string): Promise<void>;
+  hasRoot(repo: Repo): Promise<boolean>;
+  /** Makes a root metadata file the start of trust; the caller says whether it was pinned or met. */
+  pinRoot(repo: Repo, bytes: Uint8Array): Promise<void>;
+}
+
+export interface GatewayAnswer {
+  readonly status: number;
+  readonly body: Uint8Array;
+}
+
+/**
+ * One request as this device, over mutual TLS.
+ *
+ * @param path - below the gateway's base: `/director/…` or `/repo/…`
+ */
+export type GatewayRequest = (
+  method: 'GET' | 'POST',
+  path: string,
+  body?: Uint8Array,
+) => Promise<GatewayAnswer>;
+
+export type StepName = 'token' | 'keys' | 'certificate' | 'roots' | 'registration';
+export type Outcome = 'done now' | 'found done';
+
+/** Told after every step; `facts` are for people and hold no secret. */
+export type Say = (step: StepName, outcome: Outcome, facts: string) => void;
+
+export interface ProvisionOptions {
+  readonly record: ProvisioningRecord;
+  /** Opens the way to the gateway with the identity that the steps before have made. */
+  readonly connect: (identity: Identity) => GatewayRequest;
+  readonly now: () => Instant;
+  readonly env: NodeJS.ProcessEnv;
+  readonly hostName: string;
+  readonly userAgent: string;
+}
+
+/** What the steps share. */
+export interface Provisioning extends ProvisionOptions {
+  readonly settings: Settings;
+  readonly say: Say;
+}
+
+/** The recorded value, or one that is derived now and recorded before anybody uses it. */
+export async function fixed(
+  record: ProvisioningRecord,
+  name: RecordName,
+  derive: () => string,
+): Promise<string> {
+  const present = await record.get(name);
+  if (present !== undefined) return present;
+  const value = derive();
+  await record.put(name, value);
+  return value;
+}
