@@ -1,0 +1,170 @@
+/**
+ * Attribute identifiers and the sizes their values must have. Data only.
+ *
+ * Source: PKCS#11 v2.40 §A.1; sizes as OP-TEE's TA checks them.
+ */
+
+export const CKA = {
+  CLASS: 0x000,
+  TOKEN: 0x001,
+  PRIVATE: 0x002,
+  LABEL: 0x003,
+  UNIQUE_ID: 0x004,
+  APPLICATION: 0x010,
+  VALUE: 0x011,
+  OBJECT_ID: 0x012,
+  CERTIFICATE_TYPE: 0x080,
+  ISSUER: 0x081,
+  SERIAL_NUMBER: 0x082,
+  TRUSTED: 0x086,
+  CERTIFICATE_CATEGORY: 0x087,
+  JAVA_MIDP_SECURITY_DOMAIN: 0x088,
+  URL: 0x089,
+  HASH_OF_SUBJECT_PUBLIC_KEY: 0x08a,
+  HASH_OF_ISSUER_PUBLIC_KEY: 0x08b,
+  NAME_HASH_ALGORITHM: 0x08c,
+  CHECK_VALUE: 0x090,
+  KEY_TYPE: 0x100,
+  SUBJECT: 0x101,
+  ID: 0x102,
+  SENSITIVE: 0x103,
+  ENCRYPT: 0x104,
+  DECRYPT: 0x105,
+  WRAP: 0x106,
+  UNWRAP: 0x107,
+  SIGN: 0x108,
+  SIGN_RECOVER: 0x109,
+  VERIFY: 0x10a,
+  VERIFY_RECOVER: 0x10b,
+  DERIVE: 0x10c,
+  START_DATE: 0x110,
+  END_DATE: 0x111,
+  MODULUS: 0x120,
+  MODULUS_BITS: 0x121,
+  PUBLIC_EXPONENT: 0x122,
+  PRIVATE_EXPONENT: 0x123,
+  PRIME_1: 0x124,
+  PRIME_2: 0x125,
+  EXPONENT_1: 0x126,
+  EXPONENT_2: 0x127,
+  COEFFICIENT: 0x128,
+  PUBLIC_KEY_INFO: 0x129,
+  VALUE_LEN: 0x161,
+  EXTRACTABLE: 0x162,
+  LOCAL: 0x163,
+  NEVER_EXTRACTABLE: 0x164,
+  ALWAYS_SENSITIVE: 0x165,
+  KEY_GEN_MECHANISM: 0x166,
+  MODIFIABLE: 0x170,
+  COPYABLE: 0x171,
+  DESTROYABLE: 0x172,
+  EC_PARAMS: 0x180,
+  EC_POINT: 0x181,
+  ALWAYS_AUTHENTICATE: 0x202,
+  WRAP_WITH_TRUSTED: 0x210,
+  WRAP_TEMPLATE: 0x4000_0211,
+  UNWRAP_TEMPLATE: 0x4000_0212,
+  DERIVE_TEMPLATE: 0x4000_0213,
+  ALLOWED_MECHANISMS: 0x4000_0600,
+  /** OP-TEE's own: the public point of an EC private key, which GlobalPlatform's API wants. */
+  HIDDEN_EC_POINT: 0x8001_0000,
+} as const;
+
+/** Attributes whose value is another list of attributes. */
+export const INDIRECT: ReadonlySet<number> = new Set([
+  CKA.WRAP_TEMPLATE,
+  CKA.UNWRAP_TEMPLATE,
+  CKA.DERIVE_TEMPLATE,
+]);
+
+/** One byte: 0 or not 0. */
+export const BOOLEANS: ReadonlySet<number> = new Set([
+  CKA.TOKEN,
+  CKA.PRIVATE,
+  CKA.TRUSTED,
+  CKA.SENSITIVE,
+  CKA.ENCRYPT,
+  CKA.DECRYPT,
+  CKA.WRAP,
+  CKA.UNWRAP,
+  CKA.SIGN,
+  CKA.SIGN_RECOVER,
+  CKA.VERIFY,
+  CKA.VERIFY_RECOVER,
+  CKA.DERIVE,
+  CKA.EXTRACTABLE,
+  CKA.LOCAL,
+  CKA.NEVER_EXTRACTABLE,
+  CKA.ALWAYS_SENSITIVE,
+  CKA.MODIFIABLE,
+  CKA.COPYABLE,
+  CKA.DESTROYABLE,
+  CKA.ALWAYS_AUTHENTICATE,
+  CKA.WRAP_WITH_TRUSTED,
+]);
+
+/**
+ * Four bytes, or a date, which OP-TEE also takes as four bytes although a CK_DATE has eight: a
+ * client cannot store a correct date on a device either.
+ */
+export const WORDS: ReadonlySet<number> = new Set([
+  CKA.CLASS,
+  CKA.KEY_TYPE,
+  CKA.CERTIFICATE_TYPE,
+  CKA.CERTIFICATE_CATEGORY,
+  CKA.JAVA_MIDP_SECURITY_DOMAIN,
+  CKA.NAME_HASH_ALGORITHM,
+  CKA.KEY_GEN_MECHANISM,
+  CKA.VALUE_LEN,
+  CKA.MODULUS_BITS,
+  CKA.START_DATE,
+  CKA.END_DATE,
+]);
+
+/** Any number of bytes. */
+const OPEN_ENDED: readonly number[] = [
+  CKA.LABEL,
+  CKA.APPLICATION,
+  CKA.VALUE,
+  CKA.OBJECT_ID,
+  CKA.ISSUER,
+  CKA.SERIAL_NUMBER,
+  CKA.URL,
+  CKA.HASH_OF_SUBJECT_PUBLIC_KEY,
+  CKA.HASH_OF_ISSUER_PUBLIC_KEY,
+  CKA.CHECK_VALUE,
+  CKA.SUBJECT,
+  CKA.ID,
+  CKA.MODULUS,
+  CKA.PUBLIC_EXPONENT,
+  CKA.PRIVATE_EXPONENT,
+  CKA.PRIME_1,
+  CKA.PRIME_2,
+  CKA.EXPONENT_1,
+  CKA.EXPONENT_2,
+  CKA.COEFFICIENT,
+  CKA.PUBLIC_KEY_INFO,
+  CKA.EC_PARAMS,
+  CKA.EC_POINT,
+  CKA.ALLOWED_MECHANISMS,
+  CKA.HIDDEN_EC_POINT,
+];
+
+/** Every attribute a template may name. */
+export const KNOWN: ReadonlySet<number> = new Set([
+  ...INDIRECT,
+  ...BOOLEANS,
+  ...WORDS,
+  ...OPEN_ENDED,
+]);
+
+/** The parts of a private or secret key that never leave when the key may not be read. */
+export const SECRET_PARTS: ReadonlySet<number> = new Set([
+  CKA.VALUE,
+  CKA.PRIVATE_EXPONENT,
+  CKA.PRIME_1,
+  CKA.PRIME_2,
+  CKA.EXPONENT_1,
+  CKA.EXPONENT_2,
+  CKA.COEFFICIENT,
+]);

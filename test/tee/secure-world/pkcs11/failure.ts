@@ -1,0 +1,11 @@
+/** A command's refusal: the TA stays as it is and the caller gets the value. Anything else panics. */
+export class TaFailure extends Error {
+  override readonly name = 'TaFailure';
+  /** A CKR value. */
+  readonly rv: number;
+
+  constructor(rv: number, options?: ErrorOptions) {
+    super(`rv=0x${rv.toString(16).padStart(8, '0')}`, options);
+    this.rv = rv;
+  }
+}

@@ -1,0 +1,61 @@
+/** Signatures that hash what they sign: one data flow for every family that has them. */
+import { createSign, createVerify, sign, verify, type KeyObject } from 'node:crypto';
+
+import { CKR } from '../abi.ts';
+import { attempt } from '../keys.ts';
+import type { Signer, Verifier } from '../processing.ts';
+
+/** Padding and encoding, in node:crypto's words. */
+export interface SignatureForm {
+  readonly padding?: number;
+  readonly saltLength?: number;
+  readonly dsaEncoding?: 'ieee-p1363';
+}
+
+export function hashingSigner(
+  hashName: string,
+  key: KeyObject,
+  signatureBytes: number,
+  form: SignatureForm = {},
+): Signer {
+  const stream = createSign(hashName);
+  let isStreaming = false;
+  return {
+    does: 'sign',
+    signatureBytes,
+    update: (data) => {
+      isStreaming = true;
+      stream.update(data);
+    },
+    sign: (data) =>
+      attempt(CKR.GENERAL_ERROR, () =>
+        isStreaming
+          ? stream.update(data).sign({ key, ...form })
+          : sign(hashName, data, { key, ...form }),
+      ),
+  };
+}
+
+export function hashingVerifier(
+  hashName: string,
+  key: KeyObject,
+  signatureBytes: number,
+  form: SignatureForm = {},
+): Verifier {
+  const stream = createVerify(hashName);
+  let isStreaming = false;
+  return {
+    does: 'verify',
+    signatureBytes,
+    update: (data) => {
+      isStreaming = true;
+      stream.update(data);
+    },
+    verify: (data, signature) =>
+      attempt(CKR.GENERAL_ERROR, () =>
+        isStreaming
+          ? stream.update(data).verify({ key, ...form }, signature)
+          : verify(hashName, data, { key, ...form }, signature),
+      ),
+  };
+}

@@ -1,0 +1,105 @@
+/** RSA-PSS, over data and over a digest: PKCS#11 v2.40 §2.1.10 and §2.1.11; RFC 8017 §8.1. */
+import { constants, privateEncrypt, publicDecrypt, randomBytes } from 'node:crypto';
+
+import { CKM } from '../abi-mechanisms.ts';
+import { CKK, CKR } from '../abi.ts';
+import { ArgReader } from '../args.ts';
+import type { Attributes } from '../attributes.ts';
+import { TaFailure } from '../failure.ts';
+import { attempt, privateKeyOf, publicKeyOf } from '../keys.ts';
+import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
+import { encodePss, isPssOf, type PssForm } from './emsa-pss.ts';
+import { HASHES, SHA1, SHA224, SHA256, SHA384, SHA512, type Hash } from './hashes.ts';
+import { hashingSigner, hashingVerifier, type SignatureForm } from './hash-and-sign.ts';
+import { modulusBits, modulusBytes } from './rsa.ts';
+
+const { RSA_NO_PADDING, RSA_PKCS1_PSS_PADDING } = constants;
+const keyTypes = [CKK.RSA];
+
+export const RSA_PSS: readonly Mechanism[] = [
+  { id: CKM.RSA_PKCS_PSS, keyTypes, sign: digestSigner, verify: digestVerifier },
+  hashing(CKM.SHA1_RSA_PKCS_PSS, SHA1),
+  hashing(CKM.SHA224_RSA_PKCS_PSS, SHA224),
+  hashing(CKM.SHA256_RSA_PKCS_PSS, SHA256),
+  hashing(CKM.SHA384_RSA_PKCS_PSS, SHA384),
+  hashing(CKM.SHA512_RSA_PKCS_PSS, SHA512),
+];
+
+function hashing(id: number, hash: Hash): Mechanism {
+  const formOf = ({ parameter, key }: Start): SignatureForm => {
+    const form = readForm(parameter, key.attributes);
+    // OP-TEE reports every disagreement between mechanism and parameters this way.
+    if (form.hash !== hash) throw new TaFailure(CKR.FUNCTION_FAILED);
+    return { padding: RSA_PKCS1_PSS_PADDING, saltLength: form.saltBytes };
+  };
+  return {
+    id,
+    keyTypes,
+    sign: (start) => {
+      const { key } = start;
+      const size = modulusBytes(key.attributes);
+      return hashingSigner(hash.name, privateKeyOf(key), size, formOf(start));
+    },
+    verify: (start) => {
+      const { key } = start;
+      const size = modulusBytes(key.attributes);
+      return hashingVerifier(hash.name, publicKeyOf(key), size, formOf(start));
+    },
+  };
+}
+
+function digestSigner({ parameter, key }: Start): Signer {
+  const form = readForm(parameter, key.attributes);
+  const signatureBytes = modulusBytes(key.attributes);
+  const privateKey = privateKeyOf(key);
+  return {
+    does: 'sign',
+    signatureBytes,
+    sign: (digest) => {
+      requireDigest(digest, form);
+      const em = encodePss(digest, randomBytes(form.saltBytes), form);
+      if (em === undefined) throw new TaFailure(CKR.KEY_SIZE_RANGE);
+      const block = Buffer.concat([Buffer.alloc(signatureBytes - em.byteLength), em]);
+      return attempt(CKR.GENERAL_ERROR, () =>
+        privateEncrypt({ key: privateKey, padding: RSA_NO_PADDING }, block),
+      );
+    },
+  };
+}
+
+function digestVerifier({ parameter, key }: Start): Verifier {
+  const form = readForm(parameter, key.attributes);
+  const signatureBytes = modulusBytes(key.attributes);
+  const publicKey = publicKeyOf(key);
+  return {
+    does: 'verify',
+    signatureBytes,
+    verify: (digest, signature) => {
+      requireDigest(digest, form);
+      const block = attempt(CKR.SIGNATURE_INVALID, () =>
+        publicDecrypt({ key: publicKey, padding: RSA_NO_PADDING }, signature),
+      );
+      const emBytes = Math.ceil(form.emBits / 8);
+      const excess = block.subarray(0, block.byteLength - emBytes);
+      return excess.every((byte) => byte === 0) && isPssOf(digest, block.subarray(-emBytes), form);
+    },
+  };
+}
+
+/** CK_RSA_PKCS_PSS_PARAMS: hash mechanism, mask generation function, bytes of salt. */
+function readForm(parameter: Uint8Array, attributes: Attributes): PssForm {
+  if (parameter.byteLength !== 12) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
+  const reader = new ArgReader(parameter);
+  const [hashMechanism, mgf, saltBytes] = [reader.u32(), reader.u32(), reader.u32()];
+  const hash = HASHES.find(({ mechanism }) => mechanism === hashMechanism);
+  if (hash === undefined || hash.mgf === 0 || hash.mgf !== mgf) {
+    throw new TaFailure(CKR.FUNCTION_FAILED);
+  }
+  const emBits = modulusBits(attributes) - 1;
+  if (saltBytes > Math.ceil(emBits / 8) - 2 - hash.bytes) throw new TaFailure(CKR.KEY_SIZE_RANGE);
+  return { hash, saltBytes, emBits };
+}
+
+function requireDigest(digest: Uint8Array, { hash }: PssForm): void {
+  if (digest.byteLength !== hash.bytes) throw new TaFailure(CKR.DATA_LEN_RANGE);
+}

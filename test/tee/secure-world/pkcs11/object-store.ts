@@ -1,0 +1,82 @@
+/**
+ * This TA's share of trusted storage: token records and objects.
+ *
+ * A record that cannot be read or written leaves the TA in a state that nobody chose, so that failure
+ * is not caught here: it kills the instance. An object is caught: the rest of the token still works.
+ *
+ * Source: OP-TEE ta/pkcs11/src/persistent_token.c.
+ */
+import {
+  StorageFailure,
+  TEE_ERROR_CORRUPT_OBJECT,
+  type TrustedStorage,
+} from '../storage/trusted-storage.ts';
+import { CKR, PKCS11_TA_UUID } from './abi.ts';
+import { ArgReader } from './args.ts';
+import { Attributes, readAttributeList, sameBytes } from './attributes.ts';
+import { TaFailure } from './failure.ts';
+import {
+  decodeRecord,
+  encodeRecord,
+  FACTORY_RECORD,
+  recordId,
+  type TokenRecord,
+} from './token-record.ts';
+
+export class ObjectStore {
+  readonly #storage: TrustedStorage;
+
+  constructor(storage: TrustedStorage) {
+    this.#storage = storage;
+  }
+
+  /** A slot that was never used gets its factory record. */
+  loadRecord(slot: number): TokenRecord {
+    const stored = this.#storage.read(PKCS11_TA_UUID, recordId(slot));
+    if (stored !== undefined) return decodeRecord(stored);
+    this.saveRecord(slot, FACTORY_RECORD);
+    return FACTORY_RECORD;
+  }
+
+  saveRecord(slot: number, record: TokenRecord): void {
+    this.#storage.write(PKCS11_TA_UUID, recordId(slot), encodeRecord(record));
+  }
+
+  /** @returns `undefined` for an object that is gone or was tampered with */
+  loadObject(id: Uint8Array): Attributes | undefined {
+    const bytes = this.#read(id);
+    return bytes && new Attributes(readAttributeList(new ArgReader(bytes)));
+  }
+
+  /** @throws TaFailure DEVICE_MEMORY when storage refuses; what was stored is as it was */
+  saveObject(id: Uint8Array, attributes: Attributes): void {
+    try {
+      this.#storage.write(PKCS11_TA_UUID, id, attributes.serialize());
+    } catch (cause) {
+      if (cause instanceof StorageFailure) throw new TaFailure(CKR.DEVICE_MEMORY, { cause });
+      throw cause;
+    }
+  }
+
+  removeObject(id: Uint8Array): void {
+    this.#storage.remove(PKCS11_TA_UUID, id);
+  }
+
+  /** Removes what no token claims: objects that a power cut left without an owner. */
+  sweep(claimed: readonly Uint8Array[]): void {
+    for (const id of this.#storage.list(PKCS11_TA_UUID)) {
+      if (!claimed.some((known) => sameBytes(known, id))) this.removeObject(id);
+    }
+  }
+
+  #read(id: Uint8Array): Uint8Array | undefined {
+    try {
+      return this.#storage.read(PKCS11_TA_UUID, id);
+    } catch (cause) {
+      const isTampered =
+        cause instanceof StorageFailure && cause.result === TEE_ERROR_CORRUPT_OBJECT;
+      if (isTampered) return undefined;
+      throw cause;
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Operations in progress: what a mechanism makes, and what a session holds between INIT and FINAL.
+ *
+ * A machine without `update` takes its data at once. Sizes are known before any work is done, so that
+ * a caller with too little room can be told and try again.
+ */
+import type { Attributes } from './attributes.ts';
+import type { P11Object } from './object.ts';
+
+export interface Signer {
+  readonly does: 'sign';
+  readonly signatureBytes: number;
+  readonly update?: (data: Uint8Array) => void;
+  /** @param data - the last part, or all of it */
+  readonly sign: (data: Uint8Array) => Uint8Array;
+}
+
+export interface Verifier {
+  readonly does: 'verify';
+  readonly signatureBytes: number;
+  readonly update?: (data: Uint8Array) => void;
+  readonly verify: (data: Uint8Array, signature: Uint8Array) => boolean;
+}
+
+export interface Digester {
+  readonly does: 'digest';
+  readonly digestBytes: number;
+  readonly update: (data: Uint8Array) => void;
+  readonly digest: () => Uint8Array;
+}
+
+/** Encryption or decryption. */
+export interface Cipher {
+  readonly does: 'encrypt' | 'decrypt';
+  /** @returns the exact size, or the largest there can be when only the result tells */
+  readonly outputBytes: (step: 'update' | 'last', inputBytes: number) => number;
+  readonly update?: (data: Uint8Array) => Uint8Array;
+  /** @param data - the last part, or all of it; repeatable until its result was handed out */
+  readonly finish: (data: Uint8Array) => Uint8Array;
+}
+
+export type Machine = Signer | Verifier | Digester | Cipher;
+export type Doing = Machine['does'];
+
+export interface ActiveOperation {
+  readonly machine: Machine;
+  /** The key wants a login for each use, which OP-TEE's TA cannot give: PKCS#11 v2.40 §4.9. */
+  readonly needsLogin: boolean;
+  hasData: boolean;
+}
+
+/** What a mechanism starts from. */
+export interface Start {
+  readonly parameter: Uint8Array;
+  readonly key: P11Object;
+}
+
+/** One mechanism: the functions it has are the ones it serves. */
+export interface Mechanism {
+  readonly id: number;
+  /** CKK values of the keys it takes; none for digests and generators. */
+  readonly keyTypes: readonly number[];
+  readonly sign?: (start: Start) => Signer;
+  readonly verify?: (start: Start) => Verifier;
+  readonly encrypt?: (start: Start) => Cipher;
+  readonly decrypt?: (start: Start) => Cipher;
+  readonly digest?: () => Digester;
+  /** Adds the values of a new key to its attributes. */
+  readonly generate?: (key: Attributes) => void;
+  readonly generatePair?: (publicKey: Attributes, privateKey: Attributes) => void;
+}

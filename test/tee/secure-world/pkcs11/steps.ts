@@ -1,0 +1,51 @@
+/**
+ * When an operation ends.
+ *
+ * FINAL and one-shot end it, whatever comes of it, and so does an UPDATE that fails. Only a buffer
+ * that is too small leaves it as it was: the caller will come back with a larger one.
+ *
+ * Source: OP-TEE ta/pkcs11/src/processing.c, `entry_processing_step`.
+ */
+import { CKR } from './abi.ts';
+import { TaFailure } from './failure.ts';
+import type { ActiveOperation, Doing, Machine } from './processing.ts';
+import type { Session } from './session.ts';
+
+export type Step = 'update' | 'final' | 'one-shot';
+
+/** @throws TaFailure OPERATION_NOT_INITIALIZED if the session is not doing that */
+export function requireActive<D extends Doing>(
+  session: Session,
+  doing: D,
+): ActiveOperation & { readonly machine: Extract<Machine, { does: D }> } {
+  const operation = session.operation;
+  if (operation === undefined || !isDoing(operation, doing)) {
+    throw new TaFailure(CKR.OPERATION_NOT_INITIALIZED);
+  }
+  return operation;
+}
+
+/** Runs one step of the session's operation, and ends the operation if that is due. */
+export function step(session: Session, kind: Step, run: () => void): void {
+  const operation = session.operation;
+  try {
+    if (operation?.needsLogin === true) throw new TaFailure(CKR.USER_NOT_LOGGED_IN);
+    if (kind === 'one-shot' && operation?.hasData === true) {
+      throw new TaFailure(CKR.OPERATION_ACTIVE);
+    }
+    run();
+    if (operation !== undefined) operation.hasData = true;
+  } catch (failure) {
+    const isTooSmall = failure instanceof TaFailure && failure.rv === CKR.BUFFER_TOO_SMALL;
+    if (!isTooSmall) session.operation = undefined;
+    throw failure;
+  }
+  if (kind !== 'update') session.operation = undefined;
+}
+
+function isDoing<D extends Doing>(
+  operation: ActiveOperation,
+  doing: D,
+): operation is ActiveOperation & { readonly machine: Extract<Machine, { does: D }> } {
+  return operation.machine.does === doing;
+}

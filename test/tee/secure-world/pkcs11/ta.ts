@@ -1,0 +1,101 @@
+/**
+ * The PKCS#11 TA: takes a command apart, runs it, and puts its return value where libckteec looks.
+ *
+ * Source: OP-TEE ta/pkcs11/src/entry.c.
+ */
+import type { TrustedStorage } from '../storage/trusted-storage.ts';
+import type { ClientIdentity, TaInstance, TrustedApp } from '../ta.ts';
+import { Memory, PARAM, typeAt, type Operation } from '../world/operation.ts';
+import { TEE } from '../world/results.ts';
+import { CKR, PKCS11_TA_UUID, SLOT_COUNT } from './abi.ts';
+import { words } from './args.ts';
+import { Call, type Command } from './call.ts';
+import { DIGEST_COMMANDS } from './commands/digest.ts';
+import { FIND_COMMANDS } from './commands/find.ts';
+import { KEY_COMMANDS } from './commands/keys.ts';
+import { LOGIN_COMMANDS } from './commands/login.ts';
+import { OBJECT_COMMANDS } from './commands/objects.ts';
+import { PROCESSING_COMMANDS } from './commands/processing.ts';
+import { RANDOM_COMMANDS } from './commands/random.ts';
+import { SESSION_COMMANDS } from './commands/sessions.ts';
+import { SLOT_COMMANDS } from './commands/slots.ts';
+import { TaFailure } from './failure.ts';
+import { ObjectStore } from './object-store.ts';
+import { Client } from './session.ts';
+import { Token } from './token.ts';
+
+/** Where the return value goes: parameter 0 must have room for it. */
+const RETURN_VALUE_BYTES = 4;
+
+const COMMANDS: ReadonlyMap<number, Command> = new Map(
+  [
+    ...SLOT_COMMANDS,
+    ...SESSION_COMMANDS,
+    ...LOGIN_COMMANDS,
+    ...OBJECT_COMMANDS,
+    ...FIND_COMMANDS,
+    ...KEY_COMMANDS,
+    ...PROCESSING_COMMANDS,
+    ...DIGEST_COMMANDS,
+    ...RANDOM_COMMANDS,
+  ].map((command) => [command.id, command]),
+);
+
+export function pkcs11App(storage: TrustedStorage): TrustedApp {
+  return { uuid: PKCS11_TA_UUID, create: () => new Pkcs11Ta(storage) };
+}
+
+class Pkcs11Ta implements TaInstance {
+  readonly #tokens: readonly Token[];
+  readonly #clients = new Map<number, Client>();
+
+  constructor(storage: TrustedStorage) {
+    const store = new ObjectStore(storage);
+    this.#tokens = Array.from({ length: SLOT_COUNT }, (_, slot) => new Token(slot, store));
+    store.sweep(this.#tokens.flatMap((token) => token.storageIds));
+  }
+
+  open(session: number, identity: ClientIdentity): number {
+    this.#clients.set(session, new Client(identity));
+    return TEE.SUCCESS;
+  }
+
+  invoke(session: number, commandId: number, operation: Operation): number {
+    const [control] = operation.parameters;
+    if (!takesReturnValue(operation) || !(control instanceof Memory)) return TEE.BAD_PARAMETERS;
+    const command = COMMANDS.get(commandId);
+    if (command === undefined) return TEE.NOT_SUPPORTED;
+    const client = this.#clients.get(session);
+    if (client === undefined) return TEE.SECURITY;
+    const rv = this.#run(command, client, operation);
+    control.fill(words(rv));
+    return rv === CKR.BUFFER_TOO_SMALL ? TEE.SHORT_BUFFER : TEE.SUCCESS;
+  }
+
+  close(session: number): void {
+    const client = this.#clients.get(session);
+    for (const open of client?.sessions() ?? []) client?.closeSession(open);
+    this.#clients.delete(session);
+  }
+
+  destroy(): void {
+    this.#clients.clear();
+  }
+
+  #run(command: Command, client: Client, operation: Operation): number {
+    try {
+      if (!command.shapes.includes(operation.types)) return CKR.ARGUMENTS_BAD;
+      command.run(new Call(client, { tokens: this.#tokens, clients: this.#clients }, operation));
+      return CKR.OK;
+    } catch (failure) {
+      if (failure instanceof TaFailure) return failure.rv;
+      throw failure;
+    }
+  }
+}
+
+function takesReturnValue({ types, parameters: [control] }: Operation): boolean {
+  const type = typeAt(types, 0);
+  const isWritable = type === PARAM.MEMREF_INOUT || type === PARAM.MEMREF_OUTPUT;
+  return isWritable && control instanceof Memory && control.capacityBytes >= RETURN_VALUE_BYTES;
+}
