@@ -45,6 +45,12 @@ export class World {
     this.image.publish();
   }
 
+  /** A Director made for the reference client, which asks for Root and Targets only. */
+  withoutDirectorTimestamp(): void {
+    this.director.served.delete('timestamp.json');
+    this.director.served.delete('snapshot.json');
+  }
+
   readonly serve = (repo: Repo, file: string): Answer => this[repo].served.get(file);
 
   update(): Verdict {

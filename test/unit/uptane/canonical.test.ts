@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import fc from 'fast-check';
+
+import { parseJson, type Json } from '../../../agent/decode.ts';
+import { canonicalForms, canonicalJson, matchesHashes } from '../../../agent/uptane/canonical.ts';
+import { canonical, hashesOf } from '../../support/build-metadata.ts';
+
+const parse = (text: string): Json => parseJson(Buffer.from(text), 'doc');
+const utf8 = (text: string): string => Buffer.from(canonicalJson(parse(text))).toString();
+
+/** JSON values without fractions, whose names and strings may be anything well-formed. */
+const values = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 4 },
+    fc.constant(null),
+    fc.boolean(),
+    fc.maxSafeInteger(),
+    fc.string({ unit: 'binary' }),
+    fc.array(tie('value'), { maxLength: 4 }),
+    fc.dictionary(fc.string({ unit: 'binary', maxLength: 6 }), tie('value'), { maxKeys: 6 }),
+  ),
+})).value;
+
+describe('canonicalJson', () => {
+  test('sorts names by code point, not as UTF-16 does', () => {
+    assert.equal(
+      utf8('{"b":1,"\\ud83d\\ude80":2,"\\ue000":3,"a":4,"10":5,"9":6}'),
+      '{"10":5,"9":6,"a":4,"b":1,"\ue000":3,"\u{1f680}":2}',
+    );
+  });
+
+  test('keeps unknown fields, drops white space, keeps the order of arrays', () => {
+    assert.equal(
+      utf8(' { "z" : [ 3 , 1 ] , "x-new" : { "k" : null } } '),
+      '{"x-new":{"k":null},"z":[3,1]}',
+    );
+  });
+
+  test('escapes as JSON.stringify does, so that PEM keys keep their \\n', () => {
+    assert.equal(utf8('"a\\nb\\t\\u0001\\/\\"\\\\\\u007f"'), '"a\\nb\\t\\u0001/\\"\\\\\u007f"');
+  });
+
+  test('has a second form with lower-case escapes, only where there is something to escape', () => {
+    const [first, second] = canonicalForms(parse('{"n":"gr\\u00fc\\u00df \\ud83d\\ude80"}'));
+    assert.equal(Buffer.from(first ?? []).toString(), '{"n":"grüß \u{1f680}"}');
+    assert.equal(Buffer.from(second ?? []).toString(), '{"n":"gr\\u00fc\\u00df \\ud83d\\ude80"}');
+    assert.equal(canonicalForms(parse('{"n":"plain"}')).length, 1);
+  });
+
+  test('agrees with the canonical JSON that the tests sign with, which was written apart from it', () => {
+    fc.assert(
+      fc.property(values, (value) => {
+        assert.equal(utf8(JSON.stringify(value)), canonical(JSON.parse(JSON.stringify(value))));
+      }),
+    );
+  });
+
+  test('does not change what it wrote itself, in either form', () => {
+    fc.assert(
+      fc.property(values, (value) => {
+        const once = canonicalForms(parse(JSON.stringify(value)));
+        for (const form of once) assert.deepEqual(canonicalForms(parseJson(form, 'doc')), once);
+      }),
+    );
+  });
+});
+
+describe('matchesHashes', () => {
+  const pretty = '{\n  "b": 2,\n  "a": "\\u00fc"\n}';
+  const document = parse(pretty);
+  const listed = (content: string): ReadonlyMap<'sha256', string> =>
+    new Map([['sha256', hashesOf(content).sha256]]);
+  const matches = (content: string): boolean =>
+    matchesHashes(listed(content), Buffer.from(pretty), document);
+
+  test('takes the hash of the bytes as received, or of either canonical form (S2, G2)', () => {
+    assert.equal(matches(pretty), true);
+    assert.equal(matches('{"a":"ü","b":2}'), true);
+    assert.equal(matches('{"a":"\\u00fc","b":2}'), true);
+  });
+
+  test('refuses any other (S2, G2)', () => {
+    assert.equal(matches('{"a":"ü","b":3}'), false);
+  });
+
+  test('wants every listed hash of one and the same form', () => {
+    const raw = hashesOf(pretty).sha256;
+    const other = hashesOf('{"a":"ü","b":2}').sha512;
+    const mixed = new Map([
+      ['sha256', raw],
+      ['sha512', other],
+    ] as const);
+    assert.equal(matchesHashes(mixed, Buffer.from(pretty), document), false);
+  });
+});

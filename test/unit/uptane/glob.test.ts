@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import fc from 'fast-check';
+
+import { matchesPath } from '../../../agent/uptane/glob.ts';
+
+describe('matchesPath', () => {
+  const cases: readonly (readonly [pattern: string, path: string, matches: boolean])[] = [
+    ['abc/*', 'abc/fw.bin', true],
+    ['abc/*', 'abc/', true],
+    ['abc/*', 'abc/def/fw.bin', false],
+    ['abc/*', 'abcd/fw.bin', false],
+    ['*', 'fw.bin', true],
+    ['*', 'abc/fw.bin', false],
+    ['*/*', 'abc/fw.bin', true],
+    ['fw-?.bin', 'fw-1.bin', true],
+    ['fw-?.bin', 'fw-12.bin', false],
+    ['a?c', 'a/c', false],
+    ['fw-[0-9].bin', 'fw-7.bin', true],
+    ['fw-[0-9].bin', 'fw-x.bin', false],
+    ['fw-[!0-9].bin', 'fw-x.bin', true],
+    ['fw-[!0-9].bin', 'fw-7.bin', false],
+    ['[]a]', ']', true],
+    ['[a-]', '-', true],
+    ['[', '[', true],
+    ['[abc', '[abc', true],
+    ['*a*b', 'xaxxb', true],
+    ['*a*b', 'xaxxbc', false],
+    ['fw.bin', 'fwxbin', false],
+    ['(a|b)', 'a', false],
+    ['FW.bin', 'fw.bin', false],
+    ['grü?', 'grün', true],
+    ['?', '\u{1f680}', true],
+    ['', 'fw.bin', false],
+  ];
+  for (const [pattern, path, matches] of cases) {
+    test(`${pattern || 'the empty pattern'} ${matches ? 'covers' : 'does not cover'} ${path} (D4)`, () => {
+      assert.equal(matchesPath(pattern, path), matches);
+    });
+  }
+
+  test('a pattern without special characters covers exactly itself (D4)', () => {
+    const plain = fc.stringMatching(/^[a-z0-9./_-]{1,20}$/u);
+    fc.assert(
+      fc.property(plain, plain, (pattern, path) => {
+        assert.equal(matchesPath(pattern, pattern), true);
+        assert.equal(matchesPath(pattern, path), pattern === path);
+      }),
+    );
+  });
+
+  test('agrees with a regular expression about * and ? (D4)', () => {
+    const pattern = fc.stringMatching(/^[ab*?/]{0,10}$/u);
+    const path = fc.stringMatching(/^[ab/]{0,10}$/u);
+    fc.assert(
+      fc.property(pattern, path, (shell, text) => {
+        const source = shell.replaceAll('*', '[^/]*').replaceAll('?', '[^/]');
+        assert.equal(matchesPath(shell, text), new RegExp(`^${source}$`, 'u').test(text));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('hostile patterns take no more than a moment', () => {
+    const started = process.hrtime.bigint();
+    matchesPath(`${'*a'.repeat(5_000)}b`, 'a'.repeat(254));
+    matchesPath('['.repeat(200_000), 'a'.repeat(254));
+    matchesPath('[]'.repeat(100_000), 'a'.repeat(254));
+    const tookMs = Number(process.hrtime.bigint() - started) / 1e6;
+    assert.ok(tookMs < 2_000, `${String(tookMs)} ms`);
+  });
+});
