@@ -8,6 +8,7 @@ interface Request {
   readonly url: string;
 }
 interface Reply {
+  headers(values: Readonly<Record<string, string>>): unknown;
   code(status: number): { send(body: unknown): unknown };
 }
 
@@ -37,7 +38,8 @@ export function bodyOf(request: { readonly body: unknown }): Buffer {
 }
 
 function refuse(reply: Reply, refusal: Refusal): unknown {
-  const { status, code, message: description } = refusal;
+  const { status, code, headers, message: description } = refusal;
+  reply.headers(headers);
   return reply.code(status).send({ code, description, errorId: randomUUID() });
 }
 

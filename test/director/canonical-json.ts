@@ -27,10 +27,11 @@ export function canonicalJson(value: Json): string {
   return JSON.stringify(value);
 }
 
-/** The same, with every character beyond ASCII as `\uXXXX`: what aktualizr signs. */
+/** The same, with every UTF-16 unit beyond ASCII as `\uXXXX`: what aktualizr signs. */
 export function escapedCanonicalJson(value: Json): string {
+  // Without the u flag: a character beyond the BMP is escaped as the two units it consists of.
   return canonicalJson(value).replaceAll(
-    /[\u0080-\uffff]/gu,
+    /[\u0080-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

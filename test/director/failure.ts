@@ -30,11 +30,18 @@ export class Refusal extends Error {
   override readonly name = 'Refusal';
   readonly status: number;
   readonly code: string;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, code: string, description: string, options?: ErrorOptions) {
+  constructor(
+    status: number,
+    code: string,
+    description: string,
+    options: ErrorOptions & { readonly headers?: Readonly<Record<string, string>> } = {},
+  ) {
     super(description, options);
     this.status = status;
     this.code = code;
+    this.headers = options.headers ?? {};
   }
 }
 

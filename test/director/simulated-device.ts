@@ -47,7 +47,8 @@ export interface ReportedImage {
 }
 
 export interface ManifestOptions {
-  readonly counter: number;
+  /** Text goes out as it is, to be wrong on purpose. */
+  readonly counter: number | string;
   /** By serial; an ECU that is not there reports `unknown`. */
   readonly installed?: Readonly<Record<string, ReportedImage>>;
   readonly installationReport?: JsonMap;
@@ -55,6 +56,8 @@ export interface ManifestOptions {
   readonly edit?: (signed: JsonMap) => JsonMap;
   /** Signs instead of the Primary's key. */
   readonly signer?: SimulatedEcu;
+  /** What is signed: canonical JSON of the payload, in this form. */
+  readonly form?: (value: Json) => string;
 }
 
 const EMPTY_SHA256 = createHash('sha256').digest('hex');
@@ -170,20 +173,7 @@ export class SimulatedDevice {
   }
 
   manifest(options: ManifestOptions): JsonMap {
-    const [primary] = this.ecus;
-    if (primary === undefined) throw new Error('a device has a Primary');
-    const reports = this.ecus.map((ecu) => [ecu.serial, versionReport(ecu, options)] as const);
-    const signed: JsonMap = {
-      ecu_version_manifests: Object.fromEntries(reports),
-      primary_ecu_serial: primary.serial,
-      ...(options.installationReport && {
-        installation_report: {
-          content_type: 'application/vnd.com.here.otac.installationReport.v1',
-          report: options.installationReport,
-        },
-      }),
-    };
-    return signedBy(options.signer ?? primary, options.edit?.(signed) ?? signed);
+    return reportedManifest(this.ecus, options);
   }
 
   close(): void {
@@ -205,9 +195,31 @@ export function registration(ecus: readonly SimulatedEcu[]): JsonMap {
   };
 }
 
+/** A vehicle version manifest of these ECUs; the first is the Primary. */
+export function reportedManifest(ecus: readonly SimulatedEcu[], options: ManifestOptions): JsonMap {
+  const [primary] = ecus;
+  if (primary === undefined) throw new Error('a device has a Primary');
+  const reports = ecus.map((ecu) => [ecu.serial, versionReport(ecu, options)] as const);
+  const signed: JsonMap = {
+    ecu_version_manifests: Object.fromEntries(reports),
+    primary_ecu_serial: primary.serial,
+    ...(options.installationReport && {
+      installation_report: {
+        content_type: 'application/vnd.com.here.otac.installationReport.v1',
+        report: options.installationReport,
+      },
+    }),
+  };
+  return signedBy(options.signer ?? primary, options.edit?.(signed) ?? signed, options.form);
+}
+
 /** An envelope as aktualizr writes it. */
-export function signedBy(ecu: SimulatedEcu, signed: JsonMap): JsonMap {
-  const payload = Buffer.from(canonicalJson(signed));
+export function signedBy(
+  ecu: SimulatedEcu,
+  signed: JsonMap,
+  form: (value: Json) => string = canonicalJson,
+): JsonMap {
+  const payload = Buffer.from(form(signed));
   const isRsa = ecu.privateKey.asymmetricKeyType === 'rsa';
   const padding = constants.RSA_PKCS1_PSS_PADDING;
   const signature = isRsa
@@ -225,9 +237,10 @@ export function signedBy(ecu: SimulatedEcu, signed: JsonMap): JsonMap {
   };
 }
 
-export function versionReport(ecu: SimulatedEcu, { counter, installed }: ManifestOptions): JsonMap {
+function versionReport(ecu: SimulatedEcu, options: ManifestOptions): JsonMap {
+  const { counter, installed, form } = options;
   const image = installed?.[ecu.serial];
-  return signedBy(ecu, {
+  const report = {
     attacks_detected: '',
     ecu_serial: ecu.serial,
     installed_image: {
@@ -240,7 +253,8 @@ export function versionReport(ecu: SimulatedEcu, { counter, installed }: Manifes
     previous_timeserver_time: '1970-01-01T00:00:00Z',
     report_counter: String(counter),
     timeserver_time: '1970-01-01T00:00:00Z',
-  });
+  };
+  return signedBy(ecu, report, form);
 }
 
 /** One event as a device reports it. */

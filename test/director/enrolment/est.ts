@@ -45,12 +45,9 @@ export function createEnrolment(world: World): FastifyInstance<HttpsServer> {
   app.post('/.well-known/est/simpleenroll', async (request, reply) => {
     const giveBack = world.secrets.take(basicCredentials(request.headers.authorization));
     if (giveBack === undefined) {
-      reply.header('www-authenticate', 'Basic realm="est", charset="UTF-8"');
-      throw new Refusal(
-        401,
-        'enrolment_secret',
-        'HTTP Basic with a valid enrolment secret is needed',
-      );
+      const headers = { 'www-authenticate': 'Basic realm="est", charset="UTF-8"' };
+      const what = 'HTTP Basic with a valid enrolment secret is needed';
+      throw new Refusal(401, 'enrolment_secret', what, { headers });
     }
     try {
       const certificate = await enrol(world, bodyOf(request));

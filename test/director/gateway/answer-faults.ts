@@ -19,8 +19,8 @@ export function addAnswerFaults(app: Gateway, { faults }: World, peerOf: PeerOf)
     }
     const unavailable = strike('http-503');
     if (unavailable !== undefined) {
-      reply.header('retry-after', String(unavailable['retryAfterSeconds']));
-      throw new Refusal(503, 'service_unavailable', 'fault http-503 is on');
+      const headers = { 'retry-after': String(unavailable['retryAfterSeconds']) };
+      throw new Refusal(503, 'service_unavailable', 'fault http-503 is on', { headers });
     }
     const isEvents = request.method === 'POST' && request.url === '/events';
     if (isEvents && faults.strike('events-301', device) !== undefined) {

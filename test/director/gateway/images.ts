@@ -49,7 +49,10 @@ export function planDownload(image: Image, header: string | undefined, path: str
   }
   const { start, end } = span;
   if (start > end) {
-    throw new Refusal(416, 'range_not_satisfiable', `the image has ${String(total)} bytes`);
+    const headers = { 'content-range': `bytes */${String(total)}` };
+    throw new Refusal(416, 'range_not_satisfiable', `the image has ${String(total)} bytes`, {
+      headers,
+    });
   }
   return {
     offsetBytes: start,
