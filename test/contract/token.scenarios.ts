@@ -1,6 +1,9 @@
 /** What the token contract does, each in a process of its own. Values go back as JSON. */
+import { dirname, join } from 'node:path';
+
 import graphene from 'graphene-pk11';
 
+import { isOtaError } from '../../agent/errors.ts';
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
 import { CKO, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
@@ -10,7 +13,7 @@ import { openModule } from '../../agent/io/token/module.ts';
 import { signInToken, type Scheme } from '../../agent/io/token/sign.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { openSigner } from '../../agent/io/token/uptane-key.ts';
-import { LABEL, SO_PIN, USER_PIN } from '../support/token-world.ts';
+import { LABEL, SO_PIN, startSecureWorld, stop, USER_PIN } from '../support/token-world.ts';
 
 const { TOKEN_INITIALIZED } = graphene.TokenFlag;
 const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
@@ -43,6 +46,26 @@ export function open({ settings }: Args): unknown {
   const { name } = token;
   token.close();
   return name;
+}
+
+/** The secure world starts after us: what was said of its absence must not be remembered. */
+export async function openWhenItIsUp({
+  settings,
+  socket,
+}: Args & { socket: string }): Promise<unknown[]> {
+  const attempt = (): unknown => {
+    try {
+      return open({ settings });
+    } catch (error) {
+      return isOtaError(error) ? error.code : messageOf(error);
+    }
+  };
+  const before = attempt();
+  const directory = dirname(socket);
+  const secureWorld = await startSecureWorld(join(directory, 'late'), socket);
+  const after = attempt();
+  await stop(secureWorld);
+  return [before, after];
 }
 
 /** How often the same PIN file is tried before the process ends. */

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, watch, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import type { TokenSettings } from '../../agent/io/token/token.ts';
 import { temporaryDirectory } from './temporary.ts';
@@ -80,7 +80,7 @@ export async function startSecureWorld(directory: string, socket: string): Promi
   const storage = join(directory, 'storage');
   mkdirSync(storage, { recursive: true });
   const appeared = new Promise<void>((resolve) => {
-    const watcher = watch(directory, () => {
+    const watcher = watch(dirname(socket), () => {
       if (!existsSync(socket)) return;
       watcher.close();
       resolve();
