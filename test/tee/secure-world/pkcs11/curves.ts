@@ -4,8 +4,10 @@
  * OP-TEE compares EC_PARAMS byte by byte with what it knows; it does not parse DER. The RFC 8410
  * object identifier of Ed25519 is therefore refused here as there.
  *
- * Source: OP-TEE ta/pkcs11/src/processing_ec.c; SEC 2 v2.0 §2 for the orders.
+ * Source: OP-TEE ta/pkcs11/src/processing_ec.c; RFC 5480 §2.1.1.1.
  */
+import { p256, p384, p521 } from '@noble/curves/nist.js';
+
 import { CKA } from './abi-attributes.ts';
 import { CKR } from './abi.ts';
 import { sameBytes, type Attributes } from './attributes.ts';
@@ -18,7 +20,8 @@ export interface Curve {
   readonly bytes: number;
   /** Bits of the order. */
   readonly bits: number;
-  readonly order: bigint;
+  /** The same curve in @noble/curves. */
+  readonly noble: typeof p256;
   /** EC_PARAMS as a named curve. */
   readonly namedParams: Uint8Array;
 }
@@ -28,23 +31,21 @@ const CURVES: readonly Curve[] = [
     name: 'prime256v1',
     bytes: 32,
     bits: 256,
-    order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+    noble: p256,
     namedParams: oid('2a8648ce3d030107'),
   },
   {
     name: 'secp384r1',
     bytes: 48,
     bits: 384,
-    order:
-      0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+    noble: p384,
     namedParams: oid('2b81040022'),
   },
   {
     name: 'secp521r1',
     bytes: 66,
     bits: 521,
-    order:
-      0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n,
+    noble: p521,
     namedParams: oid('2b81040023'),
   },
 ];

@@ -8,7 +8,6 @@
 import { createECDH, randomBytes } from 'node:crypto';
 
 import { invert } from '@noble/curves/abstract/modular.js';
-import { p256, p384, p521 } from '@noble/curves/nist.js';
 
 import { CKA } from '../abi-attributes.ts';
 import { CKM } from '../abi-mechanisms.ts';
@@ -24,7 +23,6 @@ import { hashingSigner, hashingVerifier } from './hash-and-sign.ts';
 
 const keyTypes = [CKK.EC];
 const IEEE_P1363 = { dsaEncoding: 'ieee-p1363' } as const;
-const NOBLE = { prime256v1: p256, secp384r1: p384, secp521r1: p521 } as const;
 /** The digest is given, and a signature is what the key made: also one with a large s. */
 const AS_GIVEN = { prehash: false, lowS: false } as const;
 
@@ -76,7 +74,7 @@ function digestVerifier({ parameter, key }: Start): Verifier {
     does: 'verify',
     signatureBytes: 2 * curve.bytes,
     verify: (digest, signature) =>
-      NOBLE[curve.name].verify(signature, leftmost(curve, digest), point, AS_GIVEN),
+      curve.noble.verify(signature, leftmost(curve, digest), point, AS_GIVEN),
   };
 }
 
@@ -87,7 +85,8 @@ function digestVerifier({ parameter, key }: Start): Verifier {
  * @returns r then s, each as long as the curve's order
  */
 export function signDigest(curve: Curve, secret: bigint, digest: Uint8Array): Buffer {
-  const { name, order, bytes, bits } = curve;
+  const { name, bytes, bits } = curve;
+  const order = curve.noble.Point.Fn.ORDER;
   const input = leftmost(curve, digest);
   const extraBits = Math.max(0, 8 * input.byteLength - bits);
   const z = toBigInt(input) >> BigInt(extraBits);
