@@ -134,6 +134,9 @@ TEEC_Result TEEC_OpenSession(TEEC_Context *context, TEEC_Session *session,
 	uint32_t login_data = 0;
 	struct call call;
 
+	/* A session that was not opened must lead nowhere. */
+	if (session)
+		*session = (TEEC_Session){ 0 };
 	if (!session || !destination ||
 	    !read_login(connectionMethod, connectionData, &login_data))
 		connection = NULL;
@@ -143,8 +146,10 @@ TEEC_Result TEEC_OpenSession(TEEC_Context *context, TEEC_Session *session,
 	wire_u32(&call.exchange.request, connectionMethod);
 	wire_u32(&call.exchange.request, login_data);
 	call_perform(&call);
-	session->imp.connection = connection;
-	session->imp.id = call.result == TEEC_SUCCESS ? call.session : 0;
+	if (call.result == TEEC_SUCCESS) {
+		session->imp.connection = connection;
+		session->imp.id = call.session;
+	}
 	return call_end(&call, returnOrigin);
 }
 
@@ -155,7 +160,7 @@ void TEEC_CloseSession(TEEC_Session *session)
 		.answer_max = sizeof(TEEC_Result),
 	};
 
-	if (!session || !session->imp.connection || !session->imp.id)
+	if (!session || !session->imp.connection)
 		return;
 	wire_begin(&x.request);
 	wire_u32(&x.request, session->imp.id);

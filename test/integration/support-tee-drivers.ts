@@ -1,0 +1,99 @@
+/** Builds and runs the C programs of test/tee/normal-world/test, alone or against a fake world. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, before, beforeEach } from 'node:test';
+
+import { FakeWorld } from './support-tee-fake-world.ts';
+
+const NORMAL_WORLD = join(import.meta.dirname, '../tee/normal-world');
+export const BUILD = join(import.meta.dirname, '../tee/build');
+
+export type Variant = 'plain' | 'sanitized';
+export type Driver = 'teec-driver' | 'cryptoki-driver';
+
+/** Test files run at the same time: one of them builds, the others wait. */
+export function buildDrivers(variant: Variant): void {
+  mkdirSync(BUILD, { recursive: true });
+  const make = ['make', '-s', '-C', NORMAL_WORLD, 'test-drivers'];
+  if (variant === 'sanitized') make.push('SANITIZE=1');
+  execFileSync('flock', [join(BUILD, 'lock'), ...make], { stdio: 'pipe', timeout: 300_000 });
+}
+
+export interface Run {
+  /** One line of answer for each line of the script. */
+  readonly lines: readonly string[];
+  readonly stderr: string;
+  readonly exitCode: number | null;
+}
+
+/**
+ * Runs `script` in a process of its own.
+ *
+ * A driver that hangs is killed after `timeoutMs` and has no exit code.
+ */
+export async function runDriver(
+  driver: Driver,
+  variant: Variant,
+  script: readonly string[],
+  { env = {}, timeoutMs = 30_000 }: { env?: Readonly<Record<string, string>>; timeoutMs?: number },
+): Promise<Run> {
+  const path = join(BUILD, variant === 'sanitized' ? 'san' : '.', driver);
+  const child = spawn(path, { env: { ...process.env, ...env }, timeout: timeoutMs });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(script.map((line) => `${line}\n`).join(''));
+  await once(child, 'close');
+  return { lines: stdout.split('\n').slice(0, -1), stderr, exitCode: child.exitCode };
+}
+
+/** A fake world for each test of the suite that calls this, and one driver that talks to it. */
+export class DriverSuite {
+  world = new FakeWorld();
+  readonly #driver: Driver;
+
+  constructor(driver: Driver) {
+    this.#driver = driver;
+    before(() => {
+      buildDrivers('sanitized');
+    });
+    beforeEach(async () => {
+      this.world = new FakeWorld();
+      await this.world.listen();
+    });
+    afterEach(async () => {
+      await this.world.close();
+    });
+  }
+
+  /**
+   * Runs `script` under the sanitizers; resolves when the world has seen all of it.
+   *
+   * A sanitizer's report is on stderr and changes the status; a hang has no status.
+   */
+  async run(script: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> {
+    const result = await runDriver(this.#driver, 'sanitized', script, {
+      env: { OTA_TEE_SOCKET: this.world.socketPath, ...env },
+      timeoutMs: 60_000,
+    });
+    assert.deepEqual([result.stderr, result.exitCode], ['', 0]);
+    await this.world.drained();
+    return result;
+  }
+
+  /** The frames of one opcode, in hexadecimal. */
+  sent(opcode: number): string[] {
+    return this.world.frames
+      .filter((asked) => asked.opcode === opcode)
+      .map(({ bytes }) => bytes.toString('hex'));
+  }
+}

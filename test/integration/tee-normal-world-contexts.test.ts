@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+import { temporaryDirectory } from '../support/temporary.ts';
+import { DriverSuite, runDriver, type Run } from './support-tee-drivers.ts';
+import {
+  CANCEL,
+  CLOSE_SESSION,
+  HELLO,
+  INVOKE,
+  OPEN_SESSION,
+  answerOperation,
+  answerTo,
+  plainReply,
+  readParams,
+  u32,
+  type Frame,
+  type Reply,
+} from './support-tee-fake-world.ts';
+
+const SUCCESS = '0x00000000';
+const BAD_PARAMETERS = '0xffff0006';
+const ITEM_NOT_FOUND = '0xffff0008';
+const TARGET_DEAD = '0xffff3024';
+const OPEN = ['initialize 0', 'open 0 0 0 null'];
+
+describe('contexts and sessions of libteec', () => {
+  const suite = new DriverSuite('teec-driver');
+  const run = (...script: readonly string[]): Promise<Run> => suite.run(script);
+  const replyToInvoke = (reply: (asked: Frame) => Reply): void => {
+    suite.world.reply = (asked) => (asked.opcode === INVOKE ? reply(asked) : plainReply(asked));
+  };
+
+  const logins: readonly (readonly [string, string, string])[] = [
+    ['0 null', SUCCESS, '00000000' + '00000000'],
+    ['1 null', SUCCESS, '01000000' + '00000000'],
+    ['2 0xfedcba98', SUCCESS, '02000000' + '98badcfe'],
+    ['4 null', SUCCESS, '04000000' + '00000000'],
+    ['6 5', SUCCESS, '06000000' + '05000000'],
+    ['2 null', BAD_PARAMETERS, ''],
+    ['0 5', BAD_PARAMETERS, ''],
+    ['3 null', BAD_PARAMETERS, ''],
+    ['7 null', BAD_PARAMETERS, ''],
+  ];
+  for (const [login, result, expected] of logins) {
+    test(`opens a session with login and data ${login} with ${result} (§4.4.6)`, async () => {
+      const { lines } = await run('initialize 0', `open 0 0 ${login}`);
+      assert.equal(lines[1], `${result} origin=${result === SUCCESS ? '4' : '1'}`);
+      assert.equal((suite.sent(OPEN_SESSION)[0] ?? '').slice(2 * 28, 2 * 36), expected);
+    });
+  }
+
+  test('gives result, origin and parameters of a session that is not opened', async () => {
+    suite.world.reply = (asked) =>
+      asked.opcode === OPEN_SESSION
+        ? Buffer.concat([u32(0xffff0008, 3, 0), answerOperation(asked, [{ bytes: u32(1, 2) }])])
+        : plainReply(asked);
+    const { lines } = await run('initialize 0', 'open 0 0 0 null value-out:0:0', 'close 0');
+    assert.deepEqual(lines.slice(1), [`${ITEM_NOT_FOUND} origin=3 0=1/2`, 'done']);
+    assert.deepEqual(suite.sent(CLOSE_SESSION), []);
+  });
+
+  test('passes on what a dead TA instance answers, and keeps its connection', async () => {
+    let calls = 0;
+    replyToInvoke((asked) => {
+      calls += 1;
+      return calls === 1 ? u32(0xffff3024, 3, 0) : plainReply(asked);
+    });
+    const { lines } = await run(...OPEN, 'invoke 0 1', 'invoke 0 1');
+    assert.deepEqual(lines.slice(2), [`${TARGET_DEAD} origin=3`, `${SUCCESS} origin=4`]);
+  });
+
+  test('keeps several contexts apart', async () => {
+    const { lines } = await run(
+      'initialize 0',
+      'initialize 1',
+      'open 0 0 0 null',
+      'open 1 1 0 null',
+      'invoke 1 1',
+      'invoke 0 1',
+      'close 0',
+      'finalize 0',
+      'invoke 1 1',
+      'finalize 1',
+    );
+    assert.equal(lines.at(-2), `${SUCCESS} origin=4`);
+    assert.deepEqual(
+      suite.world.frames
+        .filter(({ opcode }) => opcode === INVOKE)
+        .map(({ connection }) => connection),
+      [1, 0, 1],
+    );
+  });
+
+  test('answers calls on a closed session and a finalized context itself', async () => {
+    const { lines } = await run(
+      ...OPEN,
+      'close 0',
+      'close 0',
+      'invoke_bare 0 1',
+      'finalize 0',
+      'finalize 0',
+      'open 0 0 0 null',
+    );
+    assert.deepEqual(lines.slice(2), [
+      'done',
+      'done',
+      BAD_PARAMETERS,
+      'done',
+      'done',
+      `${BAD_PARAMETERS} origin=1`,
+    ]);
+    assert.equal(suite.world.frames.length, 3);
+  });
+
+  test('keeps the answers of many threads on one connection apart', async () => {
+    replyToInvoke((asked) => {
+      const [value] = readParams(asked);
+      const swapped = Buffer.from(value?.bytes ?? [])
+        .swap64()
+        .swap32();
+      return Buffer.concat([u32(0, 4), answerOperation(asked, [{ bytes: swapped }])]);
+    });
+    const { lines } = await run(...OPEN, 'open 1 0 0 null', 'threads 8');
+    assert.equal(lines.at(-1), 'failures=0');
+    assert.equal(suite.sent(INVOKE).length, 1600);
+  });
+
+  test('sends CANCEL for the request in progress, once, and leaves the end to the TA', async () => {
+    let waiting: Frame | undefined;
+    const replies: Buffer[] = [];
+    suite.world.reply = (asked) => {
+      if (asked.opcode === INVOKE) waiting = asked;
+      if (asked.opcode === INVOKE) return 'say nothing';
+      if (asked.opcode !== CANCEL || waiting === undefined) return plainReply(asked);
+      replies.push(asked.payload);
+      return { raw: answerTo(waiting, u32(0xffff0002, 4, 0)) };
+    };
+    const { lines } = await run(...OPEN, 'cancel 0');
+    assert.equal(lines.at(-1), '0xffff0002');
+    assert.deepEqual(replies, [u32(waiting?.request ?? 0)]);
+  });
+
+  test('gives a forked child TARGET_DEAD on what it inherited, and a context of its own', async () => {
+    const { lines } = await run(...OPEN, 'fork 0', 'invoke 0 2');
+    assert.deepEqual(lines.slice(2), [
+      `${TARGET_DEAD} origin=2 ${SUCCESS} status=0`,
+      `${SUCCESS} origin=4`,
+    ]);
+    // The child says HELLO on a connection of its own; the parent's sees nothing of it.
+    assert.deepEqual(
+      suite.world.frames.map(({ connection, opcode }) => [connection, opcode]),
+      [
+        [0, HELLO],
+        [0, OPEN_SESSION],
+        [1, HELLO],
+        [0, INVOKE],
+      ],
+    );
+  });
+
+  test('answers ITEM_NOT_FOUND without a TEE and says once which socket and why', async () => {
+    const directory = temporaryDirectory('no-tee');
+    const script = ['initialize 0', 'initialize 1'];
+    const start = async (path: string, env = {}): Promise<Run> =>
+      runDriver('teec-driver', 'sanitized', script, { env: { OTA_TEE_SOCKET: path, ...env } });
+    try {
+      const missing = join(directory.path, 'missing');
+      const absent = await start(missing);
+      assert.deepEqual(absent.lines, [ITEM_NOT_FOUND, ITEM_NOT_FOUND]);
+      assert.equal(absent.stderr.split('\n').length, 2);
+      assert.ok(absent.stderr.includes(`${missing}: No such file or directory`));
+      const long = await start(`/tmp/${'x'.repeat(200)}`);
+      assert.deepEqual(long.lines, [ITEM_NOT_FOUND, ITEM_NOT_FOUND]);
+      assert.ok(long.stderr.includes('File name too long'));
+      const quiet = await start(missing, { OTA_TEE_QUIET: '1' });
+      assert.deepEqual([quiet.lines, quiet.stderr], [[ITEM_NOT_FOUND, ITEM_NOT_FOUND], '']);
+      writeFileSync(missing, '');
+      const deserted = await start(missing);
+      assert.ok(deserted.stderr.includes(`${missing}: Connection refused`));
+    } finally {
+      directory.remove();
+    }
+  });
+
+  test('knows its TEE by name', async () => {
+    const { lines } = await run('initialize 0 optee-tz', 'finalize 0', 'initialize 0 another');
+    assert.deepEqual(lines, [SUCCESS, 'done', ITEM_NOT_FOUND]);
+  });
+});
