@@ -47,6 +47,11 @@ describe('the store', () => {
     assert.deepEqual(counters, [1, 2, 3, 4]);
   });
 
+  test('a new database starts above every counter that a lost one could have given out', async () => {
+    const now = Date.UTC(2030, 0, 1);
+    assert.equal(await store.nextReportCounter(now as Instant), now / 1000);
+  });
+
   test('the latest known time never goes back (§5.4.2.2)', async () => {
     await store.nextReportCounter(5000 as Instant);
     await store.nextReportCounter(10 as Instant);

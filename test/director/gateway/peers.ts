@@ -48,9 +48,11 @@ export class Peers {
     server.prependListener('secureConnection', (tls) => {
       this.#admit(tls);
     });
-    server.on('tlsClientError', (error) => {
+    server.on('tlsClientError', (error, tls) => {
+      // A certificate that does not verify ends the connection without an error of its own.
       const code = 'code' in error ? String(error.code) : error.message;
-      this.#traffic.refusedHandshake(code);
+      const reason: unknown = tls.authorizationError;
+      this.#traffic.refusedHandshake(typeof reason === 'string' ? reason : code);
     });
   }
 

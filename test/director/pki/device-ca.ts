@@ -172,13 +172,14 @@ export async function checkRequest(request: Uint8Array): Promise<CheckedRequest>
   return { deviceId, pem: stdout.toString() };
 }
 
+/** In openssl's `index.txt` the date of a revocation has a year of two digits. */
 async function writeDatabase(
   cwd: string,
   certificates: readonly IssuedCertificate[],
 ): Promise<void> {
   const rows = certificates.flatMap(({ serial, deviceId, notAfter, revokedAt }) => {
     if (revokedAt === undefined) return [];
-    const dates = [asn1Time(new Date(notAfter)), asn1Time(new Date(revokedAt))];
+    const dates = [asn1Time(new Date(notAfter)), asn1Time(new Date(revokedAt)).slice(2)];
     return [['R', ...dates, serial, 'unknown', `/CN=${deviceId}`].join('\t')];
   });
   await writeFile(join(cwd, 'ca.conf'), CONFIG);
