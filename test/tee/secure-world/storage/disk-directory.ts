@@ -1,5 +1,6 @@
 /** A directory of plain files, and the one place where the system's errors become the TEE's. */
 import fs from 'node:fs';
+import { constants } from 'node:os';
 import path from 'node:path';
 
 import { MAX_FILE_BYTES, type BlockDirectory, type BlockFile, type Placed } from './block-file.ts';
@@ -20,7 +21,7 @@ const { O_RDONLY, O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW, O_DIRECTORY } = fs.const
  */
 export function openDirectory(directory: string): BlockDirectory {
   return translated(`open ${directory}`, () => {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDurably(path.resolve(directory));
     const unlock = lockDirectory(directory);
     try {
       return new DiskDirectory(directory, unlock);
@@ -131,8 +132,22 @@ class DiskFile implements BlockFile {
   }
 }
 
-function openFile(file: string, howToo: number): DiskFile {
-  return new DiskFile(file, fs.openSync(file, O_RDWR | O_NOFOLLOW | howToo, 0o600));
+/** A storage is as durable as the names of the directories that lead to it. */
+function makeDurably(directory: string): void {
+  const first = fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = directory; made.length >= first.length; made = path.dirname(made)) {
+    const parent = fs.openSync(path.dirname(made), O_RDONLY | O_DIRECTORY);
+    try {
+      fs.fsyncSync(parent);
+    } finally {
+      fs.closeSync(parent);
+    }
+  }
+}
+
+function openFile(file: string, moreFlags: number): DiskFile {
+  return new DiskFile(file, fs.openSync(file, O_RDWR | O_NOFOLLOW | moreFlags, 0o600));
 }
 
 function translated<T>(what: string, act: () => T): T {
@@ -146,9 +161,14 @@ function translated<T>(what: string, act: () => T): T {
 function failure(what: string, cause: unknown): StorageFailure {
   if (cause instanceof StorageFailure) return cause;
   const errno = errnoOf(cause);
-  const isFull = errno === 'ENOSPC' || errno === 'EDQUOT';
+  const isFull = errno === 'ENOSPC' || isOverQuota(cause);
   const result = isFull ? TEE_ERROR_STORAGE_NO_SPACE : TEE_ERROR_STORAGE_NOT_AVAILABLE;
   return new StorageFailure(result, `cannot ${what}: ${errno}`, { cause });
+}
+
+/** Node has no name for this one. */
+function isOverQuota(error: unknown): boolean {
+  return error instanceof Error && 'errno' in error && error.errno === -constants.errno.EDQUOT;
 }
 
 function errnoOf(error: unknown): string {

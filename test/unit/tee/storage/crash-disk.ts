@@ -27,7 +27,8 @@ export class CrashDisk implements BlockDirectory {
   static #unusedNumber = 1_000_000;
   readonly steps: Step[] = [];
   /** Gives the TEE_Result that a step fails with, or `undefined`. A failed write is half done. */
-  failure: (step: Step, index: number) => number | undefined = () => undefined;
+  failure: (step: Step, attempt: number) => number | undefined = () => undefined;
+  #attempts = 0;
   #names = new Map<string, number>();
   #contents = new Map<number, Uint8Array>();
 
@@ -94,6 +95,11 @@ export class CrashDisk implements BlockDirectory {
     this.failure = () => undefined;
   }
 
+  /** How many steps were tried, failed ones included. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
   #handle(name: string, file: number): BlockFile {
     return {
       read: () => this.#content(file).slice(),
@@ -108,7 +114,8 @@ export class CrashDisk implements BlockDirectory {
   }
 
   #do(step: Step): void {
-    const result = this.failure(step, this.steps.length);
+    const result = this.failure(step, this.#attempts);
+    this.#attempts += 1;
     if (result === undefined) {
       this.steps.push(step);
       this.#apply(step, Infinity);

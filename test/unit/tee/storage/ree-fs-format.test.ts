@@ -139,6 +139,18 @@ describe('a directory written here', () => {
     );
   });
 
+  test('states its number of nodes as OP-TEE does, which counts a single one as none', () => {
+    const disk = new CrashDisk();
+    const storage = openOn(disk);
+    for (const blocks of [1, 2, 3, 4]) {
+      storage.write(TA, id(String(blocks)), bytes(blocks * 4096 - 24, blocks));
+    }
+    const { maxNodeIds } = findObjects((name) => disk.files().get(name), HUK);
+    assert.deepEqual(Object.fromEntries(maxNodeIds), { 'dirf.db': 0, 0: 0, 1: 2, 2: 3, 3: 4 });
+    const { maxNodeIds: originals } = findObjects((name) => original().get(name), HUK_ZERO);
+    assert.deepEqual(Object.fromEntries(originals), { 'dirf.db': 0, 0: 0, 1: 0, 2: 0 });
+  });
+
   test('holds many objects: dirf.db has more nodes than fit one block of nodes', () => {
     const disk = new CrashDisk();
     const storage = openOn(disk);

@@ -20,6 +20,8 @@ export interface Found {
   readonly objects: readonly FoundObject[];
   /** What is read of each file; the rest is free for the next commit. */
   readonly used: ReadonlyMap<string, readonly Range[]>;
+  /** The largest node number as each file states it. */
+  readonly maxNodeIds: ReadonlyMap<string, number>;
 }
 
 type Files = (name: string) => Uint8Array | undefined;
@@ -27,7 +29,9 @@ type Files = (name: string) => Uint8Array | undefined;
 export function findObjects(files: Files, huk: Uint8Array): Found {
   const ssk = hmac(huk, Buffer.concat([Buffer.from('BEEF'.repeat(8)), usage('tee_fs_ssk')]));
   const used = new Map<string, Range[]>();
-  const dirf = decode('dirf.db', { files, used, tsk: hmac(ssk, Buffer.of(0)) });
+  const maxNodeIds = new Map<string, number>();
+  const found = { files, used, maxNodeIds };
+  const dirf = decode('dirf.db', { ...found, tsk: hmac(ssk, Buffer.of(0)) });
   assert.equal(dirf.length % 120, 0);
   const objects: FoundObject[] = [];
   for (let at = 0; at < dirf.length; at += 120) {
@@ -38,25 +42,26 @@ export function findObjects(files: Files, huk: Uint8Array): Found {
     if (oidLength === 0) assert.equal(dirf[oid], 1);
     const file = dirf.readUInt32LE(at + 116).toString(16);
     const rootHash = dirf.subarray(hash, hash + 32);
-    const object = decode(file, { files, used, tsk: hmac(ssk, uuid), rootHash });
+    const object = decode(file, { ...found, tsk: hmac(ssk, uuid), rootHash });
     // attr_size, objectSize, maxObjectSize, objectUsage, objectType, have_attrs
     const head = [0, 4, 8, 12, 16, 20].map((field) => object.readUInt32LE(field));
     assert.deepEqual(head, [0, 0, 0, 0xffff_ffff, 0xa000_00bf, 0]);
     const data = object.subarray(24);
     objects.push({ ta: uuidText(uuid), id: dirf.subarray(oid, oid + oidLength), data, file });
   }
-  return { objects, used };
+  return { objects, used, maxNodeIds };
 }
 
 interface Source {
   readonly files: Files;
   readonly used: Map<string, Range[]>;
+  readonly maxNodeIds: Map<string, number>;
   readonly tsk: Buffer;
   /** Pins the version; without it the head counters decide. */
   readonly rootHash?: Buffer;
 }
 
-function decode(name: string, { files, used, tsk, rootHash }: Source): Buffer {
+function decode(name: string, { files, used, maxNodeIds, tsk, rootHash }: Source): Buffer {
   const file = Buffer.from(files(name) ?? assert.fail(`${name} is missing`));
   const ranges: Range[] = [];
   used.set(name, ranges);
@@ -79,6 +84,7 @@ function decode(name: string, { files, used, tsk, rootHash }: Source): Buffer {
   const imeta = gcm(fek, { iv, tag, aad, text: head.subarray(48, 64) });
   const [length, maxNodeId] = [Number(imeta.readBigUInt64LE(0)), imeta.readUInt32LE(8)];
   const blocks = Math.ceil(length / 4096);
+  maxNodeIds.set(name, maxNodeId);
   // OP-TEE counts nodes only from the second on.
   assert.ok(maxNodeId >= (blocks > 1 ? blocks : 0));
 

@@ -7,6 +7,11 @@
  */
 import type { Anchor } from '../anchor.ts';
 import { publish, type BlockDirectory, type BlockFile } from '../block-file.ts';
+import {
+  StorageFailure,
+  TEE_ERROR_SECURITY,
+  TEE_ERROR_STORAGE_NOT_AVAILABLE,
+} from '../trusted-storage.ts';
 import { changedBlocks, DirectoryIndex, type DirectoryChange } from './dirfile.ts';
 import {
   hasHiddenSuccessor,
@@ -18,11 +23,6 @@ import {
 } from './htree.ts';
 import { imageOf, newTree, stageTree } from './htree-stage.ts';
 import { corrupt, type FileImage } from './layout.ts';
-import {
-  StorageFailure,
-  TEE_ERROR_SECURITY,
-  TEE_ERROR_STORAGE_NOT_AVAILABLE,
-} from '../trusted-storage.ts';
 
 const DIRECTORY_NAME = 'dirf.db';
 
@@ -104,15 +104,13 @@ export class Directory {
 }
 
 function createEmpty({ disk, key, anchor }: DirectoryPorts, hasObjects: boolean): BlockFile {
-  if (anchor?.load() !== undefined) {
-    throw rolledBack('is anchored but missing');
-  }
+  if (anchor?.load() !== undefined) throw rolledBack('is anchored but missing');
   if (!hasObjects) {
     publish(disk, DIRECTORY_NAME, imageOf(stageTree(newTree(key), 0, new Map())));
     const file = disk.open(DIRECTORY_NAME);
     if (file !== undefined) return file;
   }
-  throw corrupt(DIRECTORY_NAME, 'is missing, but there are objects');
+  throw corrupt(DIRECTORY_NAME, 'is missing');
 }
 
 /**

@@ -1,8 +1,8 @@
 /**
  * Where things lie in a hash-tree file. Numbers only: nothing here encrypts or trusts.
  *
- * Block 0 holds two heads. A block of 31 node pairs comes first and then before every 61st block
- * image. Everything is there twice, so that a commit never touches what the last one wrote.
+ * Block 0 holds two heads; from there on, 61 block images follow each block of 31 pairs of nodes.
+ * Everything is there twice, so that a commit never touches what the last one wrote.
  *
  * Source: OP-TEE 4.10 core/tee/fs_htree.c and core/tee/tee_ree_fs.c (get_offs_size).
  */
