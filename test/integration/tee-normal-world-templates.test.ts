@@ -214,14 +214,17 @@ describe('templates and mechanisms on their way to the TA', () => {
   });
 
   test('never gives a nested template', async () => {
-    const { lines, ctrl } = await calls(['get_attribute_value 1 2 0x40000211=24'], () => ({
-      out: hex('08000000 01000000 11020040 18000000'),
-    }));
-    assert.deepEqual(lines, ['0x12 0x40000211=unavailable']);
-    assert.equal(
-      ctrl[0],
-      hex('01000000 02000000 08000000 01000000 11020040 00000000').toString('hex'),
+    const { lines, ctrl } = await calls(
+      ['get_attribute_value 1 2 0x40000211=24', 'get_attribute_value 1 2 0x40000211=null'],
+      ({ params }) => ({ out: Buffer.from(params[0]?.bytes.subarray(8) ?? []) }),
     );
+    assert.deepEqual(lines, ['0x12 0x40000211=unavailable', '0x12 0x40000211=unavailable']);
+    assert.deepEqual(ctrl, [
+      hex('01000000 02000000 10000000 01000000 11020040 08000000 00000000 00000000').toString(
+        'hex',
+      ),
+      hex('01000000 02000000 08000000 01000000 11020040 00000000').toString('hex'),
+    ]);
   });
 
   test('leaves the template alone when the TA fails or answers for another', async () => {
