@@ -63,9 +63,19 @@ function historyJson(entry: HistoryEntry): object {
   return { ...entry, endedAt: formatInstant(entry.endedAt) };
 }
 
+/** One fact a line; what is a list or an object in JSON is a sentence here. */
 function statusLines(status: Record<string, unknown>): readonly string[] {
-  return Object.entries(status).map(([name, value]) => {
-    const text = typeof value === 'string' ? value : JSON.stringify(value);
-    return `${name.padEnd(12)} ${text}`;
+  return Object.entries(status).flatMap(([name, value]) => {
+    const values = Array.isArray(value) ? (value as unknown[]) : [value];
+    return values.map((one) => `${name.padEnd(12)} ${words(one)}`);
   });
+}
+
+function words(value: unknown): string {
+  if (value === null) return '-';
+  if (typeof value !== 'object') return String(value);
+  return Object.entries(value)
+    .map(([name, part]) => (name === 'hashes' ? '' : `${name}=${words(part)}`))
+    .filter((part) => part !== '')
+    .join(' ');
 }

@@ -1,5 +1,5 @@
 /** Signs and sends the vehicle version manifest: what runs, what was attacked, how an update ended. */
-import { isFailureCode } from '../errors.ts';
+import { isFailureCode, isOtaError, type AnyOtaError } from '../errors.ts';
 import type { Ports } from '../ports.ts';
 import type { EcuInventory } from '../uptane/inventory.ts';
 import {
@@ -16,7 +16,10 @@ import {
 import type { Result } from './machine.ts';
 
 /**
- * Sends one manifest; the Director has it when this resolves.
+ * Sends one manifest; when this resolves the Director has it, or has refused it.
+ *
+ * A refusal is logged and no more: a Director that dislikes a report must not be able to keep a
+ * device from its updates, and sending the same again would change nothing.
  *
  * Costs one durable write: the counter that keeps a report from being replayed.
  *
@@ -35,7 +38,18 @@ export async function sendManifest(ports: Ports, result: Result | undefined): Pr
     reports,
     ...(installation === undefined ? {} : { installation }),
   });
-  await ports.director.putManifest(encodeDocument(await sign(manifest, ports)));
+  const body = encodeDocument(await sign(manifest, ports));
+  try {
+    await ports.director.putManifest(body);
+  } catch (error) {
+    if (!isOtaError(error) || !isRefusal(error)) throw error;
+    ports.reporter.refused(error);
+  }
+}
+
+function isRefusal(error: AnyOtaError): boolean {
+  if (error.code !== 'GATEWAY_ANSWER') return false;
+  return error.details.status >= 400 && error.details.status < 500;
 }
 
 async function signedReport(

@@ -76,6 +76,8 @@ async function attack({ director, device }: World, { image }: Options): Promise<
   writeFileSync(path, 'a third version, with nothing wrong about it\n');
   await director.publish({ path, name: 'third.img', hardwareIds: [HARDWARE], version: '3' });
   await director.assign(DEVICE, 'third.img');
+  say('The device has seen the newest metadata; then the attacker takes over the repository.');
+  await agent(device, ['check'], 10);
   await director.fault('snapshot-rollback', 'on');
   await agent(device, ['once'], 20);
   await director.fault('snapshot-rollback', 'off');
@@ -86,9 +88,7 @@ async function attack({ director, device }: World, { image }: Options): Promise<
 /** Runs a command of the agent on this terminal and holds it to its exit code. */
 async function agent(device: Device, args: readonly string[], want: number): Promise<void> {
   show(`$ ota-agent ${args.join(' ')}`);
-  const child = device.start(args);
-  child.stdout?.pipe(process.stdout, { end: false });
-  child.stderr?.pipe(process.stderr, { end: false });
+  const child = device.start(args, {}, 'inherit');
   const [exit] = (await once(child, 'close')) as [number | null];
   if (exit !== want) {
     throw new Error(`ota-agent ${args.join(' ')} ended with ${String(exit)}, not ${String(want)}`);

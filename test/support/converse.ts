@@ -34,8 +34,12 @@ export class MemoryDevice {
     this.now = now;
   }
 
-  /** Verifies once. What was kept before a refusal stays kept, as on a device. */
-  verify(serve: Serve): Verdict {
+  /**
+   * Verifies once. What was kept before a refusal stays kept, as on a device.
+   *
+   * @param powerCutAfter - how many roles can be kept before the power fails
+   */
+  verify(serve: Serve, powerCutAfter = Infinity): Verdict {
     this.requests = [];
     this.kept = [];
     const talk = verify({
@@ -44,7 +48,11 @@ export class MemoryDevice {
       now: this.now,
     });
     let turn = talk.next();
-    while (turn.done !== true) turn = talk.next(this.#answer(turn.value, serve));
+    while (turn.done !== true) {
+      const isKeep = turn.value.need === 'keep';
+      if (isKeep && this.kept.length === powerCutAfter) throw new Error('power cut');
+      turn = talk.next(this.#answer(turn.value, serve));
+    }
     return turn.value;
   }
 

@@ -88,10 +88,16 @@ export class Device {
     return readFileSync(this.slots[slot]).subarray(0, lengthBytes);
   }
 
-  /** Starts the agent; standard output and error are pipes unless `stdio` says otherwise. */
-  start(args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
+  /** @param output - `inherit`: on the terminal of this process */
+  start(
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    output: 'pipe' | 'inherit' = 'pipe',
+  ): ChildProcess {
     return spawn(process.execPath, [AGENT, ...args, '--config', this.configPath], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', output, output],
+      // In a group of its own, so that it can be ended with all that it started.
+      detached: output === 'pipe',
       env: { ...process.env, ...this.options.token.env, ...env },
     });
   }

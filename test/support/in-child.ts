@@ -17,6 +17,8 @@ export interface Outcome {
   readonly output: string;
 }
 
+type Env = Readonly<Record<string, string>>;
+
 /**
  * @param module - absolute path of the file that exports `name`
  * @param args - passed on as one JSON value
@@ -25,14 +27,46 @@ export async function inChild(
   module: string,
   name: string,
   args: unknown,
-  env: Readonly<Record<string, string>>,
+  env: Env,
 ): Promise<Outcome> {
+  const child = start([module, name, args], env);
+  const { outcome, output, ended } = await result(child);
+  if (outcome !== undefined) return { details: {}, ...outcome, output };
+  throw new Error(`${name} ended with ${ended} and said nothing: ${output}`);
+}
+
+/**
+ * Ends the process `delayMs` after it has sent the message `begun`, as a power cut would.
+ *
+ * @returns whether it was still running then
+ */
+export async function killInChild(
+  call: readonly [module: string, name: string, args: unknown],
+  env: Env,
+  delayMs: number,
+): Promise<'killed' | 'finished'> {
+  const child = start(call, env);
+  child.on('message', (message) => {
+    if (message === 'begun') setTimeout(() => child.kill('SIGKILL'), delayMs);
+  });
+  const { ended } = await result(child);
+  return ended === 'SIGKILL' ? 'killed' : 'finished';
+}
+
+type Child = ReturnType<typeof fork>;
+
+function start([module, name, args]: readonly [string, string, unknown], env: Env): Child {
   const runner = join(import.meta.dirname, 'child-main.ts');
-  const child = fork(runner, [module, name, JSON.stringify(args ?? null)], {
+  return fork(runner, [module, name, JSON.stringify(args ?? null)], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     timeout: 60_000,
   });
+}
+
+async function result(
+  child: Child,
+): Promise<{ outcome: object | undefined; output: string; ended: string }> {
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -40,12 +74,9 @@ export async function inChild(
     });
   }
   let outcome: object | undefined;
-  child.on('message', (message: object) => {
-    outcome = message;
+  child.on('message', (message) => {
+    if (typeof message === 'object') outcome = message;
   });
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  if (outcome === undefined) {
-    throw new Error(`${name} ended with ${String(signal ?? code)} and said nothing: ${output}`);
-  }
-  return { details: {}, ...outcome, output };
+  return { outcome, output, ended: signal ?? String(code) };
 }

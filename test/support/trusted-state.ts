@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
+
 import sqlite3 from 'sqlite3';
 
-/** Every trusted file in a device's storage, name to content, read from outside the agent. */
+/** Every trusted file in a device's storage, name to digest, read from outside the agent. */
 export function trustedState(storage: string): Promise<Record<string, string>> {
   return new Promise((resolve, reject) => {
     const database = new sqlite3.Database(`${storage}/ota-agent.db`, sqlite3.OPEN_READONLY);
@@ -9,7 +11,8 @@ export function trustedState(storage: string): Promise<Record<string, string>> {
       (error, rows) => {
         database.close();
         if (error === null) {
-          resolve(Object.fromEntries(rows.map(({ name, content }) => [name, content])));
+          const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
+          resolve(Object.fromEntries(rows.map((row) => [row.name, digest(row.content)])));
         } else reject(error);
       },
     );

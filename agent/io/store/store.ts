@@ -110,7 +110,7 @@ export class SqliteStore implements Store {
       );
       const value = (name: string): number =>
         Number(facts.find((row) => row['name'] === name)?.['value'] ?? 0);
-      const counter = value('report_counter') + 1;
+      const counter = Math.max(value('report_counter') + 1, firstCounter(facts, now));
       await putFact(t, 'report_counter', String(counter));
       const latest = Math.max(now, value('latest_known_time_ms'));
       await putFact(t, 'latest_known_time_ms', String(latest));
@@ -161,6 +161,15 @@ async function recordInstalled(t: Transaction, image: InstalledImage): Promise<v
   const insert = 'INSERT OR REPLACE INTO installed VALUES (?, ?, ?)';
   if (row !== undefined) await t.run(insert, image.ecu, 0, String(row['image']));
   await t.run(insert, image.ecu, 1, text);
+}
+
+/**
+ * A device whose database was lost must not start at 1 again: the Director refuses counters that it
+ * has seen. The seconds since the epoch are above any number of polls so far.
+ */
+function firstCounter(facts: readonly Row[], now: Instant): number {
+  const isFirst = !facts.some((row) => row['name'] === 'report_counter');
+  return isFirst ? Math.floor(now / 1000) : 0;
 }
 
 function putFact(t: Transaction, name: string, value: string): Promise<void> {
