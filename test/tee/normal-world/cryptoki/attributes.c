@@ -122,7 +122,7 @@ void args_attributes(struct args *args, const CK_ATTRIBUTE *attributes,
  * The bytes that the TA may fill for this attribute; 0 asks for its length.
  *
  * A buffer that is too small for a whole CK_ULONG is asked for its length as
- * well, and so is a template, which the TA never gives.
+ * well. A template has room for an empty one: the TA never gives any.
  */
 static CK_ULONG room_of(const CK_ATTRIBUTE *attribute)
 {
@@ -134,7 +134,7 @@ static CK_ULONG room_of(const CK_ATTRIBUTE *attribute)
 	case KIND_MECHANISMS:
 		return size / sizeof(CK_ULONG) * sizeof(uint32_t);
 	case KIND_TEMPLATE:
-		return 0;
+		return attribute->pValue ? HEAD_SIZE : 0;
 	case KIND_BYTES:
 		break;
 	}
