@@ -22,6 +22,7 @@ strace                    power cuts and disk errors at chosen system calls
 faketime                  devices that start in 1970
 clang-format              formatting of the C sources
 systemd                   systemd-notify, and systemd-analyze for the units
+systemd-container         boots the installed agent under a systemd of its own
 ca-certificates           HTTPS to the package registry
 '
 
