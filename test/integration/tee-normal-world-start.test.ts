@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 
-import { BUILD, DriverSuite, runDriver } from './support-tee-drivers.ts';
+import { BUILD, DriverSuite, buildDrivers, runDriver } from './support-tee-drivers.ts';
 import { INVOKE, OPEN_SESSION, u32 } from './support-tee-fake-world.ts';
 import { taReply } from './support-tee-ta-calls.ts';
 
@@ -129,6 +129,9 @@ describe('C_Initialize and C_Finalize', () => {
 });
 
 describe('the libraries', () => {
+  before(() => {
+    buildDrivers('plain');
+  });
   const NORMAL_WORLD = join(ROOT, 'test/tee/normal-world');
   const exported = (library: string): string[] =>
     execFileSync('nm', ['-D', '--defined-only', '--format=just-symbols', join(BUILD, library)])
