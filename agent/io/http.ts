@@ -4,7 +4,7 @@ import type { SecureContext } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
-import { TlsConnector } from './tls-connector.ts';
+import { HUNG_UP, TlsConnector } from './tls-connector.ts';
 
 export interface HttpOptions {
   /** Identity and trusted CA; one per process. */
@@ -66,7 +66,7 @@ export class HttpClient {
       });
       return this.#answer(request.url, response);
     } catch (error) {
-      throw this.#translated(error, request.url);
+      throw this.#translated(await this.#explained(error, url), request.url);
     }
   }
 
@@ -90,6 +90,12 @@ export class HttpClient {
     } catch (error) {
       throw this.#translated(error, url);
     }
+  }
+
+  /** A connection that ends without an answer may have been a certificate refused. */
+  async #explained(error: unknown, url: URL): Promise<unknown> {
+    if (!ENDED.has(codeOf(error)) || this.#connector.lastAlert !== undefined) return error;
+    return (await this.#connector.diagnose(url)) ?? error;
   }
 
   #translated(error: unknown, url: string): Error {
@@ -126,6 +132,8 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
+const ENDED = new Set(['ECONNRESET', 'UND_ERR_SOCKET', 'EPIPE']);
+
 const SERVER_CERTIFICATE = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT',
@@ -147,6 +155,9 @@ function tlsRemedy(code: string): string | undefined {
     return "gateway.url must use a name that is in the gateway's certificate";
   }
   if (!code.startsWith('ERR_SSL_') && !code.startsWith('ERR_TLS_')) return undefined;
+  if (code === HUNG_UP) {
+    return "it does not accept this device's certificate: foreign, revoked, or expired by its clock";
+  }
   if (code.includes('CERTIFICATE_EXPIRED')) {
     return "the gateway says this device's certificate has expired: run ota-agent provision to renew it";
   }
@@ -162,8 +173,6 @@ function tlsRemedy(code: string): string | undefined {
 function unreachableRemedy(code: string): string {
   if (code === 'ECONNREFUSED') return 'nothing listens there: check gateway.url and the gateway';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the name does not resolve: check DNS';
-  if (code === 'ECONNRESET' || code === 'UND_ERR_SOCKET' || code === 'EPIPE') {
-    return 'the gateway ended the connection; if it does so at once, it may not accept our certificate';
-  }
+  if (ENDED.has(code)) return 'the gateway ended the connection without an answer: see its log';
   return 'check the network; it is tried again at the next poll';
 }

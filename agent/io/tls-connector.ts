@@ -3,6 +3,18 @@ import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 
 import { errors, type buildConnector } from 'undici';
 
+const DIAGNOSIS_MS = 2000;
+/** Code of the error for a server that hangs up after the handshake. */
+export const HUNG_UP = 'ERR_TLS_HUNG_UP';
+
+class HungUp extends Error {
+  readonly code = HUNG_UP;
+
+  constructor() {
+    super('the gateway hung up right after the handshake, before it was asked anything');
+  }
+}
+
 export class TlsConnector {
   readonly #secureContext: SecureContext;
   readonly #timeoutMs: number;
@@ -22,16 +34,8 @@ export class TlsConnector {
   readonly connect: buildConnector.connector = (options, callback) => {
     const port = Number(options.port === '' ? 443 : options.port);
     const server = `${options.hostname}:${String(port)}`;
-    const ticket = this.#tickets.get(server);
     this.lastAlert = undefined;
-    const socket = connect({
-      host: options.hostname,
-      port,
-      servername: isAddress(options.hostname) ? '' : options.hostname,
-      secureContext: this.#secureContext,
-      minVersion: 'TLSv1.2',
-      ...(ticket === undefined ? {} : { session: ticket }),
-    });
+    const socket = this.#open(options.hostname, port, this.#tickets.get(server));
     socket.setNoDelay(true);
     socket.on('session', (session: Buffer) => this.#tickets.set(server, session));
     socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -39,6 +43,47 @@ export class TlsConnector {
     });
     this.#settle(socket, server, callback);
   };
+
+  /**
+   * Why a server ends our connections as soon as we speak.
+   *
+   * Some gateways refuse a certificate with an alert, which a reset can overtake; others just hang
+   * up after the handshake. This says nothing, listens, and tells the two from a server that broke.
+   *
+   * @returns the refusal, or `undefined` if the server would have listened to us
+   */
+  diagnose({ hostname, port }: URL): Promise<Error | undefined> {
+    return new Promise((resolve) => {
+      const socket = this.#open(hostname, Number(port === '' ? 443 : port), undefined);
+      let greeted = false;
+      const end = (refusal: Error | undefined): void => {
+        clearTimeout(timer);
+        socket.destroy();
+        resolve(refusal);
+      };
+      const timer = setTimeout(end, Math.min(this.#timeoutMs, DIAGNOSIS_MS), undefined);
+      socket.once('secureConnect', () => {
+        greeted = true;
+      });
+      socket.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code?.startsWith('ERR_SSL_') === true) end(error);
+      });
+      socket.once('close', () => {
+        end(greeted ? new HungUp() : undefined);
+      });
+    });
+  }
+
+  #open(host: string, port: number, ticket: Buffer | undefined): TLSSocket {
+    return connect({
+      host,
+      port,
+      servername: isAddress(host) ? '' : host,
+      secureContext: this.#secureContext,
+      minVersion: 'TLSv1.2',
+      ...(ticket === undefined ? {} : { session: ticket }),
+    });
+  }
 
   #settle(socket: TLSSocket, server: string, callback: buildConnector.Callback): void {
     const timer = setTimeout(() => {
