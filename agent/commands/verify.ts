@@ -195,8 +195,9 @@ function readOptions(args: readonly string[]): Options {
 function parsed(
   args: readonly string[],
 ): ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>> {
+  const spread = spreadRoots(args);
   try {
-    return parseArgs({ args: spreadRoots(args), options: OPTIONS });
+    return parseArgs({ args: spread, options: OPTIONS });
   } catch (cause) {
     throw new OtaError('USAGE', { what: causeOf(cause), remedy: REMEDY }, { cause });
   }

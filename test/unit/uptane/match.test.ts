@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, test } from 'node:test';
+
+import { fileInfo, hashesOf, type Body } from '../../support/build-metadata.ts';
+import {
+  directorTarget,
+  imageTarget,
+  PRIMARY,
+  SECONDARY,
+  World,
+} from '../../support/uptane-world.ts';
+
+const KEPT = [
+  'director/timestamp',
+  'director/snapshot',
+  'director/targets',
+  'image/timestamp',
+  'image/snapshot',
+  'image/targets',
+];
+
+let world: World;
+beforeEach(() => {
+  world = new World();
+});
+
+/** The Director wants `fw.bin`; what does the Image repository say about it? */
+function publish(image: Body, director: Body = directorTarget('fw.bin', [PRIMARY])): void {
+  world.director.targets = { 'fw.bin': director };
+  world.image.targets = { 'fw.bin': image };
+  world.publish();
+}
+
+function mismatch(field: string, director: string, image: string): void {
+  world.refuses('TARGET_MISMATCH', { filename: 'fw.bin', field, director, image }, KEPT);
+}
+
+describe('Director against Image repository (§5.4.4.2 step 10)', () => {
+  test('every image needs an entry of exactly the same name (M1)', () => {
+    world.assign('fw.bin');
+    world.image.targets = {
+      'FW.bin': imageTarget('fw.bin', [PRIMARY]),
+      './fw.bin': imageTarget('fw.bin', [PRIMARY]),
+    };
+    world.publish();
+    world.refuses('TARGET_NOT_IN_IMAGE_REPO', { filename: 'fw.bin', searched: 'targets' }, KEPT);
+  });
+
+  test('so does one that runs already, if anything at all is to be installed (M1)', () => {
+    world = new World([PRIMARY, SECONDARY]);
+    world.release('p.bin', [PRIMARY]);
+    world.update();
+    delete world.image.targets['p.bin'];
+    world.release('s.bin', [SECONDARY]);
+    world.refuses('TARGET_NOT_IN_IMAGE_REPO', { filename: 'p.bin', searched: 'targets' }, KEPT);
+  });
+
+  test('the lengths have to be equal (M2)', () => {
+    publish({ ...imageTarget('fw.bin', [PRIMARY]), length: 7 });
+    mismatch('length', '6', '7');
+  });
+
+  for (const algorithm of ['sha256', 'sha512'] as const) {
+    test(`every hash that both list has to be equal: ${algorithm} (M2)`, () => {
+      const hashes = { ...hashesOf('fw.bin'), [algorithm]: hashesOf('evil')[algorithm] };
+      publish({ ...imageTarget('fw.bin', [PRIMARY]), hashes });
+      mismatch(algorithm, hashesOf('fw.bin')[algorithm], hashesOf('evil')[algorithm]);
+    });
+  }
+
+  test('a hash that only one side lists is no contradiction (M2)', () => {
+    const { sha256 } = hashesOf('fw.bin');
+    publish({ ...imageTarget('fw.bin', [PRIMARY]), hashes: { sha256 } });
+    const { targets } = world.update();
+    assert.deepEqual(Object.fromEntries(targets[0]?.hashes ?? []), hashesOf('fw.bin'));
+  });
+
+  test('no hash in common is one (M2)', () => {
+    const { sha256, sha512 } = hashesOf('fw.bin');
+    publish(
+      { ...imageTarget('fw.bin', [PRIMARY]), hashes: { sha256 } },
+      { ...directorTarget('fw.bin', [PRIMARY]), hashes: { sha512 } },
+    );
+    mismatch('hashes', 'sha512', 'sha256');
+  });
+
+  test('hashes that nobody here can compute do not count, and may not stand alone (M2)', () => {
+    const md5 = 'd41d8cd98f00b204e9800998ecf8427e';
+    publish({ ...imageTarget('fw.bin', [PRIMARY]), hashes: { ...hashesOf('fw.bin'), md5 } });
+    assert.equal(world.update().outcome, 'update');
+    world = new World();
+    publish({ ...imageTarget('fw.bin', [PRIMARY]), hashes: { md5 } });
+    world.refuses(
+      'METADATA_MALFORMED',
+      { path: 'image/targets.signed.targets.fw.bin.hashes', want: 'sha256 or sha512' },
+      KEPT.slice(0, -1),
+    );
+  });
+
+  test('hexadecimal digits count without regard to case (M2)', () => {
+    const sha256 = hashesOf('fw.bin').sha256.toUpperCase();
+    publish({ ...imageTarget('fw.bin', [PRIMARY]), hashes: { sha256 } });
+    assert.equal(world.update().outcome, 'update');
+  });
+
+  test('the image has to be made for the hardware it is assigned to (M3, G11)', () => {
+    publish(imageTarget('fw.bin', [SECONDARY]));
+    mismatch('hardwareIds', 'hw-primary', 'hw-secondary');
+  });
+
+  test('an image that names no hardware is made for none (M3, G11)', () => {
+    publish(fileInfo('fw.bin'));
+    mismatch('hardwareIds', 'hw-primary', '');
+  });
+
+  test('an image may be made for more hardware than it is assigned to (M3)', () => {
+    publish(imageTarget('fw.bin', [SECONDARY, PRIMARY]));
+    assert.equal(world.update().outcome, 'update');
+  });
+
+  test('release counters that both list have to be equal (M3)', () => {
+    publish(
+      imageTarget('fw.bin', [PRIMARY], { releaseCounter: 3 }),
+      directorTarget('fw.bin', [PRIMARY], { releaseCounter: 4 }),
+    );
+    mismatch('releaseCounter', '4', '3');
+  });
+
+  test('a counter that only the Director claims is a mismatch: it could lock releases out (M3)', () => {
+    publish(
+      imageTarget('fw.bin', [PRIMARY]),
+      directorTarget('fw.bin', [PRIMARY], { releaseCounter: 4 }),
+    );
+    mismatch('releaseCounter', '4', 'none');
+  });
+
+  test('a counter that only the Image repository lists counts (M3, M4)', () => {
+    publish(imageTarget('fw.bin', [PRIMARY], { releaseCounter: 4 }));
+    assert.equal(world.update().targets[0]?.releaseCounter, 4);
+  });
+});
+
+describe('release counters never go down on an ECU (M4, V5)', () => {
+  beforeEach(() => {
+    release('fw-5.bin', 5);
+    assert.equal(world.update().outcome, 'update');
+  });
+
+  test('an equal or higher one is accepted (M4, V5)', () => {
+    release('fw-5b.bin', 5);
+    assert.equal(world.update().outcome, 'update');
+    release('fw-6.bin', 6);
+    assert.equal(world.update().outcome, 'update');
+  });
+
+  test('a lower one is refused, though both repositories signed it (M4, V5)', () => {
+    release('fw-4.bin', 4);
+    const counters = { ecu: 'primary-1', filename: 'fw-4.bin', trusted: 5, offered: 4 };
+    world.refuses('RELEASE_COUNTER_ROLLBACK', counters, KEPT);
+  });
+
+  test('an image from before there were counters is refused (M4, V5)', () => {
+    release('fw-0.bin', undefined);
+    const counters = { ecu: 'primary-1', filename: 'fw-0.bin', trusted: 5, offered: 0 };
+    world.refuses('RELEASE_COUNTER_ROLLBACK', counters, KEPT);
+  });
+
+  function release(filename: string, releaseCounter: number | undefined): void {
+    world.release(filename, [PRIMARY], releaseCounter === undefined ? {} : { releaseCounter });
+  }
+});
+
+describe('what a trusted target carries', () => {
+  const uriOf = (director: Body, image: Body): string | undefined => {
+    world = new World();
+    const target = directorTarget('fw.bin', [PRIMARY]);
+    const custom = { ...(target['custom'] as Body), ...director };
+    publish(imageTarget('fw.bin', [PRIMARY], image), { ...target, custom });
+    return world.update().targets[0]?.uri;
+  };
+
+  test("the address is the Director's, else the Image repository's, else none", () => {
+    const [a, b] = ['https://a.test/fw', 'https://b.test/fw'];
+    assert.equal(uriOf({ uri: a }, { uri: b }), a);
+    assert.equal(uriOf({}, { uri: b }), b);
+    assert.equal(uriOf({ uri: '' }, { uri: b }), b);
+    assert.equal(uriOf({ uri: null }, {}), undefined);
+  });
+
+  test('the placeholder address of old tools is no address', () => {
+    assert.equal(uriOf({ uri: 'https://example.com/' }, {}), undefined);
+  });
+
+  test('ECU, hardware, name, length, hashes and format are what both repositories signed (V1, V2)', () => {
+    publish(imageTarget('fw.bin', [PRIMARY]));
+    assert.deepEqual(world.update().targets, [
+      {
+        ecu: 'primary-1',
+        hardwareId: 'hw-primary',
+        filename: 'fw.bin',
+        lengthBytes: 6,
+        hashes: new Map(Object.entries(hashesOf('fw.bin'))),
+        format: 'BINARY',
+      },
+    ]);
+  });
+});
