@@ -35,7 +35,7 @@ export type State =
   | { readonly at: 'writing'; readonly plan: Plan }
   | { readonly at: 'activating'; readonly plan: Plan; readonly bootId: string }
   | { readonly at: 'awaiting-boot'; readonly plan: Plan; readonly bootId: string }
-  | { readonly at: 'confirming'; readonly plan: Plan }
+  | { readonly at: 'confirming'; readonly plan: Plan; readonly bootId: string }
   | { readonly at: 'rolling-back'; readonly plan: Plan; readonly failure: Failure }
   | { readonly at: 'reporting'; readonly result: Result };
 
@@ -114,16 +114,16 @@ const TRANSITIONS: Transitions = {
     if (state.at !== 'activating') return undefined;
     const { plan, bootId } = state;
     return takesEffect === 'now'
-      ? { state: { at: 'confirming', plan }, effect: { do: 'confirm', plan } }
+      ? confirm(plan, bootId)
       : { state: { at: 'awaiting-boot', plan, bootId }, effect: { do: 'reboot', plan } };
   },
 
   booted: (state, { image, bootId }) => {
-    if (state.at !== 'awaiting-boot' && state.at !== 'activating') return undefined;
-    const { plan } = state;
-    if (image === 'new') {
-      return { state: { at: 'confirming', plan }, effect: { do: 'confirm', plan } };
+    if (state.at !== 'awaiting-boot' && state.at !== 'activating' && state.at !== 'confirming') {
+      return undefined;
     }
+    const { plan } = state;
+    if (image === 'new') return confirm(plan, bootId);
     // The power may have failed before the new image was chosen: then nothing has been tried yet.
     if (state.at === 'activating') return activate(plan, bootId);
     return rollBack(plan, rolledBack(plan, 'the boot loader fell back to the previous image'));
@@ -159,7 +159,8 @@ export function resume(state: State, bootId: string): Effect {
     case 'awaiting-boot':
       return { do: state.bootId === bootId ? 'reboot' : 'check-boot', plan: state.plan };
     case 'confirming':
-      return { do: 'confirm', plan: state.plan };
+      // Another boot may have gone back to the image before: confirming it would be a lie.
+      return { do: state.bootId === bootId ? 'confirm' : 'check-boot', plan: state.plan };
     case 'rolling-back':
       return { do: 'roll-back', plan: state.plan, failure: state.failure };
     case 'reporting':
@@ -178,6 +179,10 @@ function rolledBack(plan: Plan, cause: string): Failure {
 
 function activate(plan: Plan, bootId: string): Step {
   return { state: { at: 'activating', plan, bootId }, effect: { do: 'activate', plan } };
+}
+
+function confirm(plan: Plan, bootId: string): Step {
+  return { state: { at: 'confirming', plan, bootId }, effect: { do: 'confirm', plan } };
 }
 
 function rollBack(plan: Plan, failure: Failure): Step {

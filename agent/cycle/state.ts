@@ -59,10 +59,10 @@ function readState(fields: Fields): State {
     case 'downloading':
       return { at, plan: readPlan(fields), attempt: fields.integer('attempt', 1) };
     case 'writing':
-    case 'confirming':
       return { at, plan: readPlan(fields) };
     case 'activating':
     case 'awaiting-boot':
+    case 'confirming':
       return { at, plan: readPlan(fields), bootId: fields.string('bootId') };
     case 'rolling-back':
       return { at, plan: readPlan(fields), failure: readFailure(fields.object('failure')) };

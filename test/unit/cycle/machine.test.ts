@@ -30,7 +30,7 @@ const states: readonly State[] = [
   { at: 'writing', plan },
   { at: 'activating', plan, bootId: 'boot-1' },
   { at: 'awaiting-boot', plan, bootId: 'boot-1' },
-  { at: 'confirming', plan },
+  { at: 'confirming', plan, bootId: 'boot-1' },
   { at: 'rolling-back', plan, failure },
   { at: 'reporting', result: { plan, failure: undefined } },
   { at: 'reporting', result: { plan, failure } },
@@ -142,6 +142,12 @@ describe('resume', () => {
 
   test('starts the writing that power cut short over again: only what does not run is touched', () => {
     assert.deepEqual(resume({ at: 'writing', plan }, 'boot-1'), { do: 'write', plan });
+  });
+
+  test('asks again which image runs when a boot came between the new image and its confirmation', () => {
+    const confirming = { at: 'confirming', plan, bootId: 'boot-1' } as const;
+    assert.deepEqual(resume(confirming, 'boot-1'), { do: 'confirm', plan });
+    assert.deepEqual(resume(confirming, 'boot-2'), { do: 'check-boot', plan });
   });
 
   test('asks which image runs only after the boot id has changed', () => {

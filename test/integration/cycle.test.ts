@@ -1,0 +1,328 @@
+/** Whole cycles on real storage, staging and slots; repositories, Director and time in memory. */
+import assert from 'node:assert/strict';
+import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+import { rollBackByHand } from '../../agent/cycle/by-hand.ts';
+import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
+import { isOtaError, OtaError } from '../../agent/errors.ts';
+import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
+import { StagingDirectory } from '../../agent/io/staging.ts';
+import { Database } from '../../agent/io/store/database.ts';
+import { SqliteStore } from '../../agent/io/store/store.ts';
+import type { Ports } from '../../agent/ports.ts';
+import { bootBoard, readMarkerValues, type Board } from '../support/boot-loader.ts';
+import { cuttingPorts, PowerCut, type Cut } from '../support/cut-ports.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { NOW, PRIMARY, World } from '../support/uptane-world.ts';
+
+/** What a test may break, and what the outside world saw. */
+interface Outside {
+  gateway: 'up' | 'down' | 'refuses-manifests';
+  image: (offset: number) => AsyncIterable<Uint8Array>;
+  readonly manifests: string[];
+  readonly sleptMs: number[];
+}
+
+class TestDevice {
+  readonly world = new World([PRIMARY]);
+  readonly directory = temporaryDirectory('cycle');
+  readonly board: Board;
+  readonly outside: Outside;
+  readonly #slots: { a: string; b: string };
+  #database: Database | undefined;
+
+  constructor() {
+    const at = (name: string): string => join(this.directory.path, name);
+    this.board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
+    this.#slots = { a: at('a'), b: at('b') };
+    for (const slot of Object.values(this.#slots)) writeFileSync(slot, 'factory');
+    this.outside = { gateway: 'up', image: () => bytes('fw-1'), manifests: [], sleptMs: [] };
+    this.boot();
+  }
+
+  boot(): void {
+    bootBoard(this.board);
+  }
+
+  runningImage(lengthBytes: number): string {
+    const slot = readFileSync(this.board.booted, 'utf8').trim() === 'a' ? 'a' : 'b';
+    return readFileSync(this.#slots[slot], 'utf8').slice(0, lengthBytes);
+  }
+
+  /** What the agent has after a restart: the same disk, new memory. */
+  async ports(): Promise<Ports> {
+    this.#database ??= await this.#open();
+    const store = new SqliteStore(this.#database);
+    return {
+      store,
+      staging: new StagingDirectory(join(this.directory.path, 'staging'), 0),
+      installer: new AbSlotInstaller({
+        slots: this.#slots,
+        markerPath: this.board.marker,
+        bootedPath: this.board.booted,
+        tries: 2,
+      }),
+      boot: { bootId: readFileSync(this.board.bootId, 'utf8'), reboot: () => Promise.resolve() },
+      clock: {
+        now: () => NOW,
+        sleep: (ms) => {
+          this.outside.sleptMs.push(ms);
+          return Promise.resolve();
+        },
+        uuid: () => crypto.randomUUID(),
+        random: () => 0.5,
+      },
+      reporter: { transition: ignore, progress: ignore, refused: ignore },
+      limits: { downloadAttempts: 3 },
+      ...this.#network(),
+    };
+  }
+
+  async cycle(): Promise<Outcome> {
+    return runCycle(await this.ports());
+  }
+
+  async close(): Promise<void> {
+    await this.#database?.close();
+    this.directory.remove();
+  }
+
+  #network(): Pick<Ports, 'repositories' | 'director' | 'signer'> {
+    const { outside, world } = this;
+    const demandGateway = (): void => {
+      if (outside.gateway !== 'down') return;
+      throw new OtaError('GATEWAY_UNREACHABLE', { url: 'u', cause: 'down', remedy: 'wait' });
+    };
+    return {
+      repositories: {
+        fetchMetadata: async (repo, file) => {
+          demandGateway();
+          return Promise.resolve(world.serve(repo, file));
+        },
+        openImage: (_target, offset) => outside.image(offset),
+      },
+      director: {
+        putManifest: async (body) => {
+          demandGateway();
+          await Promise.resolve();
+          if (outside.gateway === 'refuses-manifests') {
+            throw new OtaError('GATEWAY_ANSWER', { url: 'u', status: 400, answer: 'no' });
+          }
+          outside.manifests.push(Buffer.from(body).toString());
+        },
+        postEvents: async (events) => Promise.resolve(events.length),
+      },
+      signer: {
+        keyId: 'key',
+        method: 'ed25519',
+        sign: async (payload) => Promise.resolve(sign(null, payload, KEY).toString('base64')),
+      },
+    };
+  }
+
+  async #open(): Promise<Database> {
+    const database = await Database.open(':memory:');
+    const store = new SqliteStore(database);
+    await store.saveEcus([PRIMARY]);
+    for (const [name, content] of this.world.device.trusted) {
+      const [repo, role = ''] = name.split('/');
+      assert.ok(repo === 'director' || repo === 'image');
+      await store.keep([{ need: 'keep', repo, role, bytes: content }]);
+    }
+    return database;
+  }
+}
+
+const KEY = generateKeyPairSync('ed25519').privateKey;
+const ignore = (): undefined => undefined;
+
+async function* bytes(text: string): AsyncGenerator<Uint8Array> {
+  yield await Promise.resolve(Buffer.from(text));
+}
+
+async function withDevice(act: (device: TestDevice) => Promise<void>): Promise<void> {
+  const device = new TestDevice();
+  try {
+    device.world.release('fw-1');
+    await act(device);
+  } finally {
+    await device.close();
+  }
+}
+
+/** Cycles and boots until the update is over. */
+async function complete(device: TestDevice): Promise<void> {
+  for (let round = 0; round < 5; round += 1) {
+    const { outcome } = await device.cycle();
+    if (outcome === 'reboot-required') device.boot();
+    else if (outcome === 'installed' || outcome === 'up-to-date') return;
+  }
+  assert.fail('the update did not come to an end');
+}
+
+function demandProvenMarker(device: TestDevice): void {
+  const marker = readMarkerValues(device.board.marker);
+  const active = marker['active'];
+  const running = readFileSync(device.board.booted, 'utf8').trim();
+  if (active === undefined || active === running) return;
+  const content = readFileSync(join(device.directory.path, active), 'utf8').slice(0, 4);
+  const digest = createHash('sha256').update(content).digest('hex');
+  assert.equal(marker[`image_${active}`], `sha256:${digest}`, 'an unproven slot is bootable');
+}
+
+/** Loses power at one call of one port, then brings the device back. */
+async function cutOnce(cut: Cut, comesBack: 'restarted' | 'rebooted'): Promise<boolean> {
+  let wasCut = false;
+  await withDevice(async (device) => {
+    for (let run = 0; run < 2 && !wasCut; run += 1) {
+      const cutting = cuttingPorts(await device.ports(), {
+        ...cut,
+        call: cut.call - run * callsOfFirstRun,
+      });
+      try {
+        await runCycle(cutting.ports);
+        device.boot();
+      } catch (error) {
+        assert.ok(error instanceof PowerCut, String(error));
+        wasCut = true;
+      }
+      demandProvenMarker(device);
+    }
+    if (comesBack === 'rebooted') device.boot();
+    await complete(device);
+    assert.equal(device.runningImage(4), 'fw-1');
+    assert.equal(readMarkerValues(device.board.marker)['state'], 'good');
+    const [ecu] = await (await device.ports()).store.inventory();
+    assert.equal(ecu?.installed?.filename, 'fw-1');
+  });
+  return wasCut;
+}
+
+let callsOfFirstRun = 0;
+
+describe('the cycle', () => {
+  test('power lost at any call of any port, before or after it, ends in the new image', async (t) => {
+    await withDevice(async (device) => {
+      const counting = cuttingPorts(await device.ports(), { call: 0, moment: 'before' });
+      const first = await runCycle(counting.ports);
+      assert.equal(first.outcome, 'reboot-required');
+      callsOfFirstRun = counting.calls();
+    });
+    let cuts = 0;
+    for (let call = 1; ; call += 1) {
+      let any = false;
+      for (const moment of ['before', 'after'] as const) {
+        for (const comesBack of ['restarted', 'rebooted'] as const) {
+          const wasCut = await cutOnce({ call, moment }, comesBack);
+          any ||= wasCut;
+          cuts += wasCut ? 1 : 0;
+        }
+      }
+      if (!any) break;
+    }
+    t.diagnostic(
+      `${String(cuts)} power cuts, ${String(callsOfFirstRun)} calls before the reboot`,
+    );
+    assert.ok(cuts > 4 * callsOfFirstRun);
+  });
+
+  test('an idle cycle sends one manifest and remembers nothing but its counter', () =>
+    withDevice(async (device) => {
+      await complete(device);
+      const before = device.outside.manifests.length;
+      assert.deepEqual(await device.cycle(), { outcome: 'up-to-date' });
+      assert.equal(device.outside.manifests.length, before + 1);
+    }));
+
+  test('the Director hears how the update ended, with its correlation id', () =>
+    withDevice(async (device) => {
+      device.world.director.custom = { correlationId: 'urn:here-ota:mtu:7' };
+      device.world.publish();
+      await complete(device);
+      const reports = device.outside.manifests.filter((text) =>
+        text.includes('installation_report'),
+      );
+      assert.equal(reports.length, 1);
+      assert.match(reports[0] ?? '', /"correlation_id":"urn:here-ota:mtu:7"/u);
+      assert.match(reports[0] ?? '', /"code":"OK"/u);
+    }));
+
+  test('wrong bytes end the update after the configured attempts, and it is not tried again', () =>
+    withDevice(async (device) => {
+      let downloads = 0;
+      device.outside.image = () => {
+        downloads += 1;
+        return bytes('FW-1');
+      };
+      const refused = await device.cycle();
+      assert.ok(refused.outcome === 'failed');
+      assert.equal(refused.failure.code, 'IMAGE_HASH_MISMATCH');
+      assert.deepEqual([downloads, device.outside.sleptMs], [3, [500, 1000]]);
+      assert.equal((await device.cycle()).outcome, 'failed-before');
+      assert.equal(downloads, 3);
+      device.outside.image = () => bytes('fw-2');
+      device.world.release('fw-2');
+      assert.equal((await device.cycle()).outcome, 'reboot-required');
+    }));
+
+  test('a bad way postpones the update: a later cycle resumes it, and nobody calls it failed', () =>
+    withDevice(async (device) => {
+      device.outside.image = () => {
+        throw new OtaError('DOWNLOAD_FAILED', { filename: 'fw-1', url: 'u', cause: 'reset' });
+      };
+      const postponed = await device.cycle();
+      assert.ok(postponed.outcome === 'failed');
+      assert.equal(postponed.failure.code, 'DOWNLOAD_FAILED');
+      device.outside.image = () => bytes('fw-1');
+      await complete(device);
+      assert.equal(device.runningImage(4), 'fw-1');
+    }));
+
+  test('an image that cannot reach the Director is not confirmed, and the boot loader goes back', () =>
+    withDevice(async (device) => {
+      assert.equal((await device.cycle()).outcome, 'reboot-required');
+      device.outside.gateway = 'down';
+      for (let boot = 0; boot < 2; boot += 1) {
+        device.boot();
+        assert.equal((await device.cycle()).outcome, 'unconfirmed');
+        assert.equal(device.runningImage(4), 'fw-1');
+      }
+      device.boot();
+      assert.equal(device.runningImage(7), 'factory');
+      device.outside.gateway = 'up';
+      const back = await device.cycle();
+      assert.ok(back.outcome === 'failed', back.outcome);
+      assert.equal(back.failure.code, 'ROLLED_BACK');
+      assert.equal((await device.cycle()).outcome, 'failed-before');
+    }));
+
+  test('a Director that refuses manifests cannot keep a device from its updates', () =>
+    withDevice(async (device) => {
+      device.outside.gateway = 'refuses-manifests';
+      await complete(device);
+      assert.equal(device.runningImage(4), 'fw-1');
+    }));
+
+  test('a gateway that is down is an error, and changes nothing', () =>
+    withDevice(async (device) => {
+      device.outside.gateway = 'down';
+      await assert.rejects(
+        device.cycle(),
+        (error) => isOtaError(error) && error.code === 'GATEWAY_UNREACHABLE',
+      );
+      assert.equal(await (await device.ports()).store.loadState(), undefined);
+    }));
+
+  test('what was rolled back by hand is not installed again by itself', () =>
+    withDevice(async (device) => {
+      await complete(device);
+      const { outcome } = await rollBackByHand(await device.ports());
+      assert.equal(outcome, 'reboot-required');
+      device.boot();
+      assert.equal(device.runningImage(7), 'factory');
+      assert.equal((await device.cycle()).outcome, 'failed-before');
+    }));
+});
