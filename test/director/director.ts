@@ -7,9 +7,10 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 
-import type { JsonMap } from './canonical-json.ts';
+import type { JsonMap } from './json/canonical-json.ts';
 import { Refusal } from './failure.ts';
-import { writeRoots, type Image, type ImageRepo } from './image-repo.ts';
+import { writeRoots, type ImageRepo } from './image-repo.ts';
+import type { Image } from './metadata/image-content.ts';
 import {
   issueSet,
   levelDue,
@@ -17,14 +18,14 @@ import {
   type IssuedSet,
   type Issuer,
   type Level,
-} from './metadata-set.ts';
+} from './metadata/metadata-set.ts';
 import {
   createRootOfTrust,
   expiryText,
   rotateKeys,
   type RootOfTrust,
   type Rotation,
-} from './repository-keys.ts';
+} from './metadata/repository-keys.ts';
 import type {
   AssignedTarget,
   Assignment,
@@ -167,7 +168,7 @@ export class Director {
     // Always, not only when there are no images: metadata of one device cannot be replayed to another.
     const custom = {
       ...(assignment === undefined ? {} : { correlationId: assignment.correlationId }),
-      vehicle_id: device.id,
+      vehicleId: device.id,
     };
     const targets = (assignment?.targets ?? []).map((target) => [target.filename, entryOf(target)]);
     return {

@@ -6,9 +6,15 @@
  */
 import { join } from 'node:path';
 
-import type { JsonMap } from './canonical-json.ts';
 import { Refusal } from './failure.ts';
-import type { ImageFile, ImageFiles } from './image-files.ts';
+import type { ImageFiles } from './state/image-files.ts';
+import {
+  contentOf,
+  isUnsafeName,
+  isUnsafeRole,
+  type Delegation,
+  type Image,
+} from './metadata/image-content.ts';
 import {
   issueSet,
   levelDue,
@@ -16,16 +22,14 @@ import {
   type IssuedSet,
   type Issuer,
   type Level,
-} from './metadata-set.ts';
+} from './metadata/metadata-set.ts';
 import {
   createRootOfTrust,
   expiryText,
-  keysById,
   rotateKeys,
-  type RoleKeys,
   type RootOfTrust,
   type Rotation,
-} from './repository-keys.ts';
+} from './metadata/repository-keys.ts';
 import { generateKey } from './signing.ts';
 import type { Settings, SettingsFile } from './state/settings.ts';
 import {
@@ -36,33 +40,12 @@ import {
   writeState,
 } from './state/state-file.ts';
 
-export interface Image extends ImageFile {
-  readonly filename: string;
-  readonly hardwareIds: readonly string[];
-  readonly format: string;
-  /** The `custom` member of its target entry, whole. */
-  readonly custom: JsonMap;
-  /** The delegated role that signs for it; absent: top-level targets. */
-  readonly role?: string;
-}
-
-export interface Delegation {
-  readonly name: string;
-  readonly paths: readonly string[];
-  readonly terminating: boolean;
-  readonly keys: RoleKeys;
-}
-
 interface RepositoryState {
   readonly trust: RootOfTrust;
   readonly images: readonly Image[];
   readonly delegations: readonly Delegation[];
   readonly issued?: IssuedSet;
 }
-
-/** ota-tuf's limits on names. */
-const FILENAME_CHARACTERS = 254;
-const ROLE_NAME = /^[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,49}$/u;
 
 export class ImageRepo {
   readonly files: ImageFiles;
@@ -159,10 +142,7 @@ export class ImageRepo {
   delegate(wanted: Pick<Delegation, 'name' | 'paths' | 'terminating'>): Delegation {
     const taken = this.#state.delegations.some(({ name }) => name === wanted.name);
     if (taken) throw new Refusal(409, 'role_exists', `there is a role ${wanted.name}`);
-    if (
-      !ROLE_NAME.test(wanted.name) ||
-      ['root', 'targets', 'snapshot', 'timestamp'].includes(wanted.name)
-    ) {
+    if (isUnsafeRole(wanted.name)) {
       throw new Refusal(400, 'role_name', '1 to 50 of a-z A-Z 0-9 _ - . and not a top-level role');
     }
     const keys = { threshold: 1, keys: [generateKey(this.#settings.current.keyType)] };
@@ -212,50 +192,4 @@ export function writeRoots(directory: string, trust: RootOfTrust): void {
 function firstState({ keyType, validitySeconds }: Settings): RepositoryState {
   const expires = expiryText(Date.now(), validitySeconds.root);
   return { trust: createRootOfTrust(keyType, expires), images: [], delegations: [] };
-}
-
-function contentOf({ images, delegations, trust }: RepositoryState): Content {
-  const targetsOf = (role: string | undefined): JsonMap =>
-    Object.fromEntries(
-      images
-        .filter((image) => image.role === role)
-        .map((image) => [image.filename, entryOf(image)]),
-    );
-  const top = { targets: targetsOf(undefined) };
-  return {
-    targets: delegations.length === 0 ? top : { ...top, delegations: delegationsOf(delegations) },
-    delegated: delegations.map(({ name, keys }) => ({
-      name,
-      keys: keys.keys,
-      targets: { targets: targetsOf(name) },
-    })),
-    rootVersion: trust.roots.length,
-  };
-}
-
-function entryOf({ custom, sha256, sha512, lengthBytes }: Image): JsonMap {
-  return { custom, hashes: { sha256, sha512 }, length: lengthBytes };
-}
-
-function delegationsOf(delegations: readonly Delegation[]): JsonMap {
-  return {
-    keys: keysById(delegations.flatMap(({ keys }) => keys.keys)),
-    roles: delegations.map(({ name, keys, paths, terminating }) => ({
-      keyids: keys.keys.map((key) => key.id),
-      name,
-      paths,
-      terminating,
-      threshold: keys.threshold,
-    })),
-  };
-}
-
-function isUnsafeName(filename: string): boolean {
-  return (
-    filename.length < 1 ||
-    filename.length > FILENAME_CHARACTERS ||
-    filename.startsWith('/') ||
-    filename.includes('..') ||
-    /[\p{Cc}\p{Cs}]/u.test(filename)
-  );
 }

@@ -1,5 +1,5 @@
 /** The mock Director, Image repository, device gateway and device CA, as one process. */
-import { parseArguments, USAGE } from './arguments.ts';
+import { parseArguments, USAGE } from './cli/arguments.ts';
 import { reportFailure } from './failure.ts';
 import { runDirector } from './run.ts';
 

@@ -5,7 +5,7 @@ import { createConnection } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
-import type { Arguments } from './arguments.ts';
+import type { Arguments } from './cli/arguments.ts';
 import type { Addresses } from './control/parts.ts';
 import { createControl } from './control/routes.ts';
 import { createEnrolment } from './enrolment/est.ts';

@@ -15,7 +15,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 
-import { canonicalJson, type JsonMap } from './canonical-json.ts';
+import { canonicalJson, type JsonMap } from './json/canonical-json.ts';
 
 export const KEY_TYPES = ['ed25519', 'rsa-2048'] as const;
 export type KeyType = (typeof KEY_TYPES)[number];

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 
 import { callControl } from './control/client.ts';
 import type { Addresses } from './control/parts.ts';
-import type { Image } from './image-repo.ts';
+import type { Image } from './metadata/image-content.ts';
 import type { IssuedCertificate } from './pki/device-ca.ts';
 import type { FaultName, Parameters } from './faults.ts';
 import type { KeyType } from './signing.ts';

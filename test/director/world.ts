@@ -3,10 +3,10 @@ import { join } from 'node:path';
 
 import { Director } from './director.ts';
 import { EnrolmentSecrets } from './enrolment/secrets.ts';
-import { FaultSwitch } from './faults.ts';
+import { FaultSwitch } from './faults/switch.ts';
 import { ServedMetadata } from './gateway/served-metadata.ts';
 import { Traffic } from './gateway/traffic.ts';
-import { ImageFiles } from './image-files.ts';
+import { ImageFiles } from './state/image-files.ts';
 import { ImageRepo } from './image-repo.ts';
 import {
   createAuthority,

@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import type { SimulatedDevice } from '../director/simulated-device.ts';
-import { deviceEvent } from '../director/simulated-device.ts';
+import type { SimulatedDevice } from '../director/simulated/device.ts';
+import { deviceEvent } from '../director/simulated/ecus.ts';
 import { startFixture, type Fixture } from './director-fixture.ts';
 
 const CLI = join(import.meta.dirname, '../director/cli.ts');

@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { inScratch } from '../director/pki/authority.ts';
 import { openssl } from '../director/pki/openssl.ts';
 import type { IssuedCertificate } from '../director/pki/device-ca.ts';
-import { createRequest, type Answer } from '../director/simulated-device.ts';
+import { createRequest, type Answer } from '../director/simulated/device.ts';
 import { readEnrolSecret } from '../director/start.ts';
 import { answered, controlRefuses, startFixture, type Fixture } from './director-fixture.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { FAULTS, rowOf, type ActiveFault, type FaultName } from '../director/faults.ts';
-import type { SimulatedDevice } from '../director/simulated-device.ts';
+import type { SimulatedDevice } from '../director/simulated/device.ts';
 import { examine, payload, version } from '../unit/director/examine.ts';
 import {
   answered,

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { ControlFailure } from '../director/control/client.ts';
-import { SimulatedDevice, type Answer, type SimulatedEcu } from '../director/simulated-device.ts';
+import { SimulatedDevice, type Answer } from '../director/simulated/device.ts';
+import { type SimulatedEcu } from '../director/simulated/ecus.ts';
 import type { Served } from '../director/faults/forgery.ts';
 import { startDirector, type DirectorHandle, type StartOptions } from '../director/start.ts';
 import type { Device } from '../director/state/devices.ts';

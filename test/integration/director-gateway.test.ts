@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 
-import type { JsonMap } from '../director/canonical-json.ts';
+import type { JsonMap } from '../director/json/canonical-json.ts';
 import { examine, payload } from '../unit/director/examine.ts';
 import {
   answered,
@@ -54,7 +54,7 @@ describe('the gateway: metadata', () => {
     const { targets, custom } = payload(
       (await device.get('/director/targets.json')).body.toString(),
     );
-    assert.deepEqual({ targets, custom }, { targets: {}, custom: { vehicle_id: 'empty-1' } });
+    assert.deepEqual({ targets, custom }, { targets: {}, custom: { vehicleId: 'empty-1' } });
   });
 
   test('an assignment raises the versions of this device only', async () => {
@@ -73,7 +73,7 @@ describe('the gateway: metadata', () => {
     assert.equal(payload(mine.set.targets)['version'], 1);
     assert.deepEqual(payload(served.set.targets)['custom'], {
       correlationId,
-      vehicle_id: 'assign-1',
+      vehicleId: 'assign-1',
     });
     assert.deepEqual(payload(served.set.targets)['targets'], {
       'assign.bin': {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 
-import type { JsonMap } from '../director/canonical-json.ts';
+import type { JsonMap } from '../director/json/canonical-json.ts';
 import type { EventRecord, ManifestRecord } from '../director/gateway/reports.ts';
-import { createEcu, deviceEvent, registration, type Answer } from '../director/simulated-device.ts';
+import { type Answer } from '../director/simulated/device.ts';
+import { createEcu, deviceEvent, registration } from '../director/simulated/ecus.ts';
 import {
   answered,
   deviceState,

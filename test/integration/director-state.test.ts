@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { SimulatedDevice } from '../director/simulated-device.ts';
+import { SimulatedDevice } from '../director/simulated/device.ts';
 import { startDirector, type DirectorHandle } from '../director/start.ts';
 import { examine, version } from '../unit/director/examine.ts';
 import { servedTo } from './director-fixture.ts';

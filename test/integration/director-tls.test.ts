@@ -8,7 +8,7 @@ import { connect, type SecureVersion } from 'node:tls';
 
 import type { DeviceTraffic } from '../director/gateway/traffic.ts';
 import { openssl } from '../director/pki/openssl.ts';
-import { createRequest } from '../director/simulated-device.ts';
+import { createRequest } from '../director/simulated/device.ts';
 import { startFixture, type Fixture } from './director-fixture.ts';
 
 let fixture: Fixture;

@@ -58,8 +58,8 @@ export async function runDriver(
 
 /** A fake world for each test of the suite that calls this, and one driver that talks to it. */
 export class DriverSuite {
-  world = new FakeWorld();
   readonly #driver: Driver;
+  #world: FakeWorld | undefined;
 
   constructor(driver: Driver) {
     this.#driver = driver;
@@ -67,12 +67,18 @@ export class DriverSuite {
       buildDrivers('sanitized');
     });
     beforeEach(async () => {
-      this.world = new FakeWorld();
-      await this.world.listen();
+      this.#world = new FakeWorld();
+      await this.#world.listen();
     });
     afterEach(async () => {
-      await this.world.close();
+      await this.#world?.close();
     });
+  }
+
+  /** The world of the test that runs. */
+  get world(): FakeWorld {
+    if (this.#world === undefined) throw new Error('there is a world in a test only');
+    return this.#world;
   }
 
   /**

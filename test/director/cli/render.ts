@@ -1,5 +1,5 @@
 /** What the operator sees on a terminal. */
-import { isMap, type Json } from '../canonical-json.ts';
+import { isMap, type Json } from '../json/canonical-json.ts';
 import type { EventRecord, ManifestRecord } from '../gateway/reports.ts';
 import type { Assignment, Device } from '../state/devices.ts';
 

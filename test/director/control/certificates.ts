@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { bodyOf } from '../answers.ts';
 import { Refusal } from '../failure.ts';
 import { checkRequest, defaultDates, type CertificateDates } from '../pki/device-ca.ts';
-import { JsonReader, parseJson } from '../read-json.ts';
+import { JsonReader, parseJson } from '../json/read-json.ts';
 import type { ControlParts } from './parts.ts';
 
 interface CertificateRoute {

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { bodyOf } from '../answers.ts';
 import type { WantedTarget } from '../director.ts';
 import { Refusal } from '../failure.ts';
-import { JsonReader, parseJson } from '../read-json.ts';
+import { JsonReader, parseJson } from '../json/read-json.ts';
 import type { Device } from '../state/devices.ts';
 import type { World } from '../world.ts';
 

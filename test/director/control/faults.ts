@@ -4,8 +4,8 @@ import type { FastifyInstance } from 'fastify';
 import { bodyOf } from '../answers.ts';
 import { Refusal } from '../failure.ts';
 import { faultName, FAULTS, rowOf, type FaultName } from '../faults.ts';
-import type { IssuedSet } from '../metadata-set.ts';
-import { JsonReader, parseJson } from '../read-json.ts';
+import type { IssuedSet } from '../metadata/metadata-set.ts';
+import { JsonReader, parseJson } from '../json/read-json.ts';
 import type { World } from '../world.ts';
 
 interface FaultRoute {

@@ -2,13 +2,13 @@
 import type { FastifyInstance } from 'fastify';
 
 import { bodyOf } from '../answers.ts';
-import type { JsonMap } from '../canonical-json.ts';
-import { isMap } from '../canonical-json.ts';
+import type { JsonMap } from '../json/canonical-json.ts';
+import { isMap } from '../json/canonical-json.ts';
 import { Refusal } from '../failure.ts';
-import type { Image } from '../image-repo.ts';
-import { LEVELS, type Level } from '../metadata-set.ts';
-import { JsonReader, parseJson } from '../read-json.ts';
-import { ROLES, type Role, type Rotation } from '../repository-keys.ts';
+import type { Image } from '../metadata/image-content.ts';
+import { LEVELS, type Level } from '../metadata/metadata-set.ts';
+import { JsonReader, parseJson } from '../json/read-json.ts';
+import { ROLES, type Role, type Rotation } from '../metadata/repository-keys.ts';
 import { KEY_TYPES, type KeyType } from '../signing.ts';
 import type { World } from '../world.ts';
 

@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { Refusal } from '../failure.ts';
-import type { FaultName, FaultSwitch, Parameters } from '../faults.ts';
+import type { FaultName, Parameters } from '../faults.ts';
+import type { FaultSwitch } from './switch.ts';
 
 /** One answer with image bytes. */
 export interface Download {

@@ -4,11 +4,16 @@
  * Everything above an edited file is listed and signed anew, so that the edit itself is the only
  * thing a client can find wrong.
  */
-import { isMap, type JsonMap } from '../canonical-json.ts';
+import { isMap, type JsonMap } from '../json/canonical-json.ts';
 import type { FaultName, Parameters } from '../faults.ts';
-import { snapshotMeta, timestampMeta, type IssuedSet, type MetadataSet } from '../metadata-set.ts';
-import { parseJson, JsonReader } from '../read-json.ts';
-import { expiryText, forgeRoot, type RootOfTrust } from '../repository-keys.ts';
+import {
+  snapshotMeta,
+  timestampMeta,
+  type IssuedSet,
+  type MetadataSet,
+} from '../metadata/metadata-set.ts';
+import { parseJson, JsonReader } from '../json/read-json.ts';
+import { expiryText, forgeRoot, type RootOfTrust } from '../metadata/repository-keys.ts';
 import { signEnvelope, type KeyType } from '../signing.ts';
 
 export type Repo = 'director' | 'image';
@@ -71,7 +76,7 @@ const FORGERS: Readonly<Partial<Record<FaultName, Forger>>> = {
     reissue(served, forge, {
       targets: (payload) => ({
         ...raise(payload),
-        custom: { ...map(payload, 'custom'), vehicle_id: text(forge, 'vehicleId') },
+        custom: { ...map(payload, 'custom'), vehicleId: text(forge, 'vehicleId') },
       }),
     }),
   'image-hash-mismatch': edited({ targets: eachTarget(otherHashes) }),

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 
 import { Refusal } from '../failure.ts';
 import { spoilDownload, type Download } from '../faults/downloads.ts';
-import type { Image } from '../image-repo.ts';
+import type { Image } from '../metadata/image-content.ts';
 import type { World } from '../world.ts';
 import { fileName } from './metadata.ts';
 import type { Gateway, PeerOf } from './peers.ts';

@@ -1,6 +1,6 @@
 /** `/director/*.json` and `/repo/*.json`. */
 import { Refusal } from '../failure.ts';
-import type { FaultSwitch } from '../faults.ts';
+import type { FaultSwitch } from '../faults/switch.ts';
 import type { Repo } from '../faults/forgery.ts';
 import type { World } from '../world.ts';
 import type { Gateway, PeerOf } from './peers.ts';

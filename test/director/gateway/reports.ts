@@ -2,11 +2,11 @@
 import type { FastifyRequest } from 'fastify';
 
 import { bodyOf } from '../answers.ts';
-import { isMap, type Json, type JsonMap } from '../canonical-json.ts';
-import { registerEcus } from '../ecus.ts';
+import { isMap, type Json, type JsonMap } from '../json/canonical-json.ts';
+import { registerEcus } from './ecus.ts';
 import { Refusal } from '../failure.ts';
-import { learnFrom, verifyManifest } from '../manifest.ts';
-import { JsonReader, parseJson } from '../read-json.ts';
+import { learnFrom, verifyManifest } from './manifest.ts';
+import { JsonReader, parseJson } from '../json/read-json.ts';
 import type { Device } from '../state/devices.ts';
 import type { World } from '../world.ts';
 import type { Gateway, PeerOf } from './peers.ts';

@@ -1,11 +1,11 @@
 /** What each device is served now: the honest set of both repositories, and what faults make of it. */
 import type { Director } from '../director.ts';
-import type { ActiveFault, FaultSwitch, Stage } from '../faults.ts';
-import { rowOf } from '../faults.ts';
+import { rowOf, type ActiveFault, type Stage } from '../faults.ts';
 import { forgeMetadata, versionOf, type Repo, type Served } from '../faults/forgery.ts';
+import type { FaultSwitch } from '../faults/switch.ts';
 import type { ImageRepo } from '../image-repo.ts';
-import type { IssuedSet } from '../metadata-set.ts';
-import type { RootOfTrust } from '../repository-keys.ts';
+import type { IssuedSet } from '../metadata/metadata-set.ts';
+import type { RootOfTrust } from '../metadata/repository-keys.ts';
 import type { DeviceStore } from '../state/devices.ts';
 import type { SettingsFile } from '../state/settings.ts';
 

@@ -7,7 +7,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { JsonMap } from '../canonical-json.ts';
+import type { JsonMap } from '../json/canonical-json.ts';
 import { makeDirectory, readState, writeState } from './state-file.ts';
 
 export interface RegisteredEcu {

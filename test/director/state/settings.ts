@@ -1,8 +1,8 @@
 /** What an operator may change while the server runs; kept in `settings.json`. */
 import { join } from 'node:path';
 
-import type { JsonReader } from '../read-json.ts';
-import { ROLES, type ValiditySeconds } from '../repository-keys.ts';
+import type { JsonReader } from '../json/read-json.ts';
+import { ROLES, type ValiditySeconds } from '../metadata/repository-keys.ts';
 import type { KeyType } from '../signing.ts';
 import { readState, writeState } from './state-file.ts';
 

@@ -10,7 +10,7 @@ import {
   escapedCanonicalJson,
   type Json,
   type JsonMap,
-} from '../../director/canonical-json.ts';
+} from '../../director/json/canonical-json.ts';
 
 const VECTORS = join(import.meta.dirname, '../../vectors/uptane');
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import type { JsonMap } from '../../director/canonical-json.ts';
-import { registerEcus } from '../../director/ecus.ts';
-import { JsonReader } from '../../director/read-json.ts';
-import { createEcu, registration } from '../../director/simulated-device.ts';
+import type { JsonMap } from '../../director/json/canonical-json.ts';
+import { registerEcus } from '../../director/gateway/ecus.ts';
+import { JsonReader } from '../../director/json/read-json.ts';
+import { createEcu, registration } from '../../director/simulated/ecus.ts';
 import type { Assignment, Device } from '../../director/state/devices.ts';
 import { refuses } from './refuses.ts';
 

@@ -1,9 +1,9 @@
 /** Looks at a metadata set as a client would, and names everything that is wrong with it. */
 import { createHash } from 'node:crypto';
 
-import { canonicalJson, isMap, type JsonMap } from '../../director/canonical-json.ts';
+import { canonicalJson, isMap, type JsonMap } from '../../director/json/canonical-json.ts';
 import type { Served } from '../../director/faults/forgery.ts';
-import { parseJson, JsonReader } from '../../director/read-json.ts';
+import { parseJson, JsonReader } from '../../director/json/read-json.ts';
 import { importPublicKey, isSignedBy } from '../../director/signing.ts';
 
 const LEVELS = ['timestamp', 'snapshot', 'targets'] as const;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { isMap, type JsonMap } from '../../director/canonical-json.ts';
+import { isMap, type JsonMap } from '../../director/json/canonical-json.ts';
 import { FAULTS, rowOf, type FaultName, type Parameters } from '../../director/faults.ts';
 import { forgeMetadata, type Repo, type Served } from '../../director/faults/forgery.ts';
-import { issueSet, type Content, type IssuedSet } from '../../director/metadata-set.ts';
-import { createRootOfTrust } from '../../director/repository-keys.ts';
+import { issueSet, type Content, type IssuedSet } from '../../director/metadata/metadata-set.ts';
+import { createRootOfTrust } from '../../director/metadata/repository-keys.ts';
 import { examine, payload, version } from './examine.ts';
 
 const NOW = Date.now();
@@ -20,7 +20,7 @@ function target(serials: readonly string[]): JsonMap {
 }
 
 function content(filename: string): Content {
-  const custom = { vehicle_id: 'device-1' };
+  const custom = { vehicleId: 'device-1' };
   return {
     targets: { custom, targets: { [filename]: target(['e-1', 'e-2']) } },
     delegated: [],
@@ -129,7 +129,7 @@ describe('forged metadata', () => {
   test('wrong-vehicle-id: the metadata of another device', () => {
     const served = forged('wrong-vehicle-id', 'director');
     assert.deepEqual(examine(served, NOW), []);
-    assert.deepEqual(payload(served.set.targets)['custom'], { vehicle_id: 'another-device' });
+    assert.deepEqual(payload(served.set.targets)['custom'], { vehicleId: 'another-device' });
   });
 
   test('image-hash-mismatch: other hashes, well-formed and signed', () => {

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { escapedCanonicalJson, type JsonMap } from '../../director/canonical-json.ts';
-import { learnFrom, verifyManifest } from '../../director/manifest.ts';
+import { escapedCanonicalJson, type JsonMap } from '../../director/json/canonical-json.ts';
+import { learnFrom, verifyManifest } from '../../director/gateway/manifest.ts';
 import {
   createEcu,
   registration,
   reportedManifest,
   signedBy,
   type SimulatedEcu,
-} from '../../director/simulated-device.ts';
-import { registerEcus } from '../../director/ecus.ts';
-import { JsonReader } from '../../director/read-json.ts';
+} from '../../director/simulated/ecus.ts';
+import { registerEcus } from '../../director/gateway/ecus.ts';
+import { JsonReader } from '../../director/json/read-json.ts';
 import type { Assignment, Device } from '../../director/state/devices.ts';
 import { refuses } from './refuses.ts';
 

@@ -7,8 +7,12 @@ import {
   type Content,
   type IssuedSet,
   type Issuer,
-} from '../../director/metadata-set.ts';
-import { createRootOfTrust, rotateKeys, type RootOfTrust } from '../../director/repository-keys.ts';
+} from '../../director/metadata/metadata-set.ts';
+import {
+  createRootOfTrust,
+  rotateKeys,
+  type RootOfTrust,
+} from '../../director/metadata/repository-keys.ts';
 import { generateKey } from '../../director/signing.ts';
 import { examine, payload, version } from './examine.ts';
 

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { canonicalJson, type JsonMap } from '../../director/canonical-json.ts';
-import { JsonReader, parseJson } from '../../director/read-json.ts';
+import { canonicalJson, type JsonMap } from '../../director/json/canonical-json.ts';
+import { JsonReader, parseJson } from '../../director/json/read-json.ts';
 import {
   generateKey,
   importPublicKey,

@@ -1,8 +1,8 @@
 /** ECU registration: which ECUs a device has, and which key speaks for each. */
-import { Refusal } from './failure.ts';
-import type { JsonReader } from './read-json.ts';
-import { importPublicKey } from './signing.ts';
-import type { Device, RegisteredEcu } from './state/devices.ts';
+import { Refusal } from '../failure.ts';
+import type { JsonReader } from '../json/read-json.ts';
+import { importPublicKey } from '../signing.ts';
+import type { Device, RegisteredEcu } from '../state/devices.ts';
 
 export interface Registration {
   readonly device: Device;

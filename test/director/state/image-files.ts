@@ -4,8 +4,8 @@ import { createReadStream, existsSync, readdirSync, rmSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { reasonOf, Refusal } from './failure.ts';
-import { makeDirectory, syncDirectory } from './state/state-file.ts';
+import { reasonOf, Refusal } from '../failure.ts';
+import { makeDirectory, syncDirectory } from './state-file.ts';
 
 export interface ImageFile {
   readonly lengthBytes: number;

@@ -1,7 +1,7 @@
 /** The four roles of a repository: their keys, and the chain of root metadata that names them. */
-import type { JsonMap } from './canonical-json.ts';
-import { JsonReader, parseJson } from './read-json.ts';
-import { generateKey, signEnvelope, type KeyPair, type KeyType } from './signing.ts';
+import type { JsonMap } from '../json/canonical-json.ts';
+import { JsonReader, parseJson } from '../json/read-json.ts';
+import { generateKey, signEnvelope, type KeyPair, type KeyType } from '../signing.ts';
 
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
 export type Role = (typeof ROLES)[number];

@@ -6,9 +6,9 @@
  */
 import { createHash } from 'node:crypto';
 
-import type { JsonMap } from './canonical-json.ts';
+import type { JsonMap } from '../json/canonical-json.ts';
 import { expiryText, type RepositoryKeys, type ValiditySeconds } from './repository-keys.ts';
-import { signEnvelope, type KeyPair } from './signing.ts';
+import { signEnvelope, type KeyPair } from '../signing.ts';
 
 /** The served text of each file. Delegations by role name. */
 export interface MetadataSet {

@@ -13,11 +13,11 @@ import {
   isMap,
   type Json,
   type JsonMap,
-} from './canonical-json.ts';
-import { Refusal } from './failure.ts';
-import { JsonReader } from './read-json.ts';
-import { importPublicKey, isSignedBy } from './signing.ts';
-import type { Assignment, Device, InstalledImage, RegisteredEcu } from './state/devices.ts';
+} from '../json/canonical-json.ts';
+import { Refusal } from '../failure.ts';
+import { JsonReader } from '../json/read-json.ts';
+import { importPublicKey, isSignedBy } from '../signing.ts';
+import type { Assignment, Device, InstalledImage, RegisteredEcu } from '../state/devices.ts';
 
 /** What a manifest says once its signatures are known to be right. */
 export interface VerifiedManifest {

@@ -1,6 +1,6 @@
 /** Reads JSON that somebody sent: by name and type, once, and says where it was wrong. */
 import { isMap, type Json } from './canonical-json.ts';
-import { Refusal } from './failure.ts';
+import { Refusal } from '../failure.ts';
 
 /**
  * @throws Refusal 400 `json_malformed` for anything but JSON, and for an integer beyond 2^53: two

@@ -2,8 +2,8 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { DirectorFailure, reasonOf } from './failure.ts';
-import { KEY_TYPES, type KeyType } from './signing.ts';
+import { DirectorFailure, reasonOf } from '../failure.ts';
+import { KEY_TYPES, type KeyType } from '../signing.ts';
 
 export interface Arguments {
   /** Absolute. */
