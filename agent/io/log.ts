@@ -10,8 +10,6 @@ import { pino, stdTimeFunctions, type DestinationStream } from 'pino';
 
 import { permitted, scrubbed, type Facts } from './log-fields.ts';
 
-export type { Facts } from './log-fields.ts';
-
 type Write = (message: string, facts?: Facts) => void;
 
 export interface Log {
