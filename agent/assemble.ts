@@ -107,7 +107,7 @@ export function openHttp(
 }
 
 /** PEM of the CAs that may vouch for the gateway; `undefined`: those of the system. */
-export async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
+async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
   if (gateway.ca === undefined) return undefined;
   const remedy = 'set gateway.ca to the PEM file of the CA that signed the gateway';
   return readTextFile(gateway.ca, 'the CA of the gateway', remedy);

@@ -75,7 +75,7 @@ export interface FailureDetails {
 
 export type FailureCode = keyof FailureDetails;
 
-export type Attack =
+type Attack =
   | 'arbitrary-software'
   | 'rollback'
   | 'freeze'

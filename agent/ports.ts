@@ -23,7 +23,7 @@ export interface Ports {
 export type LocalPorts = Omit<Ports, 'repositories' | 'director' | 'signer'>;
 
 /** From the settings. */
-export interface Limits {
+interface Limits {
   readonly downloadAttempts: number;
 }
 

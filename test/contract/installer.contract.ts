@@ -16,6 +16,8 @@ export interface InstallerFixture {
   running(): Buffer;
   /** A power cut and the boot after it; nothing for installers that need none. */
   boot(): void;
+  /** Lets go of what is not in the directory. */
+  close?(): void;
 }
 
 export function installerContract(
@@ -37,6 +39,7 @@ export function installerContract(
       fixture = open(directory.path, factory);
     });
     afterEach(() => {
+      fixture.close?.();
       directory.remove();
     });
 
@@ -106,9 +109,12 @@ export function installerContract(
       const changed = Buffer.from(content);
       changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1;
       writeFileSync(staged, changed);
-      await assert.rejects(fixture.installer.write(target, staged, () => undefined), (error) => {
-        return isOtaError(error) && error.code === 'IMAGE_HASH_MISMATCH';
-      });
+      await assert.rejects(
+        fixture.installer.write(target, staged, () => undefined),
+        (error) => {
+          return isOtaError(error) && error.code === 'IMAGE_HASH_MISMATCH';
+        },
+      );
       await assert.rejects(fixture.installer.activate(target), (error) => {
         return isOtaError(error) && error.code !== 'BUG';
       });
@@ -118,13 +124,16 @@ export function installerContract(
 
     test('a staged image that vanished is an INSTALL_FAILED that names it', async () => {
       rmSync(staged);
-      await assert.rejects(fixture.installer.write(target, staged, () => undefined), (error) => {
-        return (
-          isOtaError(error) &&
-          error.code === 'INSTALL_FAILED' &&
-          error.details.cause.includes(staged)
-        );
-      });
+      await assert.rejects(
+        fixture.installer.write(target, staged, () => undefined),
+        (error) => {
+          return (
+            isOtaError(error) &&
+            error.code === 'INSTALL_FAILED' &&
+            error.details.cause.includes(staged)
+          );
+        },
+      );
       runs(factory);
     });
 

@@ -223,9 +223,7 @@ describe('the cycle', () => {
       }
       if (!any) break;
     }
-    t.diagnostic(
-      `${String(cuts)} power cuts, ${String(callsOfFirstRun)} calls before the reboot`,
-    );
+    t.diagnostic(`${String(cuts)} power cuts, ${String(callsOfFirstRun)} calls before the reboot`);
     assert.ok(cuts > 4 * callsOfFirstRun);
   });
 

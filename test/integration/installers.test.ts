@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
@@ -11,6 +12,8 @@ import { bootBoard, readMarkerValues } from '../support/boot-loader.ts';
 import { rejectsCode, throwsCode } from '../support/expect-code.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+
+const DISK_BYTES = 8 * 1024 * 1024;
 
 installerContract('file', (directory, factory) => {
   const path = join(directory, 'installed.bin');
@@ -24,15 +27,49 @@ installerContract('file', (directory, factory) => {
 
 installerContract('ab-slot', (directory, factory) => openBoard(directory, factory));
 
-function openBoard(directory: string, factory: Buffer): InstallerFixture & { marker: string } {
-  const slots = { a: join(directory, 'slot-a'), b: join(directory, 'slot-b') };
+if (canAttachLoop()) {
+  installerContract('ab-slot on block devices', (directory, factory) => {
+    const [a, b] = [attachLoop(join(directory, 'disk-a')), attachLoop(join(directory, 'disk-b'))];
+    return {
+      ...openBoard(directory, factory, { a, b }),
+      close: () => {
+        for (const device of [a, b]) execFileSync('losetup', ['-d', device]);
+      },
+    };
+  });
+} else {
+  test('ab-slot on block devices', { skip: 'attaching loop devices needs root' }, () => undefined);
+}
+
+function attachLoop(path: string): string {
+  writeFileSync(path, Buffer.alloc(DISK_BYTES));
+  return execFileSync('losetup', ['-f', '--show', path]).toString().trim();
+}
+
+function canAttachLoop(): boolean {
+  const directory = temporaryDirectory('loop');
+  try {
+    execFileSync('losetup', ['-d', attachLoop(join(directory.path, 'disk'))]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    directory.remove();
+  }
+}
+
+function openBoard(
+  directory: string,
+  factory: Buffer,
+  slots = { a: join(directory, 'slot-a'), b: join(directory, 'slot-b') },
+): InstallerFixture & { marker: string } {
   const board = {
     marker: join(directory, 'marker'),
     booted: join(directory, 'booted'),
     bootId: join(directory, 'boot-id'),
   };
-  writeFileSync(slots.a, factory);
-  writeFileSync(slots.b, '');
+  writeFileSync(slots.a, factory, { flag: existsSync(slots.a) ? 'r+' : 'w' });
+  writeFileSync(slots.b, '', { flag: 'a' });
   bootBoard(board);
   return {
     installer: new AbSlotInstaller({
@@ -93,6 +130,29 @@ describe('ab-slot', () => {
       cause: `${booted} says "c", want a or b: the boot loader or initramfs must write the booted slot there`,
     });
   });
+});
+
+test('an image larger than its block device is refused before it is downloaded', async (t) => {
+  if (!canAttachLoop()) {
+    t.skip('attaching loop devices needs root');
+    return;
+  }
+  const directory = temporaryDirectory('small-slot');
+  const device = attachLoop(join(directory.path, 'disk'));
+  try {
+    const slots = { a: join(directory.path, 'a'), b: device };
+    const { installer } = openBoard(directory.path, Buffer.from('first'), slots);
+    const neededBytes = DISK_BYTES + 1;
+    const large = targetFor(Buffer.from('x'), { lengthBytes: neededBytes });
+    await rejectsCode(installer.check(large), 'SPACE_INSUFFICIENT', {
+      path: device,
+      neededBytes,
+      freeBytes: DISK_BYTES,
+    });
+  } finally {
+    execFileSync('losetup', ['-d', device]);
+    directory.remove();
+  }
 });
 
 describe('the boot marker', () => {
