@@ -55,10 +55,12 @@ export function attempt<T>(rv: number, run: () => T): T {
   }
 }
 
+/** Node marks OpenSSL's errors in one of three ways, and none of them marks all. */
 function isCryptoError(cause: unknown): boolean {
-  if (!(cause instanceof Error) || !('code' in cause)) return false;
-  const code = String(cause.code);
-  return code.startsWith('ERR_OSSL') || code.startsWith('ERR_CRYPTO');
+  if (!(cause instanceof Error)) return false;
+  const code = 'code' in cause ? String(cause.code) : '';
+  const hasCode = code.startsWith('ERR_OSSL') || code.startsWith('ERR_CRYPTO');
+  return hasCode || 'opensslErrorStack' in cause || /^error:[0-9A-F]{8}:/u.test(cause.message);
 }
 
 function parsed(attributes: Attributes, parse: (from: Attributes) => KeyObject): KeyObject {

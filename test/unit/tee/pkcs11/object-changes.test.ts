@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
+import { CKK, CKO, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
+import { attributes, TestTee, u32, type TemplateValue } from './ta-client.ts';
+
+type Template = readonly (readonly [number, TemplateValue])[];
+
+const DATA: Template = [
+  [CKA.CLASS, CKO.DATA],
+  [CKA.LABEL, 'data'],
+];
+const SECRET: Template = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+  [CKA.VALUE, Buffer.from('0102030405060708090a010203040506', 'hex')],
+];
+
+function changing(
+  session: number,
+  object: number,
+  ...template: readonly (readonly [number, TemplateValue])[]
+): Buffer {
+  return Buffer.concat([u32(session, object), attributes(...template)]);
+}
+
+describe('changing objects (PKCS#11 v2.40 §4.1.1)', () => {
+  test('a label may change; class, value and whatever is fixed may not', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes(...DATA));
+
+    client.ok(CMD.SET_ATTRIBUTE_VALUE, changing(session, object, [CKA.LABEL, 'new']));
+
+    assert.deepEqual(client.attribute(session, object, CKA.LABEL), Buffer.from('new'));
+    const fixed: Template = [
+      [CKA.CLASS, CKO.DATA],
+      [CKA.VALUE, 'v'],
+      [CKA.TOKEN, true],
+      [CKA.PRIVATE, true],
+      [CKA.MODIFIABLE, false],
+    ];
+    for (const entry of fixed) {
+      const control = changing(session, object, [CKA.LABEL, 'newer'], entry);
+      client.refused(CKR.ATTRIBUTE_READ_ONLY, CMD.SET_ATTRIBUTE_VALUE, control);
+    }
+    assert.deepEqual(client.attribute(session, object, CKA.LABEL), Buffer.from('new'));
+  });
+
+  test('a key may become harder to read, never easier', () => {
+    const { client, session } = new TestTee().connectUser();
+    const open = attributes(...SECRET, [CKA.EXTRACTABLE, true]);
+    const key = client.create(session, open);
+    assert.ok(client.attribute(session, key, CKA.VALUE));
+
+    client.ok(CMD.SET_ATTRIBUTE_VALUE, changing(session, key, [CKA.SENSITIVE, true]));
+    client.ok(CMD.SET_ATTRIBUTE_VALUE, changing(session, key, [CKA.EXTRACTABLE, false]));
+
+    assert.equal(client.attribute(session, key, CKA.VALUE), undefined);
+    const easier: Template = [
+      [CKA.SENSITIVE, false],
+      [CKA.EXTRACTABLE, true],
+    ];
+    for (const entry of easier) {
+      const control = changing(session, key, entry);
+      client.refused(CKR.ATTRIBUTE_READ_ONLY, CMD.SET_ATTRIBUTE_VALUE, control);
+    }
+    const copy = changing(session, key, [CKA.SENSITIVE, false]);
+    client.refused(CKR.ATTRIBUTE_READ_ONLY, CMD.COPY_OBJECT, copy, { room: 4 });
+    assert.equal(client.attribute(session, key, CKA.VALUE), undefined);
+  });
+
+  test('an object may forbid to be changed, copied or destroyed', () => {
+    const { client, session } = new TestTee().connectUser();
+    const label: Template = [[CKA.LABEL, 'new']];
+    const forbidding = (id: number): number =>
+      client.create(session, attributes(...DATA, [id, false]));
+    const { ACTION_PROHIBITED } = CKR;
+
+    const fixed = changing(session, forbidding(CKA.MODIFIABLE), ...label);
+    client.refused(ACTION_PROHIBITED, CMD.SET_ATTRIBUTE_VALUE, fixed);
+    const unique = changing(session, forbidding(CKA.COPYABLE), ...label);
+    client.refused(ACTION_PROHIBITED, CMD.COPY_OBJECT, unique, { room: 4 });
+    const kept = forbidding(CKA.DESTROYABLE);
+    client.refused(ACTION_PROHIBITED, CMD.DESTROY_OBJECT, u32(session, kept));
+    assert.ok(client.attribute(session, kept, CKA.LABEL));
+  });
+
+  test('a copy has what the template says, else what the original has', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes(...DATA, [CKA.APPLICATION, 'app']));
+    const control = changing(session, object, [CKA.LABEL, 'copy'], [CKA.TOKEN, true]);
+
+    const copy = client.ok(CMD.COPY_OBJECT, control, { room: 4 }).readUInt32LE();
+
+    assert.notEqual(copy, object);
+    assert.deepEqual(client.attribute(session, copy, CKA.LABEL), Buffer.from('copy'));
+    assert.deepEqual(client.attribute(session, copy, CKA.APPLICATION), Buffer.from('app'));
+    assert.deepEqual(client.attribute(session, copy, CKA.TOKEN), Buffer.of(1));
+    assert.deepEqual(client.attribute(session, object, CKA.LABEL), Buffer.from('data'));
+  });
+
+  test('a copy of a private object is private', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes(...DATA, [CKA.PRIVATE, true]));
+    const control = changing(session, object, [CKA.PRIVATE, false]);
+    client.refused(CKR.TEMPLATE_INCONSISTENT, CMD.COPY_OBJECT, control, { room: 4 });
+  });
+});

@@ -1,0 +1,269 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+
+import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
+import { CKK, CKO, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
+import {
+  attributes,
+  pinArguments,
+  SO_PIN,
+  TestTee,
+  u32,
+  USER_PIN,
+  type TaClient,
+  type TemplateValue,
+} from './ta-client.ts';
+
+type Template = readonly (readonly [number, TemplateValue])[];
+
+const DATA: Template = [
+  [CKA.CLASS, CKO.DATA],
+  [CKA.LABEL, 'data'],
+];
+const SECRET: Template = [
+  [CKA.CLASS, CKO.SECRET_KEY],
+  [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+  [CKA.VALUE, Buffer.from('0102030405060708090a010203040506', 'hex')],
+];
+const CERTIFICATE: Template = [
+  [CKA.CLASS, CKO.CERTIFICATE],
+  [CKA.CERTIFICATE_TYPE, 0],
+  [CKA.SUBJECT, 'Test1'],
+  [CKA.VALUE, 'Test2'],
+];
+
+function refusedCreate(rv: number, session: number, client: TaClient, template: Template): void {
+  const control = Buffer.concat([u32(session), attributes(...template)]);
+  client.refused(rv, CMD.CREATE_OBJECT, control, { room: 4 });
+}
+
+describe('creating objects (PKCS#11 v2.40 §5.7)', () => {
+  test('what the template does not say has its default', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes([CKA.CLASS, CKO.DATA]));
+    const yes = [CKA.MODIFIABLE, CKA.COPYABLE, CKA.DESTROYABLE];
+    const no = [CKA.TOKEN, CKA.PRIVATE];
+
+    for (const id of yes) assert.deepEqual(client.attribute(session, object, id), Buffer.of(1));
+    for (const id of no) assert.deepEqual(client.attribute(session, object, id), Buffer.of(0));
+    assert.deepEqual(client.attribute(session, object, CKA.LABEL), Buffer.alloc(0));
+    assert.equal(client.attribute(session, object, CKA.SIGN), undefined);
+  });
+
+  test('a key that nobody gave a use has none, and is neither private nor extractable', () => {
+    const { client, session } = new TestTee().connectUser();
+    const key = client.create(session, attributes(...SECRET));
+    const all = [CKA.SIGN, CKA.VERIFY, CKA.ENCRYPT, CKA.DECRYPT, CKA.WRAP, CKA.UNWRAP, CKA.DERIVE];
+
+    for (const id of [...all, CKA.PRIVATE, CKA.SENSITIVE, CKA.EXTRACTABLE]) {
+      assert.deepEqual(client.attribute(session, key, id), Buffer.of(0), `attribute ${String(id)}`);
+    }
+    assert.deepEqual(client.attribute(session, key, CKA.VALUE_LEN), u32(16));
+    assert.deepEqual(client.attribute(session, key, CKA.LOCAL), Buffer.of(0));
+  });
+
+  test('attributes that the class does not have are dropped', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes(...DATA, [CKA.SIGN, true]));
+    assert.equal(client.attribute(session, object, CKA.SIGN), undefined);
+  });
+
+  test('a template that contradicts itself or names what is not known is inconsistent', () => {
+    const { client, session } = new TestTee().connectUser();
+    const refused: readonly Template[] = [
+      [...DATA, [CKA.LABEL, 'other']],
+      [...DATA, [0x8000_1234, u32(0)]],
+      [...DATA, [CKA.TOKEN, u32(1)]],
+      [...DATA, [CKA.CLASS, CKO.SECRET_KEY]],
+      [[CKA.CLASS, 9]],
+      [[CKA.LABEL, 'no class']],
+      [...SECRET, [CKA.KEY_TYPE, CKK.AES]],
+      [
+        [CKA.CLASS, CKO.SECRET_KEY],
+        [CKA.KEY_TYPE, CKK.RSA],
+        [CKA.VALUE, 'v'],
+      ],
+      [...SECRET, [CKA.LOCAL, true]],
+      [...SECRET, [CKA.KEY_GEN_MECHANISM, 0]],
+      [...SECRET, [CKA.VALUE_LEN, 16]],
+      [...SECRET, [CKA.START_DATE, '20260101']],
+      [...SECRET, [CKA.ALLOWED_MECHANISMS, Buffer.alloc(5)]],
+    ];
+
+    for (const template of refused) {
+      refusedCreate(CKR.TEMPLATE_INCONSISTENT, session, client, template);
+    }
+    assert.equal(client.create(session, attributes(...DATA, [CKA.LABEL, 'data'])), 1);
+  });
+
+  test('a template without what the class must have is incomplete', () => {
+    const { client, session } = new TestTee().connectUser();
+    const refused: readonly Template[] = [
+      CERTIFICATE.filter(([id]) => id !== CKA.SUBJECT),
+      CERTIFICATE.filter(([id]) => id !== CKA.CERTIFICATE_TYPE),
+      SECRET.filter(([id]) => id !== CKA.VALUE),
+      SECRET.filter(([id]) => id !== CKA.KEY_TYPE),
+      [
+        [CKA.CLASS, CKO.PUBLIC_KEY],
+        [CKA.KEY_TYPE, CKK.EC],
+      ],
+      [
+        [CKA.CLASS, CKO.PRIVATE_KEY],
+        [CKA.KEY_TYPE, CKK.EC],
+        [CKA.VALUE, 'd'],
+      ],
+    ];
+
+    for (const template of refused) {
+      refusedCreate(CKR.TEMPLATE_INCOMPLETE, session, client, template);
+    }
+  });
+
+  test('templates inside templates have a bottom', () => {
+    const { client, session } = new TestTee().connectUser();
+    let inner = attributes([CKA.LABEL, 'x']);
+    for (let depth = 0; depth < 4; depth += 1) inner = attributes([CKA.WRAP_TEMPLATE, inner]);
+    client.create(session, attributes(...SECRET, [CKA.WRAP_TEMPLATE, inner]));
+
+    for (let depth = 0; depth < 4; depth += 1) inner = attributes([CKA.WRAP_TEMPLATE, inner]);
+
+    refusedCreate(CKR.TEMPLATE_INCONSISTENT, session, client, [
+      ...SECRET,
+      [CKA.WRAP_TEMPLATE, inner],
+    ]);
+  });
+
+  test('the number of attributes, their size and their bytes must agree', () => {
+    const { client, session } = new TestTee().connectUser();
+    const body = attributes(...DATA).subarray(8);
+    for (const head of [u32(body.byteLength, 3), u32(body.byteLength - 1, 2), u32(9999, 2)]) {
+      const control = Buffer.concat([u32(session), head, body]);
+      client.refused(CKR.ARGUMENTS_BAD, CMD.CREATE_OBJECT, control, { room: 4 });
+    }
+  });
+
+  test('a check value is computed, compared, or left out on request (§4.6.2, §4.10.2)', () => {
+    const { client, session } = new TestTee().connectUser();
+    const aes = SECRET.map(([id, value]) => [id, id === CKA.KEY_TYPE ? CKK.AES : value] as const);
+    const cases: readonly (readonly [Template, string])[] = [
+      [SECRET, '5c3b7c'],
+      [aes, '08bd28'],
+      [CERTIFICATE, '2b84f6'],
+    ];
+
+    for (const [template, checkValue] of cases) {
+      const given = Buffer.from(checkValue, 'hex');
+      for (const way of [template, [...template, [CKA.CHECK_VALUE, given] as const]]) {
+        const object = client.create(session, attributes(...way));
+        assert.deepEqual(client.attribute(session, object, CKA.CHECK_VALUE), given);
+      }
+      refusedCreate(CKR.ATTRIBUTE_VALUE_INVALID, session, client, [
+        ...template,
+        [CKA.CHECK_VALUE, '000'],
+      ]);
+      const none = client.create(session, attributes(...template, [CKA.CHECK_VALUE, '']));
+      assert.deepEqual(client.attribute(session, none, CKA.CHECK_VALUE), Buffer.alloc(0));
+    }
+  });
+});
+
+describe('who may create what (PKCS#11 v2.40 §4.4)', () => {
+  const create = (client: TaClient, session: number, token: boolean, secret: boolean) => {
+    const template = attributes(...DATA, [CKA.TOKEN, token], [CKA.PRIVATE, secret]);
+    const control = Buffer.concat([u32(session), template]);
+    return client.call(CMD.CREATE_OBJECT, control, { room: 4 }).rv;
+  };
+
+  test('token objects need a read-write session, private ones the user', () => {
+    const client = new TestTee().connect();
+    client.prepareToken();
+    const all = (session: number) => [
+      create(client, session, false, false),
+      create(client, session, false, true),
+      create(client, session, true, false),
+      create(client, session, true, true),
+    ];
+    const { OK, USER_NOT_LOGGED_IN, SESSION_READ_ONLY } = CKR;
+
+    const readWrite = client.openSession();
+    assert.deepEqual(all(readWrite), [OK, USER_NOT_LOGGED_IN, OK, USER_NOT_LOGGED_IN]);
+    client.ok(CMD.LOGIN, pinArguments(readWrite, 0, SO_PIN));
+    assert.deepEqual(all(readWrite), [OK, USER_NOT_LOGGED_IN, OK, USER_NOT_LOGGED_IN]);
+    client.ok(CMD.LOGOUT, u32(readWrite));
+    const readOnly = client.openSession(0, 'read-only');
+    assert.deepEqual(all(readOnly), [OK, USER_NOT_LOGGED_IN, SESSION_READ_ONLY, SESSION_READ_ONLY]);
+    client.ok(CMD.LOGIN, pinArguments(readWrite, 1, USER_PIN));
+    assert.deepEqual(all(readOnly), [OK, OK, SESSION_READ_ONLY, SESSION_READ_ONLY]);
+    assert.deepEqual(all(readWrite), [OK, OK, OK, OK]);
+  });
+
+  test('only the SO trusts', () => {
+    const { client, session } = new TestTee().connectUser();
+    const trusted: Template = [...CERTIFICATE, [CKA.TRUSTED, true]];
+
+    refusedCreate(CKR.KEY_FUNCTION_NOT_PERMITTED, session, client, trusted);
+    client.ok(CMD.LOGOUT, u32(session));
+    client.ok(CMD.LOGIN, pinArguments(session, 0, SO_PIN));
+    const object = client.create(session, attributes(...trusted));
+    assert.deepEqual(client.attribute(session, object, CKA.TRUSTED), Buffer.of(1));
+  });
+});
+
+describe('reading attributes (PKCS#11 v2.40 §5.7)', () => {
+  test('fills a template in place: values, sizes, and what cannot be had', () => {
+    const { client, session } = new TestTee().connectUser();
+    const key = client.create(session, attributes(...SECRET, [CKA.LABEL, 'abc']));
+    const room = (bytes: number): Buffer => Buffer.alloc(bytes, 0xee);
+    const asked = attributes(
+      [CKA.LABEL, room(5)],
+      [CKA.ID, room(2)],
+      [CKA.LABEL, room(0)],
+      [CKA.VALUE, room(3)],
+      [CKA.MODULUS, room(1)],
+    );
+    const control = Buffer.concat([u32(session, key), asked]);
+
+    const { rv, output } = client.call(CMD.GET_ATTRIBUTE_VALUE, control, {
+      room: asked.byteLength,
+    });
+
+    assert.equal(rv, CKR.ATTRIBUTE_TYPE_INVALID, 'the last of those that apply');
+    const expected = Buffer.from(asked);
+    expected.writeUInt32LE(3, 12);
+    expected.write('abc', 16);
+    expected.writeUInt32LE(0, 25);
+    expected.writeUInt32LE(3, 35);
+    expected.writeUInt32LE(0xffff_ffff, 43);
+    expected.writeUInt32LE(0xffff_ffff, 54);
+    assert.deepEqual(output, expected);
+  });
+
+  test('too little room is said per attribute, and outranks the rest', () => {
+    const { client, session } = new TestTee().connectUser();
+    const key = client.create(session, attributes(...SECRET, [CKA.LABEL, 'abc']));
+    const asked = attributes([CKA.LABEL, 'x'], [CKA.MODULUS, ''], [CKA.VALUE, '']);
+    const control = Buffer.concat([u32(session, key), asked]);
+
+    const reply = client.call(CMD.GET_ATTRIBUTE_VALUE, control, { room: asked.byteLength });
+
+    assert.equal(reply.rv, CKR.BUFFER_TOO_SMALL);
+    assert.equal(reply.output.readUInt32LE(12), 0xffff_ffff);
+  });
+
+  test('the room must be that of the template', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes(...DATA));
+    const control = Buffer.concat([u32(session, object), attributes([CKA.LABEL, ''])]);
+    for (const room of [15, 17]) {
+      client.refused(CKR.ARGUMENTS_BAD, CMD.GET_ATTRIBUTE_VALUE, control, { room });
+    }
+  });
+
+  test('the size of an object is that of its attributes', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes([CKA.CLASS, 0], [CKA.LABEL, 'A data object']));
+    // As a real TA answers for the same object.
+    const size = client.ok(CMD.GET_OBJECT_SIZE, u32(session, object), { room: 4 });
+    assert.equal(size.readUInt32LE(), 119);
+  });
+});
