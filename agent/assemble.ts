@@ -79,6 +79,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
         repositories: new HttpRepositories(http, urls, { bytesPerSecond, windowMs }),
         director: new HttpDirector(http, urls),
         signer: identity.signer,
+        vehicleId: identity.deviceId,
       },
       store: local.store,
       identity,

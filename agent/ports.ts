@@ -10,6 +10,8 @@ export interface Ports {
   readonly repositories: Repositories;
   readonly director: Director;
   readonly signer: Signer;
+  /** What the gateway calls this device: the common name of its certificate. */
+  readonly vehicleId: string;
   readonly store: Store;
   readonly staging: Staging;
   readonly installer: Installer;
@@ -20,7 +22,7 @@ export interface Ports {
 }
 
 /** What works without network and token: enough to confirm, to roll back and to look. */
-export type LocalPorts = Omit<Ports, 'repositories' | 'director' | 'signer'>;
+export type LocalPorts = Omit<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId'>;
 
 /** From the settings. */
 interface Limits {

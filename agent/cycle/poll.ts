@@ -38,11 +38,11 @@ export async function poll(ports: Ports): Promise<Finding> {
  * Source: Uptane Standard 2.1 §5.4.2.1 (attack indicator), §5.4.4.2.
  */
 export async function verify(ports: Ports): Promise<Verdict> {
-  const { store, clock } = ports;
+  const { store, clock, vehicleId } = ports;
   const trusted = await store.loadTrusted();
   const inventory = await store.inventory();
   try {
-    const talk = verifyRepositories({ trusted, inventory, now: clock.now() });
+    const talk = verifyRepositories({ trusted, inventory, now: clock.now(), vehicleId });
     const verdict = await converse(talk, (need) => answerFrom(ports, need));
     await store.saveRefusal(undefined);
     return verdict;

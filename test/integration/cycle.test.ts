@@ -90,13 +90,14 @@ class TestDevice {
     this.directory.remove();
   }
 
-  #network(): Pick<Ports, 'repositories' | 'director' | 'signer'> {
+  #network(): Pick<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId'> {
     const { outside, world } = this;
     const demandGateway = (): void => {
       if (outside.gateway !== 'down') return;
       throw new OtaError('GATEWAY_UNREACHABLE', { url: 'u', cause: 'down', remedy: 'wait' });
     };
     return {
+      vehicleId: 'device-1',
       repositories: {
         fetchMetadata: async (repo, file) => {
           demandGateway();
