@@ -8,6 +8,7 @@ import { checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
+import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
 import type { Outcome, Provisioning } from './record.ts';
 import { isRegistrationBegun } from './register.ts';
 
@@ -30,6 +31,9 @@ interface WantedKey {
  */
 export async function provisionKeys(all: Provisioning, token: Token): Promise<TokenKey> {
   const { identity } = all.settings;
+  const unfinished = destroyUnfinished(token);
+  if (unfinished > 0)
+    all.say('keys', 'done now', `removed ${String(unfinished)} unfinished objects`);
   const hasCertificate = readCertificates(token).length > 0;
   const tls = ensureKey(all, token, {
     name: TLS_KEY,

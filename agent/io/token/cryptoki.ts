@@ -15,6 +15,7 @@ export const CKA = {
   LOCAL: 0x163,
   NEVER_EXTRACTABLE: 0x164,
   ALWAYS_SENSITIVE: 0x165,
+  EC_PARAMS: 0x180,
   EC_POINT: 0x181,
 } as const;
 
