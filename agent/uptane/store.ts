@@ -250,7 +250,6 @@ export class MetadataStore {
   }
 
   #accept<Body extends Common>(role: string, file: File<Body>): Trusted<Body> {
-    if (role === 'timestamp') this.#superseded = false;
     this.#stored.set(role, file.bytes);
     this.#parsed.set(role, file);
     this.#note(role, file.body);

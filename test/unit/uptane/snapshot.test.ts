@@ -158,6 +158,24 @@ describe('Snapshot (§5.4.4.5)', () => {
     ]);
   });
 
+  test('that is older is called that, even where the Timestamp lists another version (S4)', () => {
+    world.director.version.snapshot = 1;
+    world.director.publishSnapshot();
+    world.director.version.timestamp += 1;
+    world.director.publishTimestamp((body) => withListing(body, { version: 9 }));
+    world.refuses('VERSION_ROLLBACK', { ...SNAPSHOT, trusted: 2, offered: 1 }, [
+      'director/timestamp',
+    ]);
+  });
+
+  test('is fetched when the Timestamp lists another hash of the same version (S0)', () => {
+    world.director.publishSnapshot((body) => ({ ...body, changed: true }));
+    world.director.version.timestamp += 1;
+    world.director.publishTimestamp();
+    world.update();
+    assert.deepEqual(world.device.kept, ['director/timestamp', 'director/snapshot']);
+  });
+
   test('is refused if it lists an older version of Targets (S5, step 5)', () => {
     world.director.version.targets = 0;
     world.director.publish();

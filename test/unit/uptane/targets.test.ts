@@ -150,6 +150,16 @@ describe('top-level Targets of the Image repository (§5.4.4.6)', () => {
     world.refuses('METADATA_EXPIRED', { ...OF_IMAGE, ...EXPIRED }, UP_TO_IMAGE_SNAPSHOT);
   });
 
+  test('are fetched when the Snapshot lists another hash of the same version (S0, G2)', () => {
+    world.image.targets['fw-2.bin'] = imageTarget('fw-2.bin', [PRIMARY]);
+    world.image.publishTargets();
+    world.image.publishSnapshotAndTimestamp();
+    world.assign('fw-2.bin');
+    world.director.publish();
+    assert.equal(world.update().targets[0]?.filename, 'fw-2.bin');
+    assert.equal(world.device.kept.at(-1), 'image/targets');
+  });
+
   test('are not fetched again while the Snapshot lists those that are kept (S0, F9)', () => {
     world.image.targets['fw-2.bin'] = imageTarget('fw-2.bin', [PRIMARY]);
     world.publish();

@@ -158,6 +158,17 @@ describe('a Director that serves no Timestamp', () => {
     ]);
   });
 
+  test('makes an idle poll three requests, and writes nothing (F6)', () => {
+    world.update();
+    assert.equal(world.update().outcome, 'up-to-date');
+    assert.deepEqual(world.device.requests, [
+      'director/2.root.json',
+      'director/timestamp.json',
+      'director/targets.json',
+    ]);
+    assert.deepEqual(world.device.kept, []);
+  });
+
   test('may begin to serve one, and from then on has to (F3)', () => {
     world.update();
     world.publish();
