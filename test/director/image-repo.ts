@@ -112,19 +112,25 @@ export class ImageRepo {
   }
 
   /**
+   * Refuses a name or a role that no image can have, before its bytes are copied.
+   *
+   * @throws Refusal 400 `image_name` · 404 `role_not_found`
+   */
+  verifyPlace(filename: string, role: string | undefined): void {
+    if (isUnsafeName(filename)) {
+      const want = '1 to 254 characters, relative, no "..", no control characters';
+      throw new Refusal(400, 'image_name', want);
+    }
+    if (role !== undefined) this.#role(role);
+  }
+
+  /**
    * Adds an image; the same one again changes nothing.
    *
-   * @throws Refusal 409 `image_exists` for other content under a known name
+   * @throws Refusal as `verifyPlace`, and 409 `image_exists` for other content under a known name
    */
   add(image: Image): void {
-    if (isUnsafeName(image.filename)) {
-      throw new Refusal(
-        400,
-        'image_name',
-        '1 to 254 characters, relative, no "..", no control characters',
-      );
-    }
-    if (image.role !== undefined) this.#role(image.role);
+    this.verifyPlace(image.filename, image.role);
     const known = this.findImage(image.filename);
     if (known?.sha256 === image.sha256 && known.role === image.role) return;
     if (known !== undefined) {

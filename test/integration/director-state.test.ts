@@ -208,6 +208,22 @@ describe('starting the Director', () => {
     }
   });
 
+  test('listens where it is told, with a certificate that says so, by the same CA', async () => {
+    const stateDir = join(directory, 'host');
+    const first = await startDirector({ stateDir });
+    const device = await SimulatedDevice.create(first, 'device-1');
+    const ca = readFileSync(first.caPath, 'utf8');
+    device.close();
+    await first.stop();
+    const second = await startDirector({ stateDir, host: '127.0.0.2' });
+    assert.match(second.gatewayUrl, /^https:\/\/127\.0\.0\.2:/u);
+    assert.equal(readFileSync(second.caPath, 'utf8'), ca);
+    const again = device.reconnect(second);
+    assert.equal((await again.get('/repo/root.json')).status, 200);
+    again.close();
+    await second.stop();
+  });
+
   for (const [what, args] of [
     ['no --state', []],
     ['an unknown option', ['--state', 'x', '--nothing']],

@@ -37,7 +37,7 @@ describe('Cryptoki and a TA that lies', () => {
     'get_attribute_value 1 1 0x100=8,0x3=5,0x161=null,0x40000600=16,0x11=0,0x40000211=24',
     'find_objects 1 32',
     'generate_key 1 0x1080 null',
-    'generate_key_pair 1 0x1040 null null',
+    'generate_key_pair 1 0x1040 0x3=x 0x3=x',
     'sign 1 x0102 64',
     'sign 1 x0102 null',
     'encrypt_update 1 x0102 8',

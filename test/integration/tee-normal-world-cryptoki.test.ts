@@ -64,7 +64,7 @@ describe('Cryptoki calls and what the TA answers', () => {
       'get_mechanism_info 0 1',
       'get_session_info 1',
       'open_session 0 6',
-      'generate_key_pair 1 0x1040 null null',
+      'generate_key_pair 1 0x1040 0x3=x 0x3=x',
       'get_object_size 1 1',
       'generate_random 1 8',
       'find_objects 1 16',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { withoutBuffers } from './support-tee-corners.ts';
 import { DriverSuite } from './support-tee-drivers.ts';
 import { INVOKE, answerOperation, plainReply, u32, type Frame } from './support-tee-fake-world.ts';
 import {
@@ -9,33 +10,22 @@ import {
   type Recorded,
   type RecordedParam,
 } from './support-tee-recorded.ts';
-import { describeCall, readCall } from './support-tee-ta-calls.ts';
+import { readCall, describeCall } from './support-tee-ta-calls.ts';
 
 const SUCCESS = 0;
 const SHORT_BUFFER = 0xffff0010;
-const GET_ATTRIBUTE_VALUE = 38;
 const RELEASE_ACTIVE_PROCESSING = 44;
 
 /** The recorded request in the words of describeCall(). */
 function describeRecorded({ cmd = -1, p = [] }: Recorded): string {
   const show = (param: RecordedParam | null): string => {
     if (param === null) return '-';
-    if (param.d === 'inout') return withoutBuffers(cmd, param.in ?? '');
+    if (param.d === 'inout') {
+      return withoutBuffers(cmd, Buffer.from(param.in ?? '', 'hex')).toString('hex');
+    }
     return param.d === 'in' ? `in:${param.in ?? ''}` : `out:${String(param.size)}`;
   };
   return [String(cmd), ...p.slice(0, 3).map(show)].join(' ');
-}
-
-/** libckteec sends what the caller's buffers happen to hold; ours sends zeros. */
-function withoutBuffers(command: number, hex: string): string {
-  if (command !== GET_ATTRIBUTE_VALUE) return hex;
-  const bytes = Buffer.from(hex, 'hex');
-  for (let at = 16; at < bytes.length;) {
-    const end = at + 8 + bytes.readUInt32LE(at + 4);
-    bytes.fill(0, at + 8, end);
-    at = end;
-  }
-  return bytes.toString('hex');
 }
 
 /** What the application saw: libckteec's mapping of the recorded answer. */

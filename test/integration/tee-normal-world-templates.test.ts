@@ -37,6 +37,7 @@ describe('templates and mechanisms on their way to the TA', () => {
       `0x1085:x${iv}`,
       `85100000 10000000 ${iv}`,
     ],
+    ['AES-CBC with an IV that the TA refuses itself', '0x1082:x0001', '82100000 02000000 0001'],
     ['AES-CTR', `0x1086:x0100000000000000${iv}`, `86100000 14000000 01000000 ${iv}`],
     [
       'AES-GCM',
@@ -90,10 +91,10 @@ describe('templates and mechanisms on their way to the TA', () => {
 
   const refused: readonly (readonly [string, string, string])[] = [
     ['a parameter that a mechanism does not have', '0x1041:x00', '0x71'],
-    ['an IV of 15 bytes', `0x1082:x${iv.slice(2)}`, '0x71'],
-    ['no IV', '0x1082', '0x71'],
     ['a NULL that claims to be an IV', '0x1082:null*16', '0x71'],
-    ['half a structure', '0x43:x0000', '0x71'],
+    ['half a structure', '0x43:x0000', '0x7'],
+    ['no structure', '0x1087', '0x7'],
+    ['AES-GCM without an IV', '0x1087:gcm:null:x0d:128', '0x71'],
     ['a NULL that claims to be data', '0x9:oaep:1:1:1:null*4', '0x71'],
     ['key wrap without OAEP', '0x1054:rsaaes:256', '0x71'],
     ['a mechanism that has no serialized form', '0x1088', '0x70'],
@@ -223,7 +224,9 @@ describe('templates and mechanisms on their way to the TA', () => {
       hex('01000000 02000000 10000000 01000000 11020040 08000000 00000000 00000000').toString(
         'hex',
       ),
-      hex('01000000 02000000 08000000 01000000 11020040 00000000').toString('hex'),
+      hex('01000000 02000000 10000000 01000000 11020040 08000000 00000000 00000000').toString(
+        'hex',
+      ),
     ]);
   });
 

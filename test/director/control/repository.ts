@@ -62,6 +62,7 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
   const format = wanted.optionalString('format') ?? 'BINARY';
   const role = wanted.optionalString('role');
   const custom = customOf(wanted, { filename, hardwareIds, format });
+  world.images.verifyPlace(filename, role);
   const file = await world.images.files.add(path);
   const image = {
     filename,
@@ -71,7 +72,12 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
     custom,
     ...(role === undefined ? {} : { role }),
   };
-  world.images.add(image);
+  try {
+    world.images.add(image);
+  } finally {
+    const isUsed = world.images.images.some((one) => one.sha256 === file.sha256);
+    if (!isUsed) world.images.files.remove(file.sha256);
+  }
   return world.images.findImage(filename) ?? image;
 }
 

@@ -3,7 +3,7 @@ import { isMap, type Json } from './canonical-json.ts';
 import { Refusal } from '../failure.ts';
 
 /**
- * @throws Refusal 400 `json_malformed` for anything but JSON, and for an integer beyond 2^53: two
+ * @throws Refusal 400 `json_malformed` for anything but JSON, and for a number beyond 2^53: two
  *   readers could disagree about it, so a signature over it means nothing
  */
 export function parseJson(body: Uint8Array | string): Json {
@@ -105,8 +105,9 @@ function malformed(path: string, want: string): Refusal {
 }
 
 function refuseInexact(_name: string, value: unknown): unknown {
-  if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) {
-    throw new Refusal(400, 'json_malformed', 'an integer is beyond 2^53');
+  if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
+  if (!Number.isFinite(value) || Number.isInteger(value)) {
+    throw new Refusal(400, 'json_malformed', 'a number is beyond 2^53');
   }
   return value;
 }
