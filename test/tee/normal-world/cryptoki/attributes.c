@@ -65,6 +65,18 @@ static void args_ulongs(struct args *args, const CK_ATTRIBUTE *attribute)
 	}
 }
 
+/* Without a value it is an empty template, not an empty value. */
+static void args_nested(struct args *args, const CK_ATTRIBUTE *attribute,
+			unsigned int depth)
+{
+	const CK_ULONG size = attribute->pValue ? attribute->ulValueLen : 0;
+
+	if (size % sizeof(CK_ATTRIBUTE) != 0)
+		args_fail(args, CKR_ATTRIBUTE_VALUE_INVALID);
+	args_template(args, attribute->pValue, size / sizeof(CK_ATTRIBUTE),
+		      depth);
+}
+
 static void args_value(struct args *args, const CK_ATTRIBUTE *attribute,
 		       unsigned int depth)
 {
@@ -78,11 +90,7 @@ static void args_value(struct args *args, const CK_ATTRIBUTE *attribute,
 		args_ulongs(args, attribute);
 		break;
 	case KIND_TEMPLATE:
-		if (attribute->ulValueLen % sizeof(CK_ATTRIBUTE) != 0)
-			args_fail(args, CKR_ATTRIBUTE_VALUE_INVALID);
-		args_template(args, attribute->pValue,
-			      attribute->ulValueLen / sizeof(CK_ATTRIBUTE),
-			      depth + 1);
+		args_nested(args, attribute, depth + 1);
 		break;
 	case KIND_BYTES:
 		args_bytes(args, attribute->pValue, attribute->ulValueLen);
@@ -105,7 +113,8 @@ static void args_template(struct args *args, const CK_ATTRIBUTE *attributes,
 	for (CK_ULONG i = 0; args->failure == CKR_OK && i < count; i++) {
 		args_type(args, attributes[i].type);
 		length = args_open(args);
-		if (attributes[i].pValue)
+		if (attributes[i].pValue ||
+		    kind_of(attributes[i].type) == KIND_TEMPLATE)
 			args_value(args, &attributes[i], depth);
 		args_close(args, length, 0);
 	}
@@ -122,7 +131,7 @@ void args_attributes(struct args *args, const CK_ATTRIBUTE *attributes,
  * The bytes that the TA may fill for this attribute; 0 asks for its length.
  *
  * A buffer that is too small for a whole CK_ULONG is asked for its length as
- * well. A template has room for an empty one: the TA never gives any.
+ * well. A template always has room for an empty one: the TA never gives any.
  */
 static CK_ULONG room_of(const CK_ATTRIBUTE *attribute)
 {
@@ -134,7 +143,7 @@ static CK_ULONG room_of(const CK_ATTRIBUTE *attribute)
 	case KIND_MECHANISMS:
 		return size / sizeof(CK_ULONG) * sizeof(uint32_t);
 	case KIND_TEMPLATE:
-		return attribute->pValue ? HEAD_SIZE : 0;
+		return HEAD_SIZE;
 	case KIND_BYTES:
 		break;
 	}

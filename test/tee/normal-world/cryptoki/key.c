@@ -25,6 +25,7 @@ CK_RV C_GenerateKeyPair(CK_SESSION_HANDLE hSession, CK_MECHANISM_PTR pMechanism,
 	CK_RV rv;
 
 	args_require(&call.args, phPublicKey && phPrivateKey);
+	args_require(&call.args, pPublicKeyTemplate && pPrivateKeyTemplate);
 	args_ulong(&call.args, hSession);
 	args_mechanism(&call.args, pMechanism);
 	args_attributes(&call.args, pPublicKeyTemplate,

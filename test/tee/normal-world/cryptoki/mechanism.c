@@ -1,6 +1,7 @@
 #include "cryptoki.h"
 
-#define IV_SIZE 16u
+/* Instead of a structure's size: the bytes as they are, which the TA judges. */
+#define ANY_SIZE (~0UL)
 
 static void args_counted(struct args *args, const void *bytes, CK_ULONG size)
 {
@@ -8,17 +9,6 @@ static void args_counted(struct args *args, const void *bytes, CK_ULONG size)
 		args_fail(args, CKR_MECHANISM_PARAM_INVALID);
 	args_ulong(args, size);
 	args_bytes(args, bytes, size);
-}
-
-static void no_params(struct args *args, const void *params)
-{
-	(void)args;
-	(void)params;
-}
-
-static void iv_params(struct args *args, const void *params)
-{
-	args_bytes(args, params, IV_SIZE);
 }
 
 static void mac_length_params(struct args *args, const void *params)
@@ -40,6 +30,8 @@ static void gcm_params(struct args *args, const void *params)
 {
 	const CK_GCM_PARAMS *gcm = params;
 
+	if (!gcm->pIv)
+		args_fail(args, CKR_MECHANISM_PARAM_INVALID);
 	args_counted(args, gcm->pIv, gcm->ulIvLen);
 	args_counted(args, gcm->pAAD, gcm->ulAADLen);
 	args_ulong(args, gcm->ulTagBits);
@@ -109,40 +101,55 @@ static void cbc_data_params(struct args *args, const void *params)
 	args_counted(args, data->pData, data->length);
 }
 
+/* `write` is NULL where the parameter is bytes, or nothing. */
 struct format {
-	void (*write)(struct args *args, const void *params);
 	CK_ULONG size;
+	void (*write)(struct args *args, const void *params);
 	bool may_be_absent;
 };
 
-static const struct format no_format = { no_params, 0, false };
-static const struct format iv_format = { iv_params, IV_SIZE, false };
-static const struct format mac_length_format = { mac_length_params,
-						 sizeof(CK_MAC_GENERAL_PARAMS),
-						 false };
-static const struct format ctr_format = { ctr_params, sizeof(CK_AES_CTR_PARAMS),
-					  false };
-static const struct format gcm_format = { gcm_params, sizeof(CK_GCM_PARAMS),
-					  false };
-static const struct format pss_format = { pss_params,
-					  sizeof(CK_RSA_PKCS_PSS_PARAMS),
-					  false };
-static const struct format oaep_format = { oaep_params,
-					   sizeof(CK_RSA_PKCS_OAEP_PARAMS),
-					   false };
-static const struct format rsa_aes_wrap_format = {
-	rsa_aes_wrap_params, sizeof(CK_RSA_AES_KEY_WRAP_PARAMS), false
+static const struct format no_format = { .size = 0 };
+static const struct format iv_format = { .size = ANY_SIZE };
+static const struct format mac_length_format = {
+	.size = sizeof(CK_MAC_GENERAL_PARAMS),
+	.write = mac_length_params,
 };
-static const struct format eddsa_format = { eddsa_params,
-					    sizeof(CK_EDDSA_PARAMS), true };
-static const struct format ecdh1_format = { ecdh1_params,
-					    sizeof(CK_ECDH1_DERIVE_PARAMS),
-					    false };
+static const struct format ctr_format = {
+	.size = sizeof(CK_AES_CTR_PARAMS),
+	.write = ctr_params,
+};
+static const struct format gcm_format = {
+	.size = sizeof(CK_GCM_PARAMS),
+	.write = gcm_params,
+};
+static const struct format pss_format = {
+	.size = sizeof(CK_RSA_PKCS_PSS_PARAMS),
+	.write = pss_params,
+};
+static const struct format oaep_format = {
+	.size = sizeof(CK_RSA_PKCS_OAEP_PARAMS),
+	.write = oaep_params,
+};
+static const struct format rsa_aes_wrap_format = {
+	.size = sizeof(CK_RSA_AES_KEY_WRAP_PARAMS),
+	.write = rsa_aes_wrap_params,
+};
+static const struct format eddsa_format = {
+	.size = sizeof(CK_EDDSA_PARAMS),
+	.write = eddsa_params,
+	.may_be_absent = true,
+};
+static const struct format ecdh1_format = {
+	.size = sizeof(CK_ECDH1_DERIVE_PARAMS),
+	.write = ecdh1_params,
+};
 static const struct format ecb_data_format = {
-	ecb_data_params, sizeof(CK_KEY_DERIVATION_STRING_DATA), false
+	.size = sizeof(CK_KEY_DERIVATION_STRING_DATA),
+	.write = ecb_data_params,
 };
 static const struct format cbc_data_format = {
-	cbc_data_params, sizeof(CK_AES_CBC_ENCRYPT_DATA_PARAMS), false
+	.size = sizeof(CK_AES_CBC_ENCRYPT_DATA_PARAMS),
+	.write = cbc_data_params,
 };
 
 /* NULL for a mechanism that libckteec has no serialized form for. */
@@ -224,13 +231,19 @@ static const struct format *format_of(CK_MECHANISM_TYPE mechanism)
 	}
 }
 
-static bool params_fit(const struct format *format,
-		       const CK_MECHANISM *mechanism)
+/* The codes are libckteec's: a structure of another size is a bad argument. */
+static CK_RV check_params(const struct format *format,
+			  const CK_MECHANISM *mechanism)
 {
-	if (mechanism->ulParameterLen == 0 && format->may_be_absent)
-		return true;
-	return mechanism->ulParameterLen == format->size &&
-	       (mechanism->pParameter || format->size == 0);
+	const CK_ULONG size = mechanism->ulParameterLen;
+
+	if (size && !mechanism->pParameter)
+		return CKR_MECHANISM_PARAM_INVALID;
+	if (format->size == ANY_SIZE || size == format->size)
+		return CKR_OK;
+	if (size == 0 && format->may_be_absent)
+		return CKR_OK;
+	return format->size ? CKR_ARGUMENTS_BAD : CKR_MECHANISM_PARAM_INVALID;
 }
 
 void args_mechanism(struct args *args, const CK_MECHANISM *mechanism)
@@ -238,22 +251,23 @@ void args_mechanism(struct args *args, const CK_MECHANISM *mechanism)
 	const struct format *format;
 	const void *params;
 	size_t length;
+	CK_RV rv;
 
 	args_require(args, mechanism != NULL);
 	if (!mechanism)
 		return;
 	format = format_of(mechanism->mechanism);
-	if (!format) {
-		args_fail(args, CKR_MECHANISM_INVALID);
-		return;
-	}
-	if (!params_fit(format, mechanism)) {
-		args_fail(args, CKR_MECHANISM_PARAM_INVALID);
+	rv = format ? check_params(format, mechanism) : CKR_MECHANISM_INVALID;
+	if (rv != CKR_OK) {
+		args_fail(args, rv);
 		return;
 	}
 	params = mechanism->ulParameterLen ? mechanism->pParameter : NULL;
 	args_ulong(args, mechanism->mechanism);
 	length = args_open(args);
-	format->write(args, params);
+	if (format->write)
+		format->write(args, params);
+	else
+		args_bytes(args, params, mechanism->ulParameterLen);
 	args_close(args, length, 0);
 }

@@ -10,6 +10,7 @@ CK_RV C_CreateObject(CK_SESSION_HANDLE hSession, CK_ATTRIBUTE_PTR pTemplate,
 {
 	struct ta_call call = ta_begin(PKCS11_CMD_CREATE_OBJECT);
 
+	args_require(&call.args, pTemplate != NULL);
 	args_ulong(&call.args, hSession);
 	args_attributes(&call.args, pTemplate, ulCount);
 	return ta_invoke_handle(&call, phObject);
@@ -100,7 +101,6 @@ CK_RV C_SetAttributeValue(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hObject,
 {
 	struct ta_call call = ta_begin(PKCS11_CMD_SET_ATTRIBUTE_VALUE);
 
-	args_require(&call.args, pTemplate != NULL);
 	args_ulong(&call.args, hSession);
 	args_ulong(&call.args, hObject);
 	args_attributes(&call.args, pTemplate, ulCount);

@@ -24,10 +24,19 @@ static struct ta_call begin_step(uint32_t command, CK_SESSION_HANDLE session)
 	return call;
 }
 
-/* Absent when empty: so libckteec does in the one-shot commands. */
-static void optional_in(struct ta_call *call, const void *in, CK_ULONG size)
+/*
+ * Data in: which commands leave it out, and when, is libckteec's habit and not
+ * written anywhere.
+ */
+static void in_unless_empty(struct ta_call *call, const void *in, CK_ULONG size)
 {
 	if (size)
+		ta_in(call, in, size);
+}
+
+static void in_unless_null(struct ta_call *call, const void *in, CK_ULONG size)
+{
+	if (in || size)
 		ta_in(call, in, size);
 }
 
@@ -74,17 +83,17 @@ static CK_RV transform(uint32_t command, CK_SESSION_HANDLE session,
 {
 	struct ta_call call = begin_step(command, session);
 
-	ta_in(&call, in, in_size);
+	in_unless_empty(&call, in, in_size);
 	return end_sized_step(&call, session, out, out_size);
 }
 
-static CK_RV transform_at_once(uint32_t command, CK_SESSION_HANDLE session,
-			       CK_BYTE_PTR in, CK_ULONG in_size,
-			       CK_BYTE_PTR out, CK_ULONG_PTR out_size)
+/* Encrypting or decrypting at once. */
+static CK_RV cipher(uint32_t command, CK_SESSION_HANDLE session, CK_BYTE_PTR in,
+		    CK_ULONG in_size, CK_BYTE_PTR out, CK_ULONG_PTR out_size)
 {
 	struct ta_call call = begin_step(command, session);
 
-	optional_in(&call, in, in_size);
+	in_unless_null(&call, in, in_size);
 	return end_sized_step(&call, session, out, out_size);
 }
 
@@ -108,9 +117,8 @@ CK_RV C_Encrypt(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData,
 		CK_ULONG ulDataLen, CK_BYTE_PTR pEncryptedData,
 		CK_ULONG_PTR pulEncryptedDataLen)
 {
-	return transform_at_once(PKCS11_CMD_ENCRYPT_ONESHOT, hSession, pData,
-				 ulDataLen, pEncryptedData,
-				 pulEncryptedDataLen);
+	return cipher(PKCS11_CMD_ENCRYPT_ONESHOT, hSession, pData, ulDataLen,
+		      pEncryptedData, pulEncryptedDataLen);
 }
 
 CK_RV C_EncryptUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart,
@@ -139,9 +147,8 @@ CK_RV C_Decrypt(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pEncryptedData,
 		CK_ULONG ulEncryptedDataLen, CK_BYTE_PTR pData,
 		CK_ULONG_PTR pulDataLen)
 {
-	return transform_at_once(PKCS11_CMD_DECRYPT_ONESHOT, hSession,
-				 pEncryptedData, ulEncryptedDataLen, pData,
-				 pulDataLen);
+	return cipher(PKCS11_CMD_DECRYPT_ONESHOT, hSession, pEncryptedData,
+		      ulEncryptedDataLen, pData, pulDataLen);
 }
 
 CK_RV C_DecryptUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pEncryptedPart,
@@ -178,7 +185,10 @@ CK_RV C_Digest(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData,
 CK_RV C_DigestUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart,
 		     CK_ULONG ulPartLen)
 {
-	return absorb(PKCS11_CMD_DIGEST_UPDATE, hSession, pPart, ulPartLen);
+	struct ta_call call = begin_step(PKCS11_CMD_DIGEST_UPDATE, hSession);
+
+	in_unless_empty(&call, pPart, ulPartLen);
+	return end_step(&call, hSession);
 }
 
 CK_RV C_DigestKey(CK_SESSION_HANDLE hSession, CK_OBJECT_HANDLE hKey)
@@ -234,7 +244,7 @@ CK_RV C_Verify(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pData,
 {
 	struct ta_call call = begin_step(PKCS11_CMD_VERIFY_ONESHOT, hSession);
 
-	optional_in(&call, pData, ulDataLen);
+	in_unless_empty(&call, pData, ulDataLen);
 	ta_signature_in(&call, pSignature, ulSignatureLen);
 	return end_step(&call, hSession);
 }
