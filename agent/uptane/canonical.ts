@@ -41,7 +41,7 @@ export function canonicalForms(value: Json): readonly Uint8Array[] {
 }
 
 /** Lower-case hex. */
-export function digest(algorithm: HashAlgorithm, bytes: Uint8Array): string {
+function digest(algorithm: HashAlgorithm, bytes: Uint8Array): string {
   return createHash(algorithm).update(bytes).digest('hex');
 }
 

@@ -6,7 +6,7 @@ import { OtaError, type Repo } from '../errors.ts';
 export type Need = Fetch | Keep;
 
 /** Answered with the file's bytes, or `undefined` if the repository does not have it. */
-export interface Fetch {
+interface Fetch {
   readonly need: 'fetch';
   readonly repo: Repo;
   /** `2.root.json`, `timestamp.json`, `delegations/NAME.json` … */

@@ -28,7 +28,7 @@ export interface Common {
   readonly expiresAt: Instant;
 }
 
-export type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
+type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
 
 export interface Root extends Common {
   readonly roles: Readonly<Record<TopLevelRole, Authority>>;

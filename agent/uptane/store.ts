@@ -5,7 +5,7 @@
  * added only after every check on it passed, expiry included: a file that was refused leaves no
  * trace, so a repository recovers from its own mistakes by publishing the next good version.
  */
-import { OtaError, isOtaError, type Repo } from '../errors.ts';
+import { OtaError, type Repo } from '../errors.ts';
 import {
   listingOf,
   meetsThreshold,
@@ -17,6 +17,7 @@ import {
   verifyThreshold,
 } from './checks.ts';
 import { matchesHashes } from './canonical.ts';
+import { KeptFiles } from './kept-files.ts';
 import type { Authority } from './keys.ts';
 import {
   parseRoot,
@@ -70,8 +71,7 @@ export function verifyFirstRoot(repo: Repo, bytes: Uint8Array): Trusted<Root> {
 export class MetadataStore {
   readonly repo: Repo;
   readonly #now: Instant;
-  readonly #stored: Map<string, Uint8Array>;
-  readonly #parsed = new Map<string, File<Common>>();
+  readonly #kept: KeptFiles;
   readonly #seen = new Map<string, RoleSeen>();
   #root: Trusted<Root>;
   #superseded = false;
@@ -83,15 +83,8 @@ export class MetadataStore {
   constructor(repo: Repo, trusted: ReadonlyMap<string, Uint8Array>, now: Instant) {
     this.repo = repo;
     this.#now = now;
-    const prefix = `${repo}/`;
-    this.#stored = new Map(
-      [...trusted]
-        .filter(([name]) => name.startsWith(prefix))
-        .map(([name, bytes]) => [name.slice(prefix.length), bytes]),
-    );
-    const root = this.#stored.get('root');
-    if (root === undefined) throw this.#corrupt('root', 'missing');
-    this.#root = this.#fromStorage('root', () => verifyFirstRoot(repo, root));
+    this.#kept = new KeptFiles(repo, trusted);
+    this.#root = this.#kept.require('root', (bytes) => verifyFirstRoot(repo, bytes));
   }
 
   get root(): Trusted<Root> {
@@ -105,13 +98,12 @@ export class MetadataStore {
 
   /** Was this role ever kept, whether or not it is still good? */
   has(role: string): boolean {
-    return this.#stored.has(role);
+    return this.#kept.has(role);
   }
 
   /** Are these the bytes that are kept already? */
   isKept(role: string, bytes: Uint8Array): boolean {
-    const stored = this.#stored.get(role);
-    return stored !== undefined && Buffer.compare(stored, bytes) === 0;
+    return this.#kept.holds(role, bytes);
   }
 
   /**
@@ -131,7 +123,7 @@ export class MetadataStore {
       throw new OtaError('ROOT_VERSION_MISMATCH', { repo: this.repo, expected, offered });
     }
     this.#root = trust(next.body);
-    this.#stored.set('root', bytes);
+    this.#kept.replace('root', next);
   }
 
   /**
@@ -157,7 +149,7 @@ export class MetadataStore {
     this.#superseded =
       (timestamp !== undefined && !meetsThreshold(timestamp, roles.timestamp)) ||
       (snapshot !== undefined && !meetsThreshold(snapshot, roles.snapshot));
-    return this.#superseded && this.#stored.delete('snapshot');
+    return this.#superseded && this.#kept.forget('snapshot');
   }
 
   /**
@@ -250,8 +242,7 @@ export class MetadataStore {
   }
 
   #accept<Body extends Common>(role: string, file: File<Body>): Trusted<Body> {
-    this.#stored.set(role, file.bytes);
-    this.#parsed.set(role, file);
+    this.#kept.replace(role, file);
     this.#note(role, file.body);
     return trust(file.body);
   }
@@ -262,45 +253,15 @@ export class MetadataStore {
 
   #previousTimestamp(): File<Timestamp> | undefined {
     if (this.#superseded) return undefined;
-    return this.#previous('timestamp', (bytes) => parseTimestamp(bytes, this.repo));
+    return this.#kept.read('timestamp', (bytes) => parseTimestamp(bytes, this.repo));
   }
 
   #previousSnapshot(): File<Snapshot> | undefined {
-    return this.#previous('snapshot', (bytes) => parseSnapshot(bytes, this.repo));
+    return this.#kept.read('snapshot', (bytes) => parseSnapshot(bytes, this.repo));
   }
 
   #previousTargets(role: string): File<Targets> | undefined {
-    return this.#previous(role, (bytes) => parseTargets(bytes, this.repo, role));
-  }
-
-  /** What is stored was checked before it was kept; here it is only read. */
-  #previous<Body extends Common>(
-    role: string,
-    parse: (bytes: Uint8Array) => File<Body>,
-  ): File<Body> | undefined {
-    const bytes = this.#stored.get(role);
-    if (bytes === undefined) return undefined;
-    const known = this.#parsed.get(role);
-    if (known?.bytes === bytes) return known as File<Body>;
-    const file = this.#fromStorage(role, () => parse(bytes));
-    this.#parsed.set(role, file);
-    return file;
-  }
-
-  /** Damage on our own disk must not look like an attack, nor pass as "nothing was trusted". */
-  #fromStorage<T>(role: string, read: () => T): T {
-    try {
-      return read();
-    } catch (cause) {
-      if (!isOtaError(cause)) throw cause;
-      throw this.#corrupt(role, cause.message, cause);
-    }
-  }
-
-  #corrupt(role: string, what: string, cause?: Error): OtaError<'STORAGE_CORRUPT'> {
-    const remedy = 'restore the trusted metadata or provision the device again';
-    const details = { path: `${this.repo}/${role}`, cause: what, remedy };
-    return new OtaError('STORAGE_CORRUPT', details, { cause });
+    return this.#kept.read(role, (bytes) => parseTargets(bytes, this.repo, role));
   }
 
   #subject(role: string): { repo: Repo; role: string } {

@@ -7,7 +7,7 @@
 import type { Conversation } from './conversation.ts';
 import { findTarget, type ImageRepository } from './delegations.ts';
 import { readDirectorTargets, type DirectorTargets } from './director.ts';
-import type { Ecu, EcuInventory } from './inventory.ts';
+import type { EcuInventory } from './inventory.ts';
 import { matchTarget } from './match.ts';
 import type { Listing } from './metadata.ts';
 import { hasPending, planInstallation, type TrustedTarget } from './plan.ts';
@@ -113,5 +113,4 @@ function versionOnly({ version }: Listing): Listing {
   return { version, lengthBytes: undefined, hashes: new Map() };
 }
 
-export type { Ecu };
-export type { Answer, Conversation, Fetch, Keep, Need } from './conversation.ts';
+export type { Answer, Conversation, Keep, Need } from './conversation.ts';
