@@ -91,7 +91,8 @@ test(
     const systemd = await listen(t);
     const service = openServiceNotifier(environment(systemd));
     service.status('image\nMAINPID=1\r\n\u0000\u0085x');
-    assert.equal(await systemd.next(), 'STATUS=image MAINPID=1 x');
+    await service.stopping();
+  assert.equal(await systemd.next(), 'STATUS=image MAINPID=1 x');
   },
 );
 

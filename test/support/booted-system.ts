@@ -117,16 +117,17 @@ interface Machine {
 }
 
 function startMachine(root: string): Machine {
-  const options = ['--register=no', '--keep-unit', '--boot', '--quiet', '--machine=ota-agent-test'];
-  const process = spawn(
+  const name = `--machine=ota-agent-test-${String(process.pid)}`;
+  const options = ['--register=no', '--keep-unit', '--boot', '--quiet', name];
+  const machine = spawn(
     'systemd-nspawn',
     [`--directory=${root}`, ...options, 'systemd.unit=ota-test.target'],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let said = '';
-  process.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  process.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  return { process, said: () => said };
+  machine.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  machine.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  return { process: machine, said: () => said };
 }
 
 async function stopMachine({ process }: Machine): Promise<void> {
