@@ -29,11 +29,15 @@ export function certificateParts(pem: string | Uint8Array): CertificateParts {
  */
 export function parseCertificates(der: Uint8Array): Uint8Array[] {
   const certificates = new X509Certificates(Buffer.from(der));
-  return certificates.map(({ rawData }) => new Uint8Array(rawData));
+  return Array.from(certificates, ({ rawData }) => new Uint8Array(rawData));
 }
 
-/** @param hex - at most 20 octets (RFC 5280 §4.1.2.2), so the length is one octet */
+/**
+ * @param hex - magnitude, at most 20 octets (RFC 5280 §4.1.2.2), so the length is one octet; the library
+ *   leaves out the octet that keeps a number with its highest bit set from being negative
+ */
 function derInteger(hex: string): Uint8Array {
-  const content = Buffer.from(hex, 'hex');
-  return Buffer.concat([Buffer.from([0x02, content.length]), content]);
+  const magnitude = Buffer.from(hex, 'hex');
+  const sign = (magnitude[0] ?? 0) >= 0x80 ? [0] : [];
+  return Buffer.from([0x02, sign.length + magnitude.length, ...sign, ...magnitude]);
 }

@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
-import { Fields, malformed, parseJson } from '../agent/decode.ts';
+import { malformed } from '../agent/decode.ts';
 import { causeOf, OtaError, type Repo } from '../agent/errors.ts';
+import { verifyFirstRoot } from '../agent/uptane/store.ts';
 import type { GatewayRequest, Provisioning } from './record.ts';
 
 const REPOS = ['director', 'image'] as const;
@@ -36,7 +37,8 @@ export function demandRootSource({ settings }: Provisioning): void {
  *
  * A root that is there is never replaced: from then on, only its own keys may do that.
  *
- * @throws OtaError FILE_UNREADABLE, METADATA_MALFORMED, GATEWAY_ANSWER
+ * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH, THRESHOLD_NOT_MET unless it signs itself
+ * @throws OtaError FILE_UNREADABLE, GATEWAY_ANSWER
  */
 export async function provisionRoots(all: Provisioning, gateway: GatewayRequest): Promise<void> {
   for (const [index, repo] of REPOS.entries()) {
@@ -46,7 +48,7 @@ export async function provisionRoots(all: Provisioning, gateway: GatewayRequest)
     }
     const path = all.settings.uptane.roots?.[index];
     const bytes = path === undefined ? await fetchRoot(gateway, repo) : await readRoot(path);
-    const version = rootVersion(bytes, path ?? FIRST_ROOT[repo]);
+    const version = firstRootVersion(repo, bytes, path ?? FIRST_ROOT[repo]);
     await all.record.pinRoot(repo, bytes);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const facts = `${repo} root version ${String(version)}, SHA-256 ${digest}`;
@@ -79,10 +81,7 @@ async function fetchRoot(gateway: GatewayRequest, repo: Repo): Promise<Uint8Arra
   throw new OtaError('GATEWAY_ANSWER', { url, status, answer: 'no root metadata' });
 }
 
-/** Catches a swapped or wrong file; signatures are checked when the root is used. */
-function rootVersion(bytes: Uint8Array, path: string): number {
+function firstRootVersion(repo: Repo, bytes: Uint8Array, path: string): number {
   if (bytes.byteLength > MAX_ROOT_BYTES) throw malformed(path, 'at most 64 KiB');
-  const signed = new Fields(parseJson(bytes, path), path).object('signed');
-  if (signed.string('_type').toLowerCase() !== 'root') throw malformed(path, 'root metadata');
-  return signed.integer('version', 1);
+  return verifyFirstRoot(repo, bytes).version;
 }

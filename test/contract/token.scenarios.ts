@@ -1,6 +1,4 @@
 /** What the token contract does, each in a process of its own. Values go back as JSON. */
-import { dirname, join } from 'node:path';
-
 import graphene from 'graphene-pk11';
 
 import { isOtaError } from '../../agent/errors.ts';
@@ -13,7 +11,8 @@ import { openModule } from '../../agent/io/token/module.ts';
 import { signInToken, type Scheme } from '../../agent/io/token/sign.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { openSigner } from '../../agent/io/token/uptane-key.ts';
-import { LABEL, SO_PIN, startSecureWorld, stop, USER_PIN } from '../support/token-world.ts';
+import { startTee } from '../support/tee.ts';
+import { LABEL, SO_PIN, USER_PIN } from '../support/token-world.ts';
 
 const { TOKEN_INITIALIZED } = graphene.TokenFlag;
 const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
@@ -51,8 +50,8 @@ export function open({ settings }: Args): unknown {
 /** The secure world starts after us: what was said of its absence must not be remembered. */
 export async function openWhenItIsUp({
   settings,
-  socket,
-}: Args & { socket: string }): Promise<unknown[]> {
+  directory,
+}: Args & { directory: string }): Promise<unknown[]> {
   const attempt = (): unknown => {
     try {
       return open({ settings });
@@ -61,10 +60,9 @@ export async function openWhenItIsUp({
     }
   };
   const before = attempt();
-  const directory = dirname(socket);
-  const secureWorld = await startSecureWorld(join(directory, 'late'), socket);
+  const tee = await startTee(directory);
   const after = attempt();
-  await stop(secureWorld);
+  await tee.stop();
   return [before, after];
 }
 

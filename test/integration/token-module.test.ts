@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
@@ -58,14 +58,15 @@ describe('the library of the TEE emulator', () => {
   test('says that the secure world is missing, and finds it once it has come up', async () => {
     const world = await emulator.open();
     try {
-      const socket = join(world.directory, 'later');
-      const env = { OTA_TEE_SOCKET: socket };
+      const directory = join(world.directory, 'later');
+      mkdirSync(directory);
+      const env = { OTA_TEE_SOCKET: join(directory, 'tee.sock') };
       const args = { settings: world.settings };
       const { code, details } = await inChild(SCENARIOS, 'open', args, env);
       assert.equal(code, 'TOKEN_MODULE');
       assert.equal(details['cause'], 'C_Initialize: CKR_GENERAL_ERROR');
       assert.match(String(details['remedy']), /tee-supplicant.*\$OTA_TEE_SOCKET/u);
-      const outcome = await inChild(SCENARIOS, 'openWhenItIsUp', { ...args, socket }, env);
+      const outcome = await inChild(SCENARIOS, 'openWhenItIsUp', { ...args, directory }, env);
       assert.deepEqual(outcome.value, ['TOKEN_MODULE', 'TOKEN_ABSENT']);
     } finally {
       await world.close();

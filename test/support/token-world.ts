@@ -1,10 +1,9 @@
 /** Real PKCS#11 tokens for tests: SoftHSM2, and the TEE emulator with its own secure world. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, watch, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import type { TokenSettings } from '../../agent/io/token/token.ts';
+import { startTee } from './tee.ts';
 import { temporaryDirectory } from './temporary.ts';
 
 export const USER_PIN = 'user-pin-4711';
@@ -25,8 +24,6 @@ export interface TokenKind {
   readonly locksPins: boolean;
   open(): Promise<TokenWorld>;
 }
-
-const REPOSITORY = join(import.meta.dirname, '../..');
 
 export const softHsm: TokenKind = {
   name: 'SoftHSM2',
@@ -52,56 +49,24 @@ export const softHsm: TokenKind = {
   },
 };
 
-const EMULATOR_LIBRARY = join(REPOSITORY, 'test/tee/build/libtee-cryptoki.so');
-
 export const emulator: TokenKind = {
   name: 'TEE emulator',
   locksPins: true,
   open: async () => {
     const directory = temporaryDirectory('tee');
     const { path } = directory;
-    const socket = join(path, 'socket');
-    const secureWorld = await startSecureWorld(path, socket);
+    const tee = await startTee(path);
     return {
       directory: path,
-      settings: settingsIn(path, EMULATOR_LIBRARY),
-      env: { OTA_TEE_SOCKET: socket },
+      settings: settingsIn(path, tee.module),
+      env: tee.env,
       close: async () => {
-        await stop(secureWorld);
+        await tee.stop();
         directory.remove();
       },
     };
   },
 };
-
-/** @returns when the socket exists: then it is ready */
-export async function startSecureWorld(directory: string, socket: string): Promise<ChildProcess> {
-  const main = join(REPOSITORY, 'test/tee/secure-world/main.ts');
-  const storage = join(directory, 'storage');
-  mkdirSync(storage, { recursive: true });
-  const appeared = new Promise<void>((resolve) => {
-    const watcher = watch(dirname(socket), () => {
-      if (!existsSync(socket)) return;
-      watcher.close();
-      resolve();
-    });
-  });
-  const child = spawn(process.execPath, [main, '--storage', storage, '--socket', socket], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  const died = once(child, 'exit').then(([code]) => {
-    throw new Error(`the secure world ended with ${String(code)} before its socket appeared`);
-  });
-  await Promise.race([appeared, died]);
-  return child;
-}
-
-export async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGTERM');
-  await ended;
-}
 
 function settingsIn(directory: string, module: string): TokenSettings {
   const files = { pin_file: join(directory, 'pin'), so_pin_file: join(directory, 'so-pin') };
