@@ -92,7 +92,7 @@ test(
     const service = openServiceNotifier(environment(systemd));
     service.status('image\nMAINPID=1\r\n\u0000\u0085x');
     await service.stopping();
-  assert.equal(await systemd.next(), 'STATUS=image MAINPID=1 x');
+    assert.equal(await systemd.next(), 'STATUS=image MAINPID=1 x');
   },
 );
 
