@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 
 import { pkcs11App } from './pkcs11/ta.ts';
 import { openReeFs } from './storage/ree-fs.ts';
+import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
 import { listenAt } from './world/listen.ts';
 import { createWorldServer } from './world/server.ts';
 import { World } from './world/world.ts';
@@ -108,11 +109,32 @@ function endOnSignal(server: Server, end: () => void): void {
   }
 }
 
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const what = `cannot make ${path}: ${String(cause)}; give another directory with --storage`;
+    throw new Error(what, { cause });
+  }
+}
+
+function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
+  try {
+    return openReeFs({ directory, huk });
+  } catch (cause) {
+    if (!(cause instanceof StorageFailure)) throw cause;
+    throw new Error(
+      `cannot open the storage in ${directory}: ${cause.message}; give the key it was made with by --huk, or another directory by --storage`,
+      { cause },
+    );
+  }
+}
+
 async function main(): Promise<void> {
   const { storage: directory, socket, hukFile } = readOptions(process.argv.slice(2));
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   const huk = readHuk(directory, hukFile);
-  const storage = openReeFs({ directory, huk });
+  const storage = openStorage(directory, huk);
   const world = new World([pkcs11App(storage)], reportPanic);
   const server = createWorldServer(world);
   const removeSocket = await listenAt(server, socket);
