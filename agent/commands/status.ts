@@ -73,9 +73,14 @@ function statusLines(status: Record<string, unknown>): readonly string[] {
 
 function words(value: unknown): string {
   if (value === null) return '-';
-  if (typeof value !== 'object') return String(value);
+  if (Array.isArray(value)) return value.map(words).join(', ');
+  if (typeof value !== 'object') return typeof value === 'string' ? value : JSON.stringify(value);
   return Object.entries(value)
-    .map(([name, part]) => (name === 'hashes' ? '' : `${name}=${words(part)}`))
+    .map(([name, part]) =>
+      name === 'hashes'
+        ? ''
+        : `${name}=${typeof part === 'object' && part !== null ? `(${words(part)})` : words(part)}`,
+    )
     .filter((part) => part !== '')
     .join(' ');
 }
