@@ -57,6 +57,8 @@ module.exports = {
     npm('cli-progress', '^agent/io/terminal'),
     npm('smol-toml', '^agent/(config|commands/config)'),
     npm('zod', '^agent/(settings|config)'),
+    npm('fastest-levenshtein', '^agent/config'),
+    npm('@peculiar/x509', '^(provisioning/|agent/io/(tls|token/))'),
   ],
   options: {
     tsPreCompilationDeps: true,

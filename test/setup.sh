@@ -18,6 +18,7 @@ softhsm2                  a second PKCS#11 token to test with
 opensc                    pkcs11-tool, an independent PKCS#11 client
 openssl                   an independent judge of certificates and signatures
 squashfs-tools            makes the root file systems of the demonstration
+time                      what a run of the agent costs
 strace                    power cuts and disk errors at chosen system calls
 faketime                  devices that start in 1970
 clang-format              formatting of the C sources
