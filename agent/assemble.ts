@@ -2,7 +2,12 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { requireGateway, requireInstaller, type LoadedSettings } from './config-rules.ts';
+import {
+  requireGateway,
+  requireInstaller,
+  type InstallerSettings,
+  type LoadedSettings,
+} from './config-rules.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
@@ -39,13 +44,14 @@ export interface Agent extends LocalAgent {
  */
 export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<LocalAgent> {
   const { path } = loaded.settings.storage;
+  const installer = requireInstaller(loaded);
   await makeStorage(path);
   const lock = await takeLock(path);
   try {
     const database = await Database.open(join(path, 'ota-agent.db'));
     const store = new SqliteStore(database);
     return {
-      ports: await localPorts(loaded, store, log),
+      ports: await localPorts(loaded.settings, installer, store, log),
       store,
       close: async () => {
         await database.close();
@@ -115,15 +121,15 @@ async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
 }
 
 async function localPorts(
-  loaded: LoadedSettings,
+  { boot, download, installer, storage }: Settings,
+  chosen: InstallerSettings,
   store: SqliteStore,
   log: Log,
 ): Promise<LocalPorts> {
-  const { boot, download, installer, storage } = loaded.settings;
   return {
     store,
     staging: new StagingDirectory(join(storage.path, 'staging'), download.reserve),
-    installer: openInstaller(requireInstaller(loaded)),
+    installer: openInstaller(chosen),
     boot: await openBoot(boot.boot_id_file, installer.reboot_command),
     clock: openClock(await store.latestKnownTime()),
     reporter: openReporter(log, process.stderr),
