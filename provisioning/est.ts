@@ -53,9 +53,17 @@ export async function enrol(server: EstServer, request: CertificateRequest): Pro
     });
     const line = { url, status: response.status };
     return certificatesOf(line, await readText(response, line));
+  } catch (error) {
+    throw isOtaError(error) && error.code === 'GATEWAY_TLS' ? untrusted(error) : error;
   } finally {
     await client.close();
   }
+}
+
+/** The client's own remedy speaks of the gateway. */
+function untrusted(error: OtaError<'GATEWAY_TLS'>): OtaError<'GATEWAY_TLS'> {
+  const remedy = "check provisioning.est_ca (else gateway.ca), and this device's clock";
+  return new OtaError('GATEWAY_TLS', { ...error.details, remedy }, { cause: error });
 }
 
 interface AnswerLine {

@@ -66,8 +66,18 @@ export function translated(error: unknown, { operation, uri }: Attempt): unknown
     const remedy = 'check that the token is connected and initialised';
     return new OtaError('TOKEN_ABSENT', { uri, found: error.message, remedy }, options);
   }
-  return new OtaError('TOKEN_FAILED', { operation, cause: error.message }, options);
+  const hint = isCkr(error, 'GENERAL_ERROR', 'DEVICE_ERROR')
+    ? `${error.message}: ${NEW_PROCESS}`
+    : '';
+  return new OtaError('TOKEN_FAILED', { operation, cause: hint || error.message }, options);
 }
+
+/**
+ * Initialising the library again would be no better: libp11 would go on with handles that by then mean
+ * other objects, and sign with the wrong key.
+ */
+const NEW_PROCESS =
+  'if it stays, restart the agent; a TEE that was restarted is found by a new process';
 
 /** The remedy for whatever provisioning makes. */
 export const PROVISION = 'run "ota-agent provision"';

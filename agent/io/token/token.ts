@@ -38,6 +38,7 @@ export class Token {
   readonly #pin: Pin | undefined;
   #session: graphene.Session | undefined;
   #found: Candidate | undefined;
+  #mechanisms: ReadonlySet<number> | undefined;
 
   constructor(settings: TokenSettings, access: 'read-only' | 'read-write', pin: Pin | undefined) {
     this.uri = settings.uri;
@@ -77,10 +78,11 @@ export class Token {
 
   /** Mechanisms that the token says it has, by their PKCS#11 number. */
   mechanisms(): ReadonlySet<number> {
-    return this.run('C_GetMechanismList', (session) => {
+    this.#mechanisms ??= this.run('C_GetMechanismList', (session) => {
       const { lib, handle } = session.slot;
       return new Set(lib.C_GetMechanismList(handle));
     });
+    return this.#mechanisms;
   }
 
   /** @throws OtaError TOKEN_MECHANISM, with what there is, unless the token has one of `wanted` */

@@ -26,9 +26,15 @@ describe('Cryptoki return values (PKCS#11 v2.40 §5.1)', () => {
   });
 
   test('keep their name where there is nothing better to say', () => {
-    const result = translated(cryptoki('DEVICE_ERROR'), { operation: 'C_Sign', uri: URI });
+    const result = translated(cryptoki('FUNCTION_FAILED'), { operation: 'C_Sign', uri: URI });
     assert.ok(isOtaError(result) && result.code === 'TOKEN_FAILED');
-    assert.deepEqual(result.details, { operation: 'C_Sign', cause: 'CKR_DEVICE_ERROR' });
+    assert.deepEqual(result.details, { operation: 'C_Sign', cause: 'CKR_FUNCTION_FAILED' });
+  });
+
+  test('say that a restart helps where the TEE behind the library is gone', () => {
+    const result = translated(cryptoki('GENERAL_ERROR'), { operation: 'C_Sign', uri: URI });
+    assert.ok(isOtaError(result) && result.code === 'TOKEN_FAILED');
+    assert.match(result.details.cause, /^CKR_GENERAL_ERROR: .*restart the agent/u);
   });
 
   test('are not confused with the errors of others that carry a number', () => {
