@@ -122,6 +122,8 @@ export class FakeWorld {
   readonly frames: Frame[] = [];
   readonly socketPath: string;
   reply: (asked: Frame) => Reply = plainReply;
+  /** A connection that sends a longer frame is closed in the middle of it. */
+  maxFrameBytes = Number.POSITIVE_INFINITY;
   readonly #directory = temporaryDirectory('fake-tee');
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
@@ -168,6 +170,7 @@ export class FakeWorld {
         this.#answer(socket, asked);
         asked = readFrame(received, connection);
       }
+      if (received.length > this.maxFrameBytes) socket.destroy();
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#sockets.delete(socket));
@@ -181,10 +184,22 @@ export class FakeWorld {
       socket.destroy();
       return;
     }
+    if ('byteByByte' in reply) {
+      trickle(socket, answerTo(asked, reply.byteByByte));
+      return;
+    }
     const bytes = 'raw' in reply ? reply.raw : answerTo(asked, reply);
     if ('raw' in reply && reply.then === 'end') socket.end(bytes);
     else socket.write(bytes);
   }
+}
+
+/** Each byte in a write of its own, which the receiver sees alone. */
+function trickle(socket: Socket, bytes: Buffer): void {
+  if (bytes.length === 0) return;
+  socket.write(bytes.subarray(0, 1), () => {
+    setImmediate(trickle, socket, bytes.subarray(1));
+  });
 }
 
 function readFrame(received: Buffer, connection: number): Frame | undefined {

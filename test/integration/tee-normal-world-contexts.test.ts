@@ -128,25 +128,64 @@ describe('contexts and sessions of libteec', () => {
     assert.equal(suite.sent(INVOKE).length, 1600);
   });
 
-  test('sends CANCEL for the request in progress, once, and leaves the end to the TA', async () => {
-    let waiting: Frame | undefined;
-    const replies: Buffer[] = [];
+  test('leaves no descriptor to programs that are executed', async () => {
+    const { lines } = await run('inherited', ...OPEN, 'inherited');
+    assert.equal(lines.at(-1), lines[0]);
+  });
+
+  test('takes an answer that arrives byte by byte', async () => {
+    replyToInvoke((asked) => ({
+      byteByByte: Buffer.concat([u32(0, 4), answerOperation(asked, [{ bytes: u32(5, 6) }])]),
+    }));
+    const { lines } = await run(...OPEN, 'invoke 0 1 value-out:0:0');
+    assert.equal(lines.at(-1), `${SUCCESS} origin=4 0=5/6`);
+  });
+
+  test('is not disturbed by signals, in calls that take many of them', async () => {
+    const size = 4 * 1024 * 1024;
+    replyToInvoke((asked) => {
+      const left = readParams(asked).map(({ bytes }) => ({ bytes: Buffer.from(bytes).fill(1) }));
+      return Buffer.concat([u32(0, 4), answerOperation(asked, left)]);
+    });
+    const call = `invoke 0 1 whole:3:allocate:${String(size)}`;
+    const { lines } = await run(...OPEN, 'alarms', call, call, call, 'count_alarms');
+    const answer = `${SUCCESS} origin=4 0.size=${String(size)} 0=x01*${String(size)}`;
+    assert.deepEqual(lines.slice(2), ['done', answer, answer, answer, 'some']);
+  });
+
+  test('cancels what is in progress, and what waits for its turn once it is sent', async () => {
+    const waiting = new Map<number, Frame>();
     suite.world.reply = (asked) => {
-      if (asked.opcode === INVOKE) waiting = asked;
+      if (asked.opcode === INVOKE) waiting.set(asked.request, asked);
       if (asked.opcode === INVOKE) return 'say nothing';
-      if (asked.opcode !== CANCEL || waiting === undefined) return plainReply(asked);
-      replies.push(asked.payload);
-      return { raw: answerTo(waiting, u32(0xffff0002, 4, 0)) };
+      const cancelled = waiting.get(asked.payload.readUInt32LE(0));
+      if (asked.opcode !== CANCEL || cancelled === undefined) return plainReply(asked);
+      return { raw: answerTo(cancelled, u32(0xffff0002, 4, 0)) };
     };
     const { lines } = await run(...OPEN, 'cancel 0');
-    assert.equal(lines.at(-1), '0xffff0002');
-    assert.deepEqual(replies, [u32(waiting?.request ?? 0)]);
+    assert.equal(lines.at(-1), '0xffff0002 0xffff0002');
+    const [first = 0, second = 0] = waiting.keys();
+    // Once each, however often it is asked for, and never for what is not in progress.
+    assert.deepEqual(
+      suite.world.frames
+        .slice(2)
+        .map(({ opcode, payload }) => [
+          opcode,
+          opcode === CANCEL ? payload.readUInt32LE(0) : 'command 9',
+        ]),
+      [
+        [INVOKE, 'command 9'],
+        [CANCEL, first],
+        [INVOKE, 'command 9'],
+        [CANCEL, second],
+      ],
+    );
   });
 
   test('gives a forked child TARGET_DEAD on what it inherited, and a context of its own', async () => {
     const { lines } = await run(...OPEN, 'fork 0', 'invoke 0 2');
     assert.deepEqual(lines.slice(2), [
-      `${TARGET_DEAD} origin=2 ${SUCCESS} status=0`,
+      `sockets=0 ${TARGET_DEAD} origin=2 ${SUCCESS} status=0`,
       `${SUCCESS} origin=4`,
     ]);
     // The child says HELLO on a connection of its own; the parent's sees nothing of it.
@@ -159,6 +198,14 @@ describe('contexts and sessions of libteec', () => {
         [0, INVOKE],
       ],
     );
+  });
+
+  test('knows a child that no fork handler saw by its process number', async () => {
+    const { lines } = await run(...OPEN, 'fork 0 bare', 'invoke 0 2');
+    assert.deepEqual(lines.slice(2), [
+      `sockets=1 ${TARGET_DEAD} origin=2 ${SUCCESS} status=0`,
+      `${SUCCESS} origin=4`,
+    ]);
   });
 
   test('answers ITEM_NOT_FOUND without a TEE and says once which socket and why', async () => {

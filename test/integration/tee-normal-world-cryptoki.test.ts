@@ -200,6 +200,20 @@ describe('Cryptoki calls and what the TA answers', () => {
     const { lines } = await suite.calls(['threads 8'], ({ params }) => ({
       out: Buffer.from(params[1]?.bytes ?? []),
     }));
-    assert.deepEqual(lines, ['failures=0']);
+    assert.deepEqual(lines, [' failures=0']);
+  });
+
+  test('lets the calls of other threads end before it finalizes', async () => {
+    const { lines } = await suite.calls(['threads 8 finalize', 'get_info'], ({ params }) => ({
+      out: Buffer.from(params[1]?.bytes ?? []),
+    }));
+    assert.deepEqual(lines, ['0x0 failures=0', '0x190']);
+  });
+
+  test('can be forked while other threads call, and initialized in the child', async () => {
+    const { lines } = await suite.calls(['threads 8 fork'], ({ params }) => ({
+      out: Buffer.from(params[1]?.bytes ?? []),
+    }));
+    assert.deepEqual(lines, ['0x190 0x0 status=0 failures=0']);
   });
 });

@@ -61,6 +61,18 @@ describe('libteec and a secure world that fails', () => {
     );
   });
 
+  test('survives a target that dies while it is sent a request, without SIGPIPE', async () => {
+    suite.world.maxFrameBytes = 100_000;
+    const size = 4 * 1024 * 1024;
+    const { lines } = await suite.run([
+      'initialize 0',
+      'open 0 0 0 null',
+      `invoke 0 1 whole:1:allocate:${String(size)}`,
+      'invoke 0 1',
+    ]);
+    assert.deepEqual(lines.slice(2), [`${DEAD} 0.size=0 0=x00*${String(size)}`, DEAD]);
+  });
+
   test('has no context when HELLO is answered with another version, too much, or not at all', async () => {
     const hellos: readonly Reply[] = [u32(2), u32(1, 1), Buffer.alloc(0), 'close'];
     for (const hello of hellos) {

@@ -201,16 +201,16 @@ describe('templates and mechanisms on their way to the TA', () => {
 
   test('marks attributes that do not fit, whoever finds out', async () => {
     const { lines } = await calls(
-      ['get_attribute_value 1 2 0x100=7,0x3=0,0x11=4,0x40000600=8'],
+      ['get_attribute_value 1 2 0x100=7,0x3=0,0x11=4,0x40000600=8,0x161=16'],
       () => ({
         out: hex(
-          '28000000 04000000 00010000 04000000 03000000 01000000 11000000 ffffffff 00000000' +
-            '00060040 08000000 41100000',
+          '34000000 05000000 00010000 04000000 03000000 01000000 11000000 ffffffff 00000000' +
+            '00060040 08000000 41100000 61010000 08000000 20000000',
         ),
       }),
     );
     assert.deepEqual(lines, [
-      '0x150 0x100=unavailable 0x3=unavailable 0x11=unavailable 0x40000600=unavailable',
+      '0x150 0x100=unavailable 0x3=unavailable 0x11=unavailable 0x40000600=unavailable 0x161=unavailable',
     ]);
   });
 

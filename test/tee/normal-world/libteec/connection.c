@@ -6,7 +6,7 @@
 
 /* A request between its start and its end, so that it can be cancelled. */
 struct pending {
-	const TEEC_Operation *operation;
+	TEEC_Operation *operation;
 	struct connection *connection;
 	uint32_t request;
 	bool sent;
@@ -95,9 +95,11 @@ void connection_cancel(const TEEC_Operation *operation)
 	pthread_mutex_unlock(&registry.lock);
 }
 
+/* From here on a cancellation finds it, which `started` tells the caller. */
 static void pending_add(struct pending *pending)
 {
 	pthread_mutex_lock(&registry.lock);
+	__atomic_store_n(&pending->operation->started, 1, __ATOMIC_RELEASE);
 	pending->next = registry.pending;
 	registry.pending = pending;
 	pthread_mutex_unlock(&registry.lock);

@@ -41,7 +41,7 @@ struct exchange {
 	struct wire_writer request;
 	size_t answer_max;
 	struct wire_frame answer;
-	const TEEC_Operation *operation;
+	TEEC_Operation *operation;
 };
 
 /*

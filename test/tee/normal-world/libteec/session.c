@@ -26,8 +26,6 @@ static bool call_begin(struct call *call, struct connection *connection,
 	call->result = operation_to_wire(operation, &call->wire, &call->origin);
 	if (call->result != TEEC_SUCCESS)
 		return false;
-	if (operation)
-		operation->started = 1;
 	wire_begin(&call->exchange.request);
 	return true;
 }

@@ -1,5 +1,6 @@
 /* Calls the Cryptoki library as the script on standard input says. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -95,7 +96,7 @@ static void get_info(void)
 		       info.cryptokiVersion.minor, info.flags);
 }
 
-/* A child has to initialize for itself; it tells both results. */
+/* A child has to initialize for itself; it tells both results, or hangs. */
 static void fork_child(void)
 {
 	CK_RV before;
@@ -108,53 +109,76 @@ static void fork_child(void)
 	if (child < 0)
 		script_fail("cannot fork", NULL);
 	if (child == 0) {
+		alarm(10);
 		before = p11->C_GetSlotList(CK_TRUE, NULL, &(CK_ULONG){ 0 });
 		after = p11->C_Initialize(NULL);
 		printf("0x%lx 0x%lx ", before, after);
 		p11->C_Finalize(NULL);
-		exit(0);
+		fflush(stdout);
+		/* What the parent's other threads had in hand is nobody's. */
+		_exit(0);
 	}
 	waitpid(child, &status, 0);
 	printf("status=%d", status);
 }
 
 static atomic_ulong thread_failures;
+static atomic_ulong digests_done;
+static atomic_bool finalizing;
 
-/* Each thread asks for its own number, so that crossed answers are seen. */
+static bool digests_to_itself(CK_SESSION_HANDLE session, unsigned long number)
+{
+	CK_BYTE in[sizeof(number)];
+	CK_BYTE out[sizeof(number)];
+	CK_ULONG size = sizeof(out);
+	CK_RV rv;
+
+	memcpy(in, &number, sizeof(in));
+	rv = p11->C_Digest(session, in, sizeof(in), out, &size);
+	atomic_fetch_add(&digests_done, 1);
+	if (rv == CKR_CRYPTOKI_NOT_INITIALIZED && atomic_load(&finalizing))
+		return true;
+	return rv == CKR_OK && size == sizeof(out) &&
+	       memcmp(in, out, sizeof(in)) == 0;
+}
+
+/* Each thread asks for its own numbers, so that crossed answers are seen. */
 static void *digest_numbers(void *argument)
 {
 	const CK_SESSION_HANDLE session =
 		(CK_SESSION_HANDLE)(uintptr_t)argument;
-	CK_BYTE in[8];
-	CK_BYTE out[8];
-	CK_ULONG size;
 
-	for (unsigned long i = 0; i < 200; i++) {
-		const unsigned long number = session * 1000 + i;
-
-		memcpy(in, &number, sizeof(in));
-		size = sizeof(out);
-		if (p11->C_Digest(session, in, sizeof(in), out, &size) !=
-			    CKR_OK ||
-		    size != sizeof(out) || memcmp(in, out, sizeof(in)) != 0)
+	for (unsigned long i = 0; i < 200; i++)
+		if (!digests_to_itself(session, session * 1000 + i))
 			atomic_fetch_add(&thread_failures, 1);
-	}
 	return NULL;
 }
 
-/* threads N: N threads that digest at once; the world echoes what it digests */
+/*
+ * threads N [finalize|fork]: N threads that digest at once; the world echoes
+ * what it digests. Meanwhile the library is finalized, or the process forks.
+ */
 static void threads(void)
 {
 	const unsigned long count = script_number();
+	const char *word = script_word(false);
 	pthread_t *ids = script_allocate(count * sizeof(*ids));
 
 	for (unsigned long i = 0; i < count; i++)
 		if (pthread_create(&ids[i], NULL, digest_numbers,
 				   (void *)(uintptr_t)(i + 1)))
 			script_fail("cannot make a thread", NULL);
+	while (atomic_load(&digests_done) < count)
+		sched_yield();
+	if (word && strcmp(word, "finalize") == 0) {
+		atomic_store(&finalizing, true);
+		print_rv(p11->C_Finalize(NULL));
+	} else if (word) {
+		fork_child();
+	}
 	for (unsigned long i = 0; i < count; i++)
 		pthread_join(ids[i], NULL);
-	printf("failures=%lu", atomic_load(&thread_failures));
+	printf(" failures=%lu", atomic_load(&thread_failures));
 }
 
 static void unsupported(void)
