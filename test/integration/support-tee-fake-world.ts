@@ -29,9 +29,13 @@ export interface Frame {
   readonly bytes: Buffer;
 }
 
-/** The payload of an answer, bytes to send as they are (and to end with), or what to do instead. */
+/** The payload of an answer, bytes to send as they are, or what to do instead. */
 export type Reply =
-  Buffer | { readonly raw: Buffer; readonly then?: 'end' } | 'close' | 'say nothing';
+  | Buffer
+  | { readonly raw: Buffer; readonly then?: 'end' }
+  | { readonly byteByByte: Buffer }
+  | 'close'
+  | 'say nothing';
 
 export const u32 = (...values: readonly number[]): Buffer => {
   const bytes = Buffer.alloc(4 * values.length);
@@ -151,11 +155,6 @@ export class FakeWorld {
   /** Resolves when every connection has ended, so that all frames are here. */
   async drained(): Promise<void> {
     await Promise.all([...this.#sockets].map((socket) => once(socket, 'close')));
-  }
-
-  /** Forgets what was received. */
-  clear(): void {
-    this.frames.length = 0;
   }
 
   #serve(socket: Socket): void {
