@@ -54,7 +54,7 @@ module.exports = {
     npm('sqlite3', '^agent/io/store/database'),
     npm('fastify', '^agent/io/api'),
     npm('pino', '^agent/io/log'),
-    npm('cli-progress', '^agent/io/terminal'),
+    npm('cli-progress', '^agent/io/progress-bar'),
     npm('smol-toml', '^agent/(config|commands/config)'),
     npm('zod', '^agent/(settings|config)'),
     npm('fastest-levenshtein', '^agent/config'),

@@ -132,7 +132,7 @@ async function localPorts(
     installer: openInstaller(chosen),
     boot: await openBoot(boot.boot_id_file, installer.reboot_command),
     clock: openClock(await store.latestKnownTime()),
-    reporter: openReporter(log, process.stderr),
+    reporter: await openReporter(log, process.stderr),
     limits: { downloadAttempts: download.attempts },
   };
 }

@@ -1,5 +1,5 @@
 import { confirmByHand, rollBackByHand } from '../cycle/by-hand.ts';
-import { askDaemon } from '../io/api.ts';
+import { askDaemon } from '../io/api-client.ts';
 import { withLocalAgent, type CommandContext } from './context.ts';
 import { outcomeResult, type CommandResult } from './result.ts';
 

@@ -1,5 +1,5 @@
 /** What is known about this device, for people and for scripts. */
-import { askDaemon } from '../io/api.ts';
+import { askDaemon } from '../io/api-client.ts';
 import type { HistoryEntry } from '../ports.ts';
 import type { EcuInventory } from '../uptane/inventory.ts';
 import { formatInstant } from '../uptane/time.ts';

@@ -1,6 +1,5 @@
 /** The local API on a Unix socket: what the command line asks of a running daemon. */
 import { chmod, rm } from 'node:fs/promises';
-import { request as httpRequest } from 'node:http';
 
 import fastify, { type FastifyInstance } from 'fastify';
 
@@ -45,33 +44,4 @@ export async function serveApi(socketPath: string, handlers: ApiHandlers): Promi
     throw new OtaError('FILE_UNREADABLE', facts, { cause: error });
   }
   return { close: () => app.close() };
-}
-
-/**
- * Asks a running daemon.
- *
- * @returns its answer, or `undefined` when none listens on the socket
- */
-export function askDaemon(
-  socketPath: string,
-  method: 'GET' | 'POST',
-  path: string,
-): Promise<Record<string, unknown> | undefined> {
-  return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, method, path }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (part: string) => (text += part));
-      response.on('error', reject);
-      response.on('end', () => {
-        resolve(JSON.parse(text) as Record<string, unknown>);
-      });
-    });
-    request.on('error', (error) => {
-      const code = 'code' in error ? error.code : undefined;
-      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EACCES') resolve(undefined);
-      else reject(error);
-    });
-    request.end();
-  });
 }

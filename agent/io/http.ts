@@ -134,40 +134,39 @@ function codeOf(error: unknown): string {
 
 const ENDED = new Set(['ECONNRESET', 'UND_ERR_SOCKET', 'EPIPE']);
 
-const SERVER_CERTIFICATE = new Set([
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'CERT_SIGNATURE_FAILURE',
-]);
+/** What a failed handshake says, and what to do about it; the first that fits. */
+const TLS_REMEDIES: readonly (readonly [RegExp, string])[] = [
+  [
+    /^(UNABLE_TO_VERIFY_LEAF|UNABLE_TO_GET_ISSUER|SELF_SIGNED_CERT|DEPTH_ZERO|CERT_SIGNATURE)/u,
+    'the gateway is not signed by the CA in gateway.ca: check that file, or who answers there',
+  ],
+  [
+    /^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/u,
+    "check this device's clock first, then the validity of the gateway's certificate",
+  ],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/u, "gateway.url must use a name in the gateway's certificate"],
+  [
+    new RegExp(`^${HUNG_UP}$`, 'u'),
+    "it does not accept this device's certificate: foreign, revoked, or expired by its clock",
+  ],
+  [
+    /^ERR_SSL_.*CERTIFICATE_EXPIRED/u,
+    "the gateway says this device's certificate has expired: run ota-agent provision to renew it",
+  ],
+  [
+    /^ERR_SSL_.*(UNKNOWN_CA|BAD_CERTIFICATE)/u,
+    "the gateway does not know the CA of this device's certificate: enrol with its own",
+  ],
+  [
+    /^ERR_SSL_.*(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE)/u,
+    'the gateway refused to go on without a client certificate it accepts',
+  ],
+  [/^ERR_(SSL|TLS)_/u, 'the TLS handshake failed: see the cause'],
+];
 
-/** What to do about a failed handshake; `undefined` when TLS is not the reason. */
+/** `undefined` when TLS is not the reason. */
 function tlsRemedy(code: string): string | undefined {
-  if (SERVER_CERTIFICATE.has(code)) {
-    return 'the gateway is not signed by the CA in gateway.ca: check that file, or who answers there';
-  }
-  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
-    return "check this device's clock first, then the validity of the gateway's certificate";
-  }
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return "gateway.url must use a name that is in the gateway's certificate";
-  }
-  if (!code.startsWith('ERR_SSL_') && !code.startsWith('ERR_TLS_')) return undefined;
-  if (code === HUNG_UP) {
-    return "it does not accept this device's certificate: foreign, revoked, or expired by its clock";
-  }
-  if (code.includes('CERTIFICATE_EXPIRED')) {
-    return "the gateway says this device's certificate has expired: run ota-agent provision to renew it";
-  }
-  if (code.includes('UNKNOWN_CA') || code.includes('BAD_CERTIFICATE')) {
-    return "the gateway does not know the CA of this device's certificate: enrol with its own";
-  }
-  if (code.includes('CERTIFICATE_REQUIRED') || code.includes('HANDSHAKE_FAILURE')) {
-    return 'the gateway refused to go on without a client certificate it accepts';
-  }
-  return 'the TLS handshake failed: see the cause';
+  return TLS_REMEDIES.find(([pattern]) => pattern.test(code))?.[1];
 }
 
 function unreachableRemedy(code: string): string {

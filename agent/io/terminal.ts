@@ -1,14 +1,13 @@
 /** The Reporter port for people: a progress bar on a terminal, plain lines elsewhere. */
 import type { WriteStream } from 'node:tty';
 
-import { Presets, SingleBar } from 'cli-progress';
-
-import type { Log } from './log.ts';
 import type { Reporter } from '../ports.ts';
+import type { Log } from './log.ts';
+import type { ProgressView } from './progress-view.ts';
 
 /** @param stream - where the bar is drawn; a bar only on a terminal */
-export function openReporter(log: Log, stream: WriteStream): Reporter {
-  const bar = stream.isTTY ? new Bar(stream) : new Milestones(log);
+export async function openReporter(log: Log, stream: WriteStream): Promise<Reporter> {
+  const bar = stream.isTTY ? await openBar(stream) : new Milestones(log);
   return {
     transition: (from, to, facts) => {
       bar.stop();
@@ -24,47 +23,10 @@ export function openReporter(log: Log, stream: WriteStream): Reporter {
   };
 }
 
-interface ProgressView {
-  update(phase: string, filename: string, done: number, total: number): void;
-  stop(): void;
-}
-
-class Bar implements ProgressView {
-  readonly #stream: WriteStream;
-  #bar: SingleBar | undefined;
-  #subject = '';
-  #startedAt = 0;
-
-  constructor(stream: WriteStream) {
-    this.#stream = stream;
-  }
-
-  update(phase: string, filename: string, done: number, total: number): void {
-    const subject = `${phase} ${filename}`;
-    if (subject !== this.#subject) this.#start(subject, total);
-    const seconds = (performance.now() - this.#startedAt) / 1000;
-    const rate = seconds > 0 ? `${mebibytes(done / seconds)}/s` : '';
-    this.#bar?.update(done, { subject, done: mebibytes(done), of: mebibytes(total), rate });
-    if (done === total) this.stop();
-  }
-
-  stop(): void {
-    this.#bar?.stop();
-    this.#bar = undefined;
-    this.#subject = '';
-  }
-
-  #start(subject: string, total: number): void {
-    this.stop();
-    this.#subject = subject;
-    this.#startedAt = performance.now();
-    const format = '  {bar} {percentage}% {done} of {of}, {rate}, {subject}';
-    this.#bar = new SingleBar(
-      { format, stream: this.#stream, barsize: 24 },
-      Presets.shades_classic,
-    );
-    this.#bar.start(total, 0, { subject, done: '', of: '', rate: '' });
-  }
+/** Loaded on a terminal only: a daemon has no use for it. */
+async function openBar(stream: WriteStream): Promise<ProgressView> {
+  const { ProgressBar } = await import('./progress-bar.ts');
+  return new ProgressBar(stream);
 }
 
 /** Quarters only: a log is read later, and every line costs a write. */
@@ -87,8 +49,4 @@ class Milestones implements ProgressView {
   stop(): void {
     this.#last = '';
   }
-}
-
-function mebibytes(bytes: number): string {
-  return `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
 }
