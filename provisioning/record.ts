@@ -31,7 +31,7 @@ export type GatewayRequest = (
   body?: Uint8Array,
 ) => Promise<GatewayAnswer>;
 
-export type StepName = 'token' | 'keys' | 'certificate' | 'roots' | 'registration';
+type StepName = 'token' | 'keys' | 'certificate' | 'roots' | 'registration';
 export type Outcome = 'done now' | 'found done';
 
 /** Told after every step; `facts` are for people and hold no secret. */

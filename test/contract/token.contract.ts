@@ -152,6 +152,12 @@ export function tokenContract(kind: TokenKind): void {
           assert.deepEqual(await value('openOften', { times: 1 }), ['open']);
         });
 
+        test('leaves no session behind when it cannot log in', async () => {
+          await value('initialise');
+          usePin('wrong-pin-1');
+          assert.equal(await value('nextSessionAfter', { times: 12 }), 1);
+        });
+
         test('says that a token is locked, and does not try the right PIN on it', async () => {
           await value('initialise');
           const pins = Array.from({ length: 7 }, (_, index) => `wrong-pin-${String(index)}`);

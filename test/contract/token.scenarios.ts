@@ -78,6 +78,12 @@ export function openOften({ settings, times }: Args & { times: number }): string
   });
 }
 
+/** The number of the next session: OP-TEE takes the lowest that is free. */
+export function nextSessionAfter({ settings, times }: Args & { times: number }): number {
+  openOften({ settings, times });
+  return rawSession(settings).handle.readUInt32LE(0);
+}
+
 /** Wrong PINs behind the agent's back, as somebody with pkcs11-tool would try them. */
 export function tryPins({ settings, pins }: Args & { pins: string[] }): string[] {
   const session = rawSession(settings);

@@ -19,6 +19,9 @@ export interface Outcome {
 
 type Env = Readonly<Record<string, string>>;
 
+/** Hundreds of short processes run the same files; compiling them is half of their time. */
+const NODE_COMPILE_CACHE = join(import.meta.dirname, '../.cache/compile');
+
 /**
  * @param module - absolute path of the file that exports `name`
  * @param args - passed on as one JSON value
@@ -58,7 +61,7 @@ type Child = ReturnType<typeof fork>;
 function start([module, name, args]: readonly [string, string, unknown], env: Env): Child {
   const runner = join(import.meta.dirname, 'child-main.ts');
   return fork(runner, [module, name, JSON.stringify(args ?? null)], {
-    env: { ...process.env, ...env },
+    env: { NODE_COMPILE_CACHE, ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     timeout: 60_000,
   });

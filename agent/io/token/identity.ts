@@ -46,14 +46,19 @@ export function loadIdentity(
   env: NodeJS.ProcessEnv,
 ): Identity {
   const token = openToken(settings, 'read-only', env);
-  const certificate = chooseCertificate(token, tlsKey(token), now);
-  return {
-    deviceId: certificate.commonName,
-    certificate,
-    signer: openSigner(token),
-    secureContext: createIdentityContext(token, certificate.pem, caPem, settings.tls_backend),
-    token,
-  };
+  try {
+    const certificate = chooseCertificate(token, tlsKey(token), now);
+    return {
+      deviceId: certificate.commonName,
+      certificate,
+      signer: openSigner(token),
+      secureContext: createIdentityContext(token, certificate.pem, caPem, settings.tls_backend),
+      token,
+    };
+  } catch (error) {
+    token.close();
+    throw error;
+  }
 }
 
 function tlsKey(token: Token): TokenKey {

@@ -151,8 +151,14 @@ export function openToken(
 ): Token {
   const pin = settings.login === 'none' ? undefined : readPin('user', settings, env);
   const token = new Token(settings, access, pin);
-  token.run('open', () => undefined);
-  return token;
+  try {
+    token.run('open', () => undefined);
+    return token;
+  } catch (error) {
+    // Without login there is still a session, and the daemon tries again at every poll.
+    token.close();
+    throw error;
+  }
 }
 
 function mechanismName(mechanism: number): string {
