@@ -4,6 +4,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterEach, before, beforeEach } from 'node:test';
 
 import { FakeWorld } from './support-tee-fake-world.ts';
@@ -54,6 +55,35 @@ export async function runDriver(
   child.stdin.end(script.map((line) => `${line}\n`).join(''));
   await once(child, 'close');
   return { lines: stdout.split('\n').slice(0, -1), stderr, exitCode: child.exitCode };
+}
+
+export interface RunningDriver {
+  /** Does one line of a script and gives the line that it prints. */
+  call(line: string): Promise<string>;
+  end(): Promise<void>;
+}
+
+/** A sanitized driver that is told what to do line by line. */
+export function startDriver(driver: Driver, env: Readonly<Record<string, string>>): RunningDriver {
+  const child = spawn(join(BUILD, 'san', driver), {
+    env: { ...process.env, ...env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+    timeout: 60_000,
+  });
+  const closed = once(child, 'close');
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    call: async (line) => {
+      child.stdin.write(`${line}\n`);
+      const next = await lines.next();
+      if (next.done === true) throw new Error(`${driver} ended at: ${line}`);
+      return next.value;
+    },
+    end: async () => {
+      child.stdin.end();
+      await closed;
+    },
+  };
 }
 
 /** A fake world for each test of the suite that calls this, and one driver that talks to it. */
