@@ -33,6 +33,13 @@ interface Scheme {
   readonly sign: pkcs11.Mechanism;
 }
 
+const PSS: pkcs11.RsaPSS = {
+  type: pkcs11.CK_PARAMS_RSA_PSS,
+  hashAlg: pkcs11.CKM_SHA256,
+  mgf: pkcs11.CKG_MGF1_SHA256,
+  saltLen: 32,
+};
+
 const SCHEMES: readonly Scheme[] = [
   {
     name: 'ECDSA P-256, digest',
@@ -52,12 +59,7 @@ const SCHEMES: readonly Scheme[] = [
     kind: [{ type: pkcs11.CKA_MODULUS_BITS, value: 2048 }],
     sign: {
       mechanism: pkcs11.CKM_RSA_PKCS_PSS,
-      parameter: {
-        type: pkcs11.CK_PARAMS_RSA_PSS,
-        hashAlg: pkcs11.CKM_SHA256,
-        mgf: pkcs11.CKG_MGF1_SHA256,
-        saltLen: 32,
-      } satisfies pkcs11.RsaPSS,
+      parameter: PSS,
     },
   },
   {

@@ -1,8 +1,8 @@
 /**
- * From a template to an object: what every way of making one has in common.
+ * From a template to attributes: what every way of making an object has in common.
  *
  * Source: OP-TEE ta/pkcs11/src/pkcs11_attributes.c (`create_attributes_from_template`,
- * `check_created_attrs_against_token`) and object.c.
+ * `check_created_attrs_against_token`).
  */
 import { CKA } from './abi-attributes.ts';
 import { CKO, CKR, CKU, UNAVAILABLE } from './abi.ts';
@@ -21,10 +21,14 @@ const FORBIDDEN: readonly number[] = [CKA.LOCAL, CKA.KEY_GEN_MECHANISM, CKA.HIDD
 export function importedAttributes(template: readonly Attribute[]): Attributes {
   const sanitized = checked(template, {});
   const attributes = shaped(sanitized);
-  if (attributes.objectClass === CKO.SECRET_KEY) takeSecret(sanitized, attributes);
+  if (attributes.objectClass === CKO.SECRET_KEY) {
+    // A secret's length is what its value says: PKCS#11 v2.40 §2.7.
+    if (sanitized.has(CKA.VALUE_LEN)) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+    giveSecret(attributes, attributes.get(CKA.VALUE) ?? new Uint8Array());
+  }
   if (attributes.objectClass === CKO.PRIVATE_KEY) requireCurve(attributes);
-  markOrigin(attributes, UNAVAILABLE);
-  checkCheckValue(attributes);
+  markOrigin(attributes, UNAVAILABLE, { isSensitive: false, isUnextractable: false });
+  if (attributes.objectClass === CKO.CERTIFICATE) checkCheckValue(attributes);
   return attributes;
 }
 
@@ -44,8 +48,36 @@ export function generatedAttributes(
     throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   }
   const attributes = shaped(sanitized);
-  markOrigin(attributes, mechanism);
+  markOrigin(attributes, mechanism, { isSensitive: true, isUnextractable: true });
   return attributes;
+}
+
+/**
+ * Attributes for a key that comes out of another: derived, or unwrapped.
+ *
+ * @param parent - the history of a derived key is its parent's too; an unwrapped key has none
+ */
+export function descendantAttributes(
+  template: readonly Attribute[],
+  parent?: Attributes,
+): Attributes {
+  const attributes = shaped(checked(template, {}));
+  const isKey =
+    attributes.objectClass === CKO.SECRET_KEY || attributes.objectClass === CKO.PRIVATE_KEY;
+  if (!isKey) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+  markOrigin(attributes, UNAVAILABLE, {
+    isSensitive: parent?.boolean(CKA.ALWAYS_SENSITIVE) ?? false,
+    isUnextractable: parent?.boolean(CKA.NEVER_EXTRACTABLE) ?? false,
+  });
+  return attributes;
+}
+
+/** Gives a secret key its value, and what follows from it. @throws TaFailure TEMPLATE_INCOMPLETE */
+export function giveSecret(attributes: Attributes, value: Uint8Array): void {
+  if (value.byteLength === 0) throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
+  attributes.set(CKA.VALUE, value);
+  attributes.setWord(CKA.VALUE_LEN, value.byteLength);
+  checkCheckValue(attributes);
 }
 
 /**
@@ -63,22 +95,6 @@ export function requireMayCreate(session: Session, attributes: Attributes): void
   if (!session.mayAccess(new P11Object(attributes))) throw new TaFailure(CKR.USER_NOT_LOGGED_IN);
 }
 
-/** Puts a finished object where its CKA_TOKEN says. @returns its handle */
-export function place(session: Session, attributes: Attributes): number {
-  if (!attributes.boolean(CKA.TOKEN)) return session.addObject(new P11Object(attributes));
-  return session.client.publish(session.token.add(attributes));
-}
-
-/** Takes an object out of where it is. */
-export function displace(session: Session, object: P11Object): void {
-  if (object.home === undefined) {
-    session.client.destroySessionObject(object);
-  } else {
-    session.token.remove(object);
-    session.client.forget(object);
-  }
-}
-
 function checked(template: readonly Attribute[], hints: Hints): Attributes {
   const sanitized = sanitize(template, hints);
   requireKnownKind(sanitized);
@@ -86,26 +102,23 @@ function checked(template: readonly Attribute[], hints: Hints): Attributes {
   return sanitized;
 }
 
-/** A secret's length is what its value says: PKCS#11 v2.40 §2.8.2. */
-function takeSecret(template: Attributes, attributes: Attributes): void {
-  if (template.has(CKA.VALUE_LEN)) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
-  const value = attributes.get(CKA.VALUE);
-  if (value === undefined || value.byteLength === 0) throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
-  attributes.setWord(CKA.VALUE_LEN, value.byteLength);
-}
-
 function requireCurve(attributes: Attributes): void {
   if (attributes.get(CKA.EC_PARAMS)?.byteLength === 0) throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
 }
 
-/** @param mechanism - what made the key; UNAVAILABLE when a client brought it */
-function markOrigin(attributes: Attributes, mechanism: number): void {
-  const isLocal = mechanism !== UNAVAILABLE;
-  attributes.setBoolean(CKA.LOCAL, isLocal);
+/** Whether the key can have been safe all its life. */
+interface History {
+  readonly isSensitive: boolean;
+  readonly isUnextractable: boolean;
+}
+
+/** @param mechanism - what made the key here; UNAVAILABLE when nothing did */
+function markOrigin(attributes: Attributes, mechanism: number, history: History): void {
+  attributes.setBoolean(CKA.LOCAL, mechanism !== UNAVAILABLE);
   if (attributes.keyType === undefined) return;
-  const isSensitive = attributes.boolean(CKA.SENSITIVE);
-  const isExtractable = attributes.boolean(CKA.EXTRACTABLE);
-  attributes.setBoolean(CKA.ALWAYS_SENSITIVE, isLocal && isSensitive);
-  attributes.setBoolean(CKA.NEVER_EXTRACTABLE, isLocal && !isExtractable);
+  const isSensitive = history.isSensitive && attributes.boolean(CKA.SENSITIVE);
+  const isUnextractable = history.isUnextractable && !attributes.boolean(CKA.EXTRACTABLE);
+  attributes.setBoolean(CKA.ALWAYS_SENSITIVE, isSensitive);
+  attributes.setBoolean(CKA.NEVER_EXTRACTABLE, isUnextractable);
   attributes.setWord(CKA.KEY_GEN_MECHANISM, mechanism);
 }

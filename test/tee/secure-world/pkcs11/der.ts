@@ -30,11 +30,36 @@ export function explicit(number: number, content: Uint8Array): Buffer {
 
 /** @returns the contents if `bytes` is exactly one OCTET STRING */
 export function readOctetString(bytes: Uint8Array): Uint8Array | undefined {
-  if (bytes[0] !== TAG.OCTET_STRING) return undefined;
-  const short = bytes[1] ?? 0xff;
-  const headBytes = short < 0x80 ? 2 : 3;
-  const length = short < 0x80 ? short : short === 0x81 ? (bytes[2] ?? 0) : -1;
-  return headBytes + length === bytes.byteLength ? bytes.subarray(headBytes) : undefined;
+  const value = readValue(bytes, TAG.OCTET_STRING);
+  return value?.rest.byteLength === 0 ? value.content : undefined;
+}
+
+/** @returns the magnitudes of a SEQUENCE of non-negative INTEGERs; what follows it is ignored */
+export function readIntegers(bytes: Uint8Array): readonly Uint8Array[] | undefined {
+  const integers: Uint8Array[] = [];
+  let rest = readValue(bytes, TAG.SEQUENCE)?.content;
+  while (rest !== undefined && rest.byteLength > 0) {
+    const value = readValue(rest, TAG.INTEGER);
+    if (value === undefined) return undefined;
+    integers.push(value.content[0] === 0 ? value.content.subarray(1) : value.content);
+    rest = value.rest;
+  }
+  return rest && integers;
+}
+
+/** Reads one value with a definite length of at most 65535 bytes. */
+function readValue(
+  bytes: Uint8Array,
+  tag: number,
+): { readonly content: Uint8Array; readonly rest: Uint8Array } | undefined {
+  const [first, short = 0x80, high = 0, low = 0] = bytes;
+  if (first !== tag) return undefined;
+  const [headBytes, length] =
+    short < 0x80 ? [2, short] : short === 0x81 ? [3, high] : [4, (high << 8) | low];
+  const isKnown = short < 0x80 || short === 0x81 || short === 0x82;
+  const end = headBytes + length;
+  if (!isKnown || end > bytes.byteLength) return undefined;
+  return { content: bytes.subarray(headBytes, end), rest: bytes.subarray(end) };
 }
 
 function tagged(tag: number, content: Uint8Array): Buffer {

@@ -32,8 +32,8 @@ export interface Digester {
 /** Encryption or decryption. */
 export interface Cipher {
   readonly does: 'encrypt' | 'decrypt';
-  /** @returns the exact size, or the largest there can be when only the result tells */
-  readonly outputBytes: (step: 'update' | 'last', inputBytes: number) => number;
+  /** The exact size of the next output, or that only the result tells. */
+  readonly outputBytes: ((step: 'update' | 'last', inputBytes: number) => number) | 'when finished';
   readonly update?: (data: Uint8Array) => Uint8Array;
   /** @param data - the last part, or all of it; repeatable until its result was handed out */
   readonly finish: (data: Uint8Array) => Uint8Array;
@@ -65,7 +65,12 @@ export interface Mechanism {
   readonly encrypt?: (start: Start) => Cipher;
   readonly decrypt?: (start: Start) => Cipher;
   readonly digest?: () => Digester;
-  /** Adds the values of a new key to its attributes. */
-  readonly generate?: (key: Attributes) => void;
+  /** Makes a secret of a length that its type has. */
+  readonly generate?: (lengthBytes: number) => Uint8Array;
+  /** Adds the values of a new pair to its attributes. */
   readonly generatePair?: (publicKey: Attributes, privateKey: Attributes) => void;
+  /** @returns as much of a secret as there is */
+  readonly derive?: (start: Start) => Uint8Array;
+  readonly wrap?: (start: Start, key: Uint8Array) => Uint8Array;
+  readonly unwrap?: (start: Start, wrapped: Uint8Array) => Uint8Array;
 }

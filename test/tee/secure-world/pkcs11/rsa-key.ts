@@ -9,12 +9,40 @@ import { randomBytes } from 'node:crypto';
 import { CKA } from './abi-attributes.ts';
 import { CKR } from './abi.ts';
 import type { Attributes } from './attributes.ts';
+import { readIntegers } from './der.ts';
 import { TaFailure } from './failure.ts';
 
 /** Each round finds the primes with probability at least 1/2. */
 const MAX_ROUNDS = 64;
 /** 4096 bits: beyond that a client could keep the world busy with one number. */
 const MAX_NUMBER_BYTES = 512;
+
+/**
+ * Gives a private key the numbers of an RSAPrivateKey (RFC 8017 §A.1.2), trailing zeros allowed.
+ *
+ * @throws TaFailure WRAPPED_KEY_INVALID when it is none
+ */
+export function giveRsaNumbers(attributes: Attributes, der: Uint8Array): void {
+  const members = readIntegers(der);
+  const [version, ...numbers] = members ?? [];
+  if (version === undefined || numbers.length !== RSA_PRIVATE_NUMBERS.length) {
+    throw new TaFailure(CKR.WRAPPED_KEY_INVALID);
+  }
+  RSA_PRIVATE_NUMBERS.forEach((id, index) => {
+    attributes.set(id, numbers[index] ?? new Uint8Array());
+  });
+}
+
+const RSA_PRIVATE_NUMBERS: readonly number[] = [
+  CKA.MODULUS,
+  CKA.PUBLIC_EXPONENT,
+  CKA.PRIVATE_EXPONENT,
+  CKA.PRIME_1,
+  CKA.PRIME_2,
+  CKA.EXPONENT_1,
+  CKA.EXPONENT_2,
+  CKA.COEFFICIENT,
+];
 
 /** The members of an RSA private JWK (RFC 7518 §6.3). */
 export interface RsaNumbers {
@@ -48,6 +76,18 @@ export function completeRsaKey(attributes: Attributes): RsaNumbers {
     dq: base64url(d % (q - 1n)),
     qi: base64url((coefficient * q) % p === 1n ? coefficient : power(q, p - 2n, p)),
   };
+}
+
+/** @throws TaFailure GENERAL_ERROR without a modulus */
+export function modulusBits(attributes: Attributes): number {
+  const modulus = number(attributes, CKA.MODULUS);
+  if (modulus === 0n) throw new TaFailure(CKR.GENERAL_ERROR);
+  return modulus.toString(2).length;
+}
+
+/** What every block and every signature of the key has. */
+export function modulusBytes(attributes: Attributes): number {
+  return Math.ceil(modulusBits(attributes) / 8);
 }
 
 /** 0 when there is none. */

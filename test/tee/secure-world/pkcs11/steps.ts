@@ -25,6 +25,12 @@ export function requireActive<D extends Doing>(
   return operation;
 }
 
+/** @throws TaFailure MECHANISM_INVALID if the mechanism takes its data at once */
+export function requireMultiPart<U>(machine: { readonly update?: U }): U {
+  if (machine.update === undefined) throw new TaFailure(CKR.MECHANISM_INVALID);
+  return machine.update;
+}
+
 /** Runs one step of the session's operation, and ends the operation if that is due. */
 export function step(session: Session, kind: Step, run: () => void): void {
   const operation = session.operation;

@@ -10,15 +10,18 @@ import { TEE } from '../world/results.ts';
 import { CKR, PKCS11_TA_UUID, SLOT_COUNT } from './abi.ts';
 import { words } from './args.ts';
 import { Call, type Command } from './call.ts';
+import { CIPHER_COMMANDS } from './commands/ciphers.ts';
 import { DIGEST_COMMANDS } from './commands/digest.ts';
 import { FIND_COMMANDS } from './commands/find.ts';
 import { KEY_COMMANDS } from './commands/keys.ts';
 import { LOGIN_COMMANDS } from './commands/login.ts';
 import { OBJECT_COMMANDS } from './commands/objects.ts';
-import { PROCESSING_COMMANDS } from './commands/processing.ts';
 import { RANDOM_COMMANDS } from './commands/random.ts';
 import { SESSION_COMMANDS } from './commands/sessions.ts';
+import { SIGNATURE_COMMANDS } from './commands/signatures.ts';
 import { SLOT_COMMANDS } from './commands/slots.ts';
+import { STARTING_COMMANDS } from './commands/starting.ts';
+import { WRAP_COMMANDS } from './commands/wrap.ts';
 import { TaFailure } from './failure.ts';
 import { ObjectStore } from './object-store.ts';
 import { Client } from './session.ts';
@@ -35,7 +38,10 @@ const COMMANDS: ReadonlyMap<number, Command> = new Map(
     ...OBJECT_COMMANDS,
     ...FIND_COMMANDS,
     ...KEY_COMMANDS,
-    ...PROCESSING_COMMANDS,
+    ...WRAP_COMMANDS,
+    ...STARTING_COMMANDS,
+    ...SIGNATURE_COMMANDS,
+    ...CIPHER_COMMANDS,
     ...DIGEST_COMMANDS,
     ...RANDOM_COMMANDS,
   ].map((command) => [command.id, command]),

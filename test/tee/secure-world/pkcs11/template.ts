@@ -59,14 +59,29 @@ export function requireKnownKind(attributes: Attributes): void {
   }
 }
 
-export const HMAC_KEY_TYPES: ReadonlySet<number> = new Set([
+/**
+ * A template, and what a key says in one of its own that its descendants must have.
+ *
+ * Two different wishes meet in `sanitize`, which refuses them.
+ */
+export function withInner(
+  template: readonly Attribute[],
+  parent: Attributes,
+  innerId: number,
+): readonly Attribute[] {
+  const inner = parent.get(innerId);
+  if (inner === undefined || inner.byteLength === 0) return template;
+  return [...template, ...readAttributeList(new ArgReader(inner))];
+}
+
+const HMAC_KEY_TYPES: readonly number[] = [
   CKK.MD5_HMAC,
   CKK.SHA_1_HMAC,
   CKK.SHA224_HMAC,
   CKK.SHA256_HMAC,
   CKK.SHA384_HMAC,
   CKK.SHA512_HMAC,
-]);
+];
 const SECRET_KEY_TYPES: ReadonlySet<number> = new Set([
   CKK.GENERIC_SECRET,
   CKK.AES,

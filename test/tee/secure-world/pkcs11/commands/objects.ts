@@ -4,10 +4,11 @@ import { CKR, CKU, CMD, UNAVAILABLE } from '../abi.ts';
 import { words } from '../args.ts';
 import { Attributes, readAttributeList, type Attribute } from '../attributes.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
-import { displace, importedAttributes, place, requireMayCreate } from '../create.ts';
+import { importedAttributes, requireMayCreate } from '../create.ts';
 import { TaFailure } from '../failure.ts';
 import { requireModifiable } from '../modify.ts';
 import { isReadable, type P11Object } from '../object.ts';
+import { displace, place } from '../place.ts';
 import type { Session } from '../session.ts';
 import { sanitize } from '../template.ts';
 

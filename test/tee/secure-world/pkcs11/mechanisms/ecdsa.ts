@@ -20,6 +20,7 @@ import { ecPointOf, padded, privateKeyOf, publicKeyOf, required } from '../keys.
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
 import { SHA1, SHA224, SHA256, SHA384, SHA512, type Hash } from './hashes.ts';
 import { hashingSigner, hashingVerifier } from './hash-and-sign.ts';
+import { requireNone } from './parameters.ts';
 
 const keyTypes = [CKK.EC];
 const IEEE_P1363 = { dsaEncoding: 'ieee-p1363' } as const;
@@ -116,10 +117,6 @@ function generatePair(publicKey: Attributes, privateKey: Attributes): void {
   privateKey.set(CKA.EC_PARAMS, required(publicKey, CKA.EC_PARAMS));
   privateKey.set(CKA.VALUE, padded(pair.getPrivateKey(), curve.bytes));
   privateKey.set(CKA.HIDDEN_EC_POINT, point);
-}
-
-function requireNone(parameter: Uint8Array): void {
-  if (parameter.byteLength !== 0) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
 }
 
 function toBigInt(bytes: Uint8Array): bigint {

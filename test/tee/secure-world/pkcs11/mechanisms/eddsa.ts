@@ -6,12 +6,12 @@ import { ed25519ctx, ed25519ph } from '@noble/curves/ed25519.js';
 import { CKA } from '../abi-attributes.ts';
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
-import { ArgReader } from '../args.ts';
 import type { Attributes } from '../attributes.ts';
 import { requireEd25519 } from '../curves.ts';
 import { TaFailure } from '../failure.ts';
 import { attempt, privateKeyOf, publicKeyOf, required } from '../keys.ts';
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
+import { readParameter } from './parameters.ts';
 
 const SIGNATURE_BYTES = 64;
 const MAX_CONTEXT_BYTES = 255;
@@ -65,10 +65,10 @@ function verifier({ parameter, key }: Start): Verifier {
 /** No parameter at all means plain Ed25519. */
 function readVariant(parameter: Uint8Array): Variant {
   if (parameter.byteLength === 0) return { isPrehashed: false, context: parameter };
-  const reader = new ArgReader(parameter);
-  const isPrehashed = reader.u32() !== 0;
-  const context = Uint8Array.from(reader.counted());
-  reader.end();
+  const { isPrehashed, context } = readParameter(parameter, (reader) => ({
+    isPrehashed: reader.u32() !== 0,
+    context: Uint8Array.from(reader.counted()),
+  }));
   if (context.byteLength > MAX_CONTEXT_BYTES) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
   return { isPrehashed, context };
 }

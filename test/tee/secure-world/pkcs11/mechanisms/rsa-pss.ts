@@ -3,15 +3,15 @@ import { constants, privateEncrypt, publicDecrypt, randomBytes } from 'node:cryp
 
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
-import { ArgReader } from '../args.ts';
 import type { Attributes } from '../attributes.ts';
 import { TaFailure } from '../failure.ts';
 import { attempt, privateKeyOf, publicKeyOf } from '../keys.ts';
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
+import { modulusBits, modulusBytes } from '../rsa-key.ts';
 import { encodePss, isPssOf, type PssForm } from './emsa-pss.ts';
 import { HASHES, SHA1, SHA224, SHA256, SHA384, SHA512, type Hash } from './hashes.ts';
 import { hashingSigner, hashingVerifier, type SignatureForm } from './hash-and-sign.ts';
-import { modulusBits, modulusBytes } from './rsa.ts';
+import { readParameter } from './parameters.ts';
 
 const { RSA_NO_PADDING, RSA_PKCS1_PSS_PADDING } = constants;
 const keyTypes = [CKK.RSA];
@@ -88,9 +88,10 @@ function digestVerifier({ parameter, key }: Start): Verifier {
 
 /** CK_RSA_PKCS_PSS_PARAMS: hash mechanism, mask generation function, bytes of salt. */
 function readForm(parameter: Uint8Array, attributes: Attributes): PssForm {
-  if (parameter.byteLength !== 12) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
-  const reader = new ArgReader(parameter);
-  const [hashMechanism, mgf, saltBytes] = [reader.u32(), reader.u32(), reader.u32()];
+  const [hashMechanism, mgf, saltBytes] = readParameter(
+    parameter,
+    (reader) => [reader.u32(), reader.u32(), reader.u32()] as const,
+  );
   const hash = HASHES.find(({ mechanism }) => mechanism === hashMechanism);
   if (hash === undefined || hash.mgf === 0 || hash.mgf !== mgf) {
     throw new TaFailure(CKR.FUNCTION_FAILED);

@@ -1,4 +1,4 @@
-/** RSA signatures and keys: PKCS#11 v2.40 §2.1; RFC 8017. */
+/** RSA signatures and keys, and what is both signing and encryption: PKCS#11 v2.40 §2.1; RFC 8017. */
 import { constants, generateKeyPairSync, privateEncrypt, publicDecrypt } from 'node:crypto';
 
 import { CKA } from '../abi-attributes.ts';
@@ -6,10 +6,13 @@ import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
 import { sameBytes, type Attributes } from '../attributes.ts';
 import { TaFailure } from '../failure.ts';
-import { attempt, privateKeyOf, publicKeyOf, required } from '../keys.ts';
+import { attempt, privateKeyOf, publicKeyOf } from '../keys.ts';
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
+import { modulusBytes } from '../rsa-key.ts';
 import { MD5, SHA1, SHA224, SHA256, SHA384, SHA512, type Hash } from './hashes.ts';
 import { hashingSigner, hashingVerifier } from './hash-and-sign.ts';
+import { requireNone } from './parameters.ts';
+import { RSA_PKCS_ENCRYPTION, RSA_X_509_ENCRYPTION } from './rsa-encryption.ts';
 
 const { RSA_NO_PADDING, RSA_PKCS1_PADDING } = constants;
 /** EMSA-PKCS1-v1_5 takes at least this much of the modulus: RFC 8017 §9.2. */
@@ -22,8 +25,8 @@ const keyTypes = [CKK.RSA];
 
 export const RSA: readonly Mechanism[] = [
   { id: CKM.RSA_PKCS_KEY_PAIR_GEN, keyTypes, generatePair },
-  raw(CKM.RSA_PKCS, RSA_PKCS1_PADDING, PKCS1_OVERHEAD_BYTES),
-  raw(CKM.RSA_X_509, RSA_NO_PADDING, 0),
+  { ...raw(CKM.RSA_PKCS, RSA_PKCS1_PADDING, PKCS1_OVERHEAD_BYTES), ...RSA_PKCS_ENCRYPTION },
+  { ...raw(CKM.RSA_X_509, RSA_NO_PADDING, 0), ...RSA_X_509_ENCRYPTION },
   hashing(CKM.MD5_RSA_PKCS, MD5),
   hashing(CKM.SHA1_RSA_PKCS, SHA1),
   hashing(CKM.SHA224_RSA_PKCS, SHA224),
@@ -31,19 +34,6 @@ export const RSA: readonly Mechanism[] = [
   hashing(CKM.SHA384_RSA_PKCS, SHA384),
   hashing(CKM.SHA512_RSA_PKCS, SHA512),
 ];
-
-export function modulusBytes(attributes: Attributes): number {
-  return Math.ceil(modulusBits(attributes) / 8);
-}
-
-export function modulusBits(attributes: Attributes): number {
-  const hex = Buffer.from(required(attributes, CKA.MODULUS)).toString('hex');
-  return BigInt(`0x${hex}`).toString(2).length;
-}
-
-export function requireNone(parameter: Uint8Array): void {
-  if (parameter.byteLength !== 0) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
-}
 
 /** Signs what it is given: a DigestInfo by convention, anything in fact. */
 function raw(id: number, padding: number, overheadBytes: number): Mechanism {

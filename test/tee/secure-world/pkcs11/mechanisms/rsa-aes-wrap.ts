@@ -1,0 +1,61 @@
+/** Keys under an AES key that is itself under RSA: PKCS#11 v2.40 §2.1.21; RFC 5649 for the inner part. */
+import {
+  createCipheriv,
+  createDecipheriv,
+  privateDecrypt,
+  publicEncrypt,
+  randomBytes,
+} from 'node:crypto';
+
+import { CKM } from '../abi-mechanisms.ts';
+import { CKK, CKR } from '../abi.ts';
+import { TaFailure } from '../failure.ts';
+import { attempt, privateKeyOf, publicKeyOf } from '../keys.ts';
+import type { Mechanism, Start } from '../processing.ts';
+import { modulusBytes } from '../rsa-key.ts';
+import { readParameter } from './parameters.ts';
+import { readOaep, type Padding } from './rsa-encryption.ts';
+
+/** The alternative initial value of RFC 5649 §3. */
+const KWP_VALUE = Buffer.from('a65959a6', 'hex');
+
+export const RSA_AES_KEY_WRAP: Mechanism = {
+  id: CKM.RSA_AES_KEY_WRAP,
+  keyTypes: [CKK.RSA],
+  wrap,
+  unwrap,
+};
+
+function wrap(start: Start, key: Uint8Array): Uint8Array {
+  const { aesBytes, form } = readForm(start.parameter);
+  const outer = publicKeyOf(start.key);
+  const inner = randomBytes(aesBytes);
+  return attempt(CKR.GENERAL_ERROR, () => {
+    const cipher = createCipheriv(`id-aes${String(8 * aesBytes)}-wrap-pad`, inner, KWP_VALUE);
+    const wrapped = Buffer.concat([cipher.update(key), cipher.final()]);
+    return Buffer.concat([publicEncrypt({ key: outer, ...form }, inner), wrapped]);
+  });
+}
+
+function unwrap(start: Start, wrapped: Uint8Array): Uint8Array {
+  const { aesBytes, form } = readForm(start.parameter);
+  const outer = privateKeyOf(start.key);
+  const outerBytes = modulusBytes(start.key.attributes);
+  if (wrapped.byteLength <= outerBytes) throw new TaFailure(CKR.WRAPPED_KEY_LEN_RANGE);
+  return attempt(CKR.WRAPPED_KEY_INVALID, () => {
+    const inner = privateDecrypt({ key: outer, ...form }, wrapped.subarray(0, outerBytes));
+    if (inner.byteLength !== aesBytes) throw new TaFailure(CKR.WRAPPED_KEY_INVALID);
+    const decipher = createDecipheriv(`id-aes${String(8 * aesBytes)}-wrap-pad`, inner, KWP_VALUE);
+    return Buffer.concat([decipher.update(wrapped.subarray(outerBytes)), decipher.final()]);
+  });
+}
+
+/** CK_RSA_AES_KEY_WRAP_PARAMS: bits of the AES key, then those of OAEP. */
+function readForm(parameter: Uint8Array): { readonly aesBytes: number; readonly form: Padding } {
+  return readParameter(parameter, (reader) => {
+    const aesBits = reader.u32();
+    if (![128, 192, 256].includes(aesBits)) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
+    const { form } = readOaep(reader.bytes(reader.leftBytes));
+    return { aesBytes: aesBits / 8, form };
+  });
+}
