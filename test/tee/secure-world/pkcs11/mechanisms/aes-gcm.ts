@@ -70,18 +70,9 @@ function decrypt(start: Start): Cipher {
       const state = createDecipheriv(name, key, vector, { authTagLength: tagBytes });
       state.setAAD(aad).setAuthTag(all.subarray(end));
       const text = state.update(all.subarray(0, end));
-      return Buffer.concat([text, unlessForged(() => state.final())]);
+      return attempt(CKR.ENCRYPTED_DATA_INVALID, () => Buffer.concat([text, state.final()]));
     },
   };
-}
-
-/** Node reports a wrong tag as an error without a code. */
-function unlessForged(run: () => Buffer): Buffer {
-  try {
-    return run();
-  } catch (cause) {
-    throw new TaFailure(CKR.ENCRYPTED_DATA_INVALID, { cause });
-  }
 }
 
 /** CK_GCM_PARAMS as libckteec sends it: vector, additional data, bits of the tag. */
