@@ -73,6 +73,8 @@ export class Daemon {
       return outcome.outcome !== 'failed';
     } catch (error) {
       if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
+      // Keys that the TLS library has found are dead once their token restarts: a new process helps.
+      if (error.code === 'TOKEN_FAILED') throw error;
       this.#ports.reporter.refused(error);
       this.#options.progressed(error.code);
       return error.handling.retry !== 'backoff';

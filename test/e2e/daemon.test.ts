@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { startTee } from '../support/tee.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
 
 interface Stats {
@@ -101,6 +102,25 @@ describe('the daemon', () => {
     const second = await world.device.agent(['once']);
     assert.equal(second.exit, 2, said(second));
     assert.equal(second.json['code'], 'STORAGE_BUSY');
+  });
+
+  test('a TEE that restarts ends the daemon with exit 50, and a new one goes on where it was', async () => {
+    running = world.device.start(['run']);
+    await status(idle);
+    await world.tee.stop();
+    const exited = once(running, 'exit');
+    await pollNow(world);
+    assert.deepEqual(await exited, [50, null]);
+    const tee = await startTee(world.directory);
+    try {
+      running = world.device.start(['run']);
+      await status(idle);
+    } finally {
+      const stopped = once(running, 'exit');
+      running.kill('SIGTERM');
+      await stopped;
+      await tee.stop();
+    }
   });
 });
 
