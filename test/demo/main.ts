@@ -10,9 +10,10 @@ import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { startDirector, type DirectorHandle } from '../director/start.ts';
-import { Device } from '../support/device.ts';
+import type { Device } from '../support/device.ts';
 import { startTee, type Tee } from '../support/tee.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { makeDevice } from '../support/world.ts';
 import { say, show, step } from './narration.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 
@@ -117,19 +118,8 @@ function parseOptions(): Options {
 async function openWorld(directory: string): Promise<World> {
   const tee = await startTee(directory);
   const director = await startDirector({ stateDir: join(directory, 'director') });
-  const device = new Device({
-    directory: join(directory, 'device'),
-    id: DEVICE,
-    hardwareId: HARDWARE,
-    gateway: {
-      url: director.gatewayUrl,
-      enrolUrl: director.enrolUrl,
-      caPath: director.caPath,
-      enrolSecretPath: director.enrolSecretPath,
-      roots: [director.directorRootPath, director.imageRootPath],
-    },
-    token: { module: tee.module, env: tee.env },
-  });
+  const name = { id: DEVICE, hardwareId: HARDWARE };
+  const device = makeDevice(directory, name, director, tee);
   return { tee, director, device };
 }
 

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { startDirector, type DirectorHandle } from '../director/start.ts';
-import { Device, type AgentResult } from './device.ts';
+import { Device, type AgentResult, type DeviceOptions } from './device.ts';
 import { startTee, type Tee } from './tee.ts';
 import { temporaryDirectory } from './temporary.ts';
 
@@ -27,7 +27,7 @@ export async function openWorld(state: 'blank' | 'provisioned'): Promise<World> 
   const directory = temporary.path;
   const tee = await startTee(directory);
   const director = await startDirector({ stateDir: join(directory, 'director') });
-  const device = makeDevice(directory, director, tee);
+  const device = makeDevice(directory, { id: DEVICE, hardwareId: HARDWARE }, director, tee);
   const world: World = {
     directory,
     tee,
@@ -58,11 +58,16 @@ async function provisioned(world: World): Promise<void> {
   throw new Error(`provisioning failed: ${describe(result)}`);
 }
 
-function makeDevice(directory: string, director: DirectorHandle, tee: Tee): Device {
+/** A device below `directory` that belongs to this Director and has its token in this TEE. */
+export function makeDevice(
+  directory: string,
+  name: Pick<DeviceOptions, 'id' | 'hardwareId'>,
+  director: DirectorHandle,
+  tee: Tee,
+): Device {
   return new Device({
     directory: join(directory, 'device'),
-    id: DEVICE,
-    hardwareId: HARDWARE,
+    ...name,
     gateway: {
       url: director.gatewayUrl,
       enrolUrl: director.enrolUrl,

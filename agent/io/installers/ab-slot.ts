@@ -7,10 +7,11 @@
 import { open, readFile, realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 
-import { causeOf, isOtaError, OtaError } from '../../errors.ts';
+import { OtaError } from '../../errors.ts';
 import type { Installer, Progress } from '../../ports.ts';
 import type { Target, TrustedTarget } from '../../uptane/plan.ts';
 import { readBytes, verifyImageAt, writeAt } from '../image-file.ts';
+import { guarded } from './guard.ts';
 import { isSlot, otherSlot, readMarker, writeMarker, type Slot } from './boot-marker.ts';
 
 export interface AbSlotSettings {
@@ -114,14 +115,8 @@ export class AbSlotInstaller implements Installer {
     throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu, cause });
   }
 
-  async #guard<T>(ecu: string, act: () => Promise<T>): Promise<T> {
-    try {
-      return await act();
-    } catch (error) {
-      if (isOtaError(error)) throw error;
-      const cause = causeOf(error);
-      throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu, cause }, { cause: error });
-    }
+  #guard<T>(ecu: string, act: () => Promise<T>): Promise<T> {
+    return guarded({ installer: this.kind, ecu }, act);
   }
 }
 

@@ -2,10 +2,10 @@
 import { copyFile, link, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { causeOf, isOtaError, OtaError } from '../../errors.ts';
 import type { Installer, Progress } from '../../ports.ts';
 import type { TrustedTarget } from '../../uptane/plan.ts';
 import { syncDirectory, verifyImageAt } from '../image-file.ts';
+import { guarded } from './guard.ts';
 
 export class FileInstaller implements Installer {
   readonly kind = 'file';
@@ -80,14 +80,8 @@ export class FileInstaller implements Installer {
     return `${this.#path}.previous`;
   }
 
-  async #guard<T>(ecu: string, act: () => Promise<T>): Promise<T> {
-    try {
-      return await act();
-    } catch (error) {
-      if (isOtaError(error)) throw error;
-      const cause = causeOf(error);
-      throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu, cause }, { cause: error });
-    }
+  #guard<T>(ecu: string, act: () => Promise<T>): Promise<T> {
+    return guarded({ installer: this.kind, ecu }, act);
   }
 }
 
