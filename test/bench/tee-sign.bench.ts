@@ -9,99 +9,83 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 
-import pkcs11 from 'pkcs11js';
-
 import { SecureWorld } from '../integration/tee-secure-world-process.ts';
+import {
+  CKA,
+  CKM,
+  ED25519,
+  firstSlot,
+  loadToken,
+  openUserSession,
+  P256,
+  prepareToken,
+  type Handle,
+  type Mechanism,
+  type Template,
+  type Token,
+} from '../integration/tee-secure-world-token.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
-const LIBRARY = join(import.meta.dirname, '../tee/build/libtee-cryptoki.so');
 const DEFAULT_SECONDS = 2;
 const WARM_UP = 50;
-const SO_PIN = '12345678';
-const USER_PIN = '1234';
-const P256 = Buffer.from('06082a8648ce3d030107', 'hex');
-const ED25519 = Buffer.from('130c656477617264733235353139', 'hex');
 const CKK_EC_EDWARDS = 0x40;
-const CKM_EC_EDWARDS_KEY_PAIR_GEN = 0x1055;
-const CKM_EDDSA = 0x1057;
+/** pkcs11js' name for CK_RSA_PKCS_PSS_PARAMS. */
+const CK_PARAMS_RSA_PSS = 5;
+const CKG_MGF1_SHA256 = 2;
 const DIGEST = createHash('sha256').update('digest').digest();
 
 interface Scheme {
   readonly name: string;
-  readonly generate: pkcs11.Mechanism;
-  readonly kind: pkcs11.Template;
-  readonly sign: pkcs11.Mechanism;
+  readonly generate: Mechanism;
+  readonly kind: Template;
+  readonly sign: Mechanism;
 }
 
-const PSS: pkcs11.RsaPSS = {
-  type: pkcs11.CK_PARAMS_RSA_PSS,
-  hashAlg: pkcs11.CKM_SHA256,
-  mgf: pkcs11.CKG_MGF1_SHA256,
-  saltLen: 32,
+const PSS = {
+  type: CK_PARAMS_RSA_PSS,
+  hashAlg: CKM.SHA256,
+  mgf: CKG_MGF1_SHA256,
+  saltLen: DIGEST.byteLength,
 };
 
 const SCHEMES: readonly Scheme[] = [
   {
     name: 'ECDSA P-256, digest',
-    generate: { mechanism: pkcs11.CKM_EC_KEY_PAIR_GEN },
-    kind: [{ type: pkcs11.CKA_EC_PARAMS, value: P256 }],
-    sign: { mechanism: pkcs11.CKM_ECDSA },
+    generate: { mechanism: CKM.EC_KEY_PAIR_GEN },
+    kind: [{ type: CKA.EC_PARAMS, value: P256 }],
+    sign: { mechanism: CKM.ECDSA },
   },
   {
     name: 'ECDSA P-256, SHA-256',
-    generate: { mechanism: pkcs11.CKM_EC_KEY_PAIR_GEN },
-    kind: [{ type: pkcs11.CKA_EC_PARAMS, value: P256 }],
-    sign: { mechanism: pkcs11.CKM_ECDSA_SHA256 },
+    generate: { mechanism: CKM.EC_KEY_PAIR_GEN },
+    kind: [{ type: CKA.EC_PARAMS, value: P256 }],
+    sign: { mechanism: CKM.ECDSA_SHA256 },
   },
   {
     name: 'RSA-2048 PSS, digest',
-    generate: { mechanism: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN },
-    kind: [{ type: pkcs11.CKA_MODULUS_BITS, value: 2048 }],
-    sign: {
-      mechanism: pkcs11.CKM_RSA_PKCS_PSS,
-      parameter: PSS,
-    },
+    generate: { mechanism: CKM.RSA_PKCS_KEY_PAIR_GEN },
+    kind: [{ type: CKA.MODULUS_BITS, value: 2048 }],
+    sign: { mechanism: CKM.RSA_PKCS_PSS, parameter: PSS },
   },
   {
     name: 'Ed25519',
-    generate: { mechanism: CKM_EC_EDWARDS_KEY_PAIR_GEN },
+    generate: { mechanism: CKM.EC_EDWARDS_KEY_PAIR_GEN },
     kind: [
-      { type: pkcs11.CKA_EC_PARAMS, value: ED25519 },
-      { type: pkcs11.CKA_KEY_TYPE, value: CKK_EC_EDWARDS },
+      { type: CKA.EC_PARAMS, value: ED25519 },
+      { type: CKA.KEY_TYPE, value: CKK_EC_EDWARDS },
     ],
-    sign: { mechanism: CKM_EDDSA },
+    sign: { mechanism: CKM.EDDSA },
   },
 ];
 
-function openUserSession(token: pkcs11.PKCS11): pkcs11.Handle {
-  const slot = token.C_GetSlotList(true)[0];
-  if (slot === undefined) throw new Error('the emulator has no slot');
-  token.C_InitToken(slot, SO_PIN, 'bench');
-  const flags = pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION;
-  const session = token.C_OpenSession(slot, flags);
-  token.C_Login(session, pkcs11.CKU_SO, SO_PIN);
-  token.C_InitPIN(session, USER_PIN);
-  token.C_Logout(session);
-  token.C_Login(session, pkcs11.CKU_USER, USER_PIN);
-  return session;
-}
-
-function makeSigner(
-  token: pkcs11.PKCS11,
-  session: pkcs11.Handle,
-  { generate, kind, sign }: Scheme,
-): () => void {
-  const type = kind.filter((attribute) => attribute.type === pkcs11.CKA_KEY_TYPE);
+function makeSigner(token: Token, session: Handle, { generate, kind, sign }: Scheme): () => void {
+  const type = kind.filter((attribute) => attribute.type === CKA.KEY_TYPE);
+  const onToken = { type: CKA.TOKEN, value: true };
   const { privateKey } = token.C_GenerateKeyPair(
     session,
     generate,
-    [...kind, { type: pkcs11.CKA_TOKEN, value: true }],
-    [
-      ...type,
-      { type: pkcs11.CKA_TOKEN, value: true },
-      { type: pkcs11.CKA_SIGN, value: true },
-      { type: pkcs11.CKA_SENSITIVE, value: true },
-    ],
+    [...kind, onToken],
+    [...type, onToken, { type: CKA.SIGN, value: true }, { type: CKA.SENSITIVE, value: true }],
   );
   const signature = Buffer.alloc(512);
   return () => {
@@ -134,12 +118,12 @@ async function main(): Promise<void> {
   const socket = join(directory.path, 'socket');
   const world = await SecureWorld.start('--storage', join(directory.path, 's'), '--socket', socket);
   process.env['OTA_TEE_SOCKET'] = socket;
-  const token = new pkcs11.PKCS11();
   try {
-    token.load(LIBRARY);
-    token.C_Initialize();
-    const session = openUserSession(token);
-    measure('a call (GetSessionInfo)', () => token.C_GetSessionInfo(session), seconds);
+    const token = loadToken();
+    const slot = firstSlot(token);
+    prepareToken(token, slot);
+    const session = openUserSession(token, slot);
+    measure('one call', () => token.C_GetSessionInfo(session), seconds);
     for (const scheme of SCHEMES) {
       measure(scheme.name, makeSigner(token, session, scheme), seconds);
     }
