@@ -1,5 +1,13 @@
 /** Signatures that hash what they sign: one data flow for every family that has them. */
-import { createSign, createVerify, sign, verify, type KeyObject } from 'node:crypto';
+import {
+  createSign,
+  createVerify,
+  sign,
+  verify,
+  type KeyObject,
+  type Sign,
+  type Verify,
+} from 'node:crypto';
 
 import { CKR } from '../abi.ts';
 import { attempt } from '../keys.ts';
@@ -18,20 +26,17 @@ export function hashingSigner(
   signatureBytes: number,
   form: SignatureForm = {},
 ): Signer {
-  const stream = createSign(hashName);
-  let isStreaming = false;
+  let stream: Sign | undefined;
   return {
     does: 'sign',
     signatureBytes,
     update: (data) => {
-      isStreaming = true;
-      stream.update(data);
+      stream = (stream ?? createSign(hashName)).update(data);
     },
     sign: (data) =>
-      attempt(CKR.GENERAL_ERROR, () =>
-        isStreaming
-          ? stream.update(data).sign({ key, ...form })
-          : sign(hashName, data, { key, ...form }),
+      attempt(
+        CKR.GENERAL_ERROR,
+        () => stream?.update(data).sign({ key, ...form }) ?? sign(hashName, data, { key, ...form }),
       ),
   };
 }
@@ -42,20 +47,19 @@ export function hashingVerifier(
   signatureBytes: number,
   form: SignatureForm = {},
 ): Verifier {
-  const stream = createVerify(hashName);
-  let isStreaming = false;
+  let stream: Verify | undefined;
   return {
     does: 'verify',
     signatureBytes,
     update: (data) => {
-      isStreaming = true;
-      stream.update(data);
+      stream = (stream ?? createVerify(hashName)).update(data);
     },
     verify: (data, signature) =>
-      attempt(CKR.GENERAL_ERROR, () =>
-        isStreaming
-          ? stream.update(data).verify({ key, ...form }, signature)
-          : verify(hashName, data, { key, ...form }, signature),
+      attempt(
+        CKR.GENERAL_ERROR,
+        () =>
+          stream?.update(data).verify({ key, ...form }, signature) ??
+          verify(hashName, data, { key, ...form }, signature),
       ),
   };
 }
