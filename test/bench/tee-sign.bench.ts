@@ -19,6 +19,7 @@ import {
   openUserSession,
   P256,
   prepareToken,
+  pssSha256,
   type Handle,
   type Mechanism,
   type Template,
@@ -29,9 +30,6 @@ import { temporaryDirectory } from '../support/temporary.ts';
 const DEFAULT_SECONDS = 2;
 const WARM_UP = 50;
 const CKK_EC_EDWARDS = 0x40;
-/** pkcs11js' name for CK_RSA_PKCS_PSS_PARAMS. */
-const CK_PARAMS_RSA_PSS = 5;
-const CKG_MGF1_SHA256 = 2;
 const DIGEST = createHash('sha256').update('digest').digest();
 
 interface Scheme {
@@ -40,13 +38,6 @@ interface Scheme {
   readonly kind: Template;
   readonly sign: Mechanism;
 }
-
-const PSS = {
-  type: CK_PARAMS_RSA_PSS,
-  hashAlg: CKM.SHA256,
-  mgf: CKG_MGF1_SHA256,
-  saltLen: DIGEST.byteLength,
-};
 
 const SCHEMES: readonly Scheme[] = [
   {
@@ -65,7 +56,7 @@ const SCHEMES: readonly Scheme[] = [
     name: 'RSA-2048 PSS, digest',
     generate: { mechanism: CKM.RSA_PKCS_KEY_PAIR_GEN },
     kind: [{ type: CKA.MODULUS_BITS, value: 2048 }],
-    sign: { mechanism: CKM.RSA_PKCS_PSS, parameter: PSS },
+    sign: { mechanism: CKM.RSA_PKCS_PSS, parameter: pssSha256(DIGEST.byteLength) },
   },
   {
     name: 'Ed25519',

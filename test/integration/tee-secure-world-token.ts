@@ -1,14 +1,14 @@
 /** The emulator's token as an application sees it: Cryptoki's functions, and the numbers they take. */
 import { join } from 'node:path';
 
-import graphene from 'graphene-pk11';
+import pkcs11 from 'pkcs11js';
 
 const LIBRARY = join(import.meta.dirname, '../tee/build/libtee-cryptoki.so');
 
-export type Token = graphene.Module['lib'];
-export type Handle = ReturnType<Token['C_OpenSession']>;
-export type Template = Parameters<Token['C_CreateObject']>[1];
-export type Mechanism = Parameters<Token['C_SignInit']>[1];
+export type Token = pkcs11.PKCS11;
+export type Handle = pkcs11.Handle;
+export type Template = pkcs11.Template;
+export type Mechanism = pkcs11.Mechanism;
 
 export const READ_WRITE = 0x6;
 export const SO = 0;
@@ -36,7 +36,6 @@ export const CKA = {
 export const CKM = {
   RSA_PKCS_KEY_PAIR_GEN: 0x0000,
   RSA_PKCS_PSS: 0x000d,
-  SHA256: 0x0250,
   EC_KEY_PAIR_GEN: 0x1040,
   ECDSA: 0x1041,
   ECDSA_SHA256: 0x1044,
@@ -46,9 +45,20 @@ export const CKM = {
 
 /** Loads the C library and initialises it; `$OTA_TEE_SOCKET` says which world it talks to. */
 export function loadToken(): Token {
-  const token = graphene.Module.load(LIBRARY).lib;
+  const token = new pkcs11.PKCS11();
+  token.load(LIBRARY);
   token.C_Initialize();
   return token;
+}
+
+/** RSA-PSS with SHA-256, as the binding wants its parameters. */
+export function pssSha256(saltBytes: number): pkcs11.RsaPSS {
+  return {
+    type: pkcs11.CK_PARAMS_RSA_PSS,
+    hashAlg: pkcs11.CKM_SHA256,
+    mgf: pkcs11.CKG_MGF1_SHA256,
+    saltLen: saltBytes,
+  };
 }
 
 export function firstSlot(token: Token): Handle {
