@@ -44,8 +44,9 @@ describe('the secrecy of the keys', () => {
       secrets.some(({ length }) => length === 32),
       'no EC P-256 value',
     );
+    // A private exponent may be a few bytes shorter than its modulus.
     assert.ok(
-      secrets.some(({ length }) => length === 256),
+      secrets.some(({ length }) => length > 240 && length <= 256),
       'no RSA-2048 private exponent',
     );
   });

@@ -83,12 +83,16 @@ export function provisionContract(kind: TokenKind): void {
       test('ends with one pair per label and one certificate, wherever it was killed', async () => {
         const begun = performance.now();
         await bench.provision();
-        const longestMs = (performance.now() - begun) * 0.6;
+        let longestMs = (performance.now() - begun) * 0.6;
         const ends = new Set<string>();
         for (let round = 0; round < 3; round += 1) {
           await bench.renew();
           const delays = Array.from({ length: 3 }, () => Math.random() * longestMs);
-          for (const delayMs of delays) ends.add(await bench.killAfter(delayMs));
+          const endings: string[] = [];
+          for (const delayMs of delays) endings.push(await bench.killAfter(delayMs));
+          for (const end of endings) ends.add(end);
+          // Later runs may be faster than the first one: aim where they still run.
+          if (!endings.includes('killed')) longestMs /= 2;
           const outcome = await bench.attempt();
           assert.equal(outcome.text, undefined, `killed after ${delays.join(', ')} ms`);
           const { provisioned } = outcome.value as DriverResult;

@@ -36,6 +36,8 @@ export function whyNotBootable(): string | undefined {
     const { error } = spawnSync(program, ['--version']);
     if (error !== undefined) return `${program} is not installed`;
   }
+  // A chroot, as some build machines are, may have root and yet no user namespaces.
+  if (spawnSync('unshare', ['--user', 'true']).status !== 0) return 'no user namespaces here';
   return undefined;
 }
 

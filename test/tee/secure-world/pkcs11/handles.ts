@@ -21,8 +21,4 @@ export class Handles<T> {
   release(handle: number): void {
     if (this.get(handle) !== undefined) this.#things[handle - 1] = undefined;
   }
-
-  *[Symbol.iterator](): Iterator<T> {
-    for (const thing of this.#things) if (thing !== undefined) yield thing;
-  }
 }

@@ -42,10 +42,16 @@ export class ObjectStore {
     this.#storage.write(PKCS11_TA_UUID, recordId(slot), encodeRecord(record));
   }
 
-  /** @returns `undefined` for an object that is gone or was tampered with */
+  /** @returns `undefined` for an object that is gone, was tampered with, or is none */
   loadObject(id: Uint8Array): Attributes | undefined {
     const bytes = this.#read(id);
-    return bytes && new Attributes(readAttributeList(new ArgReader(bytes)));
+    if (bytes === undefined) return undefined;
+    try {
+      return new Attributes(readAttributeList(new ArgReader(bytes)));
+    } catch (failure) {
+      if (failure instanceof TaFailure) return undefined;
+      throw failure;
+    }
   }
 
   /** @throws TaFailure DEVICE_MEMORY when storage refuses; what was stored is as it was */

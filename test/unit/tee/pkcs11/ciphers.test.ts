@@ -238,6 +238,18 @@ describe('RSA encryption (PKCS#11 v2.40 §2.1)', () => {
     }
   });
 
+  test('without padding is the bare function, of numbers below the modulus', () => {
+    const how = mechanism(CKM.RSA_X_509);
+    const number = Buffer.concat([Buffer.alloc(80), TEXT]);
+    const theirs = publicEncrypt({ key: judge, padding: constants.RSA_NO_PADDING }, number);
+
+    assert.deepEqual(atOnce(open, 'ENCRYPT', how, TEXT), theirs);
+    assert.deepEqual(atOnce(secret, 'DECRYPT', how, theirs), number);
+    start(open, 'ENCRYPT', how);
+    const larger = { input: Buffer.alloc(128, 0xff), room: 128 };
+    client.refused(CKR.DATA_INVALID, CMD.ENCRYPT_ONESHOT, u32(session), larger);
+  });
+
   test('waits for a larger buffer when the text does not fit, and tells its size', () => {
     const [[how]] = HOW;
     const encrypted = atOnce(open, 'ENCRYPT', how, TEXT);

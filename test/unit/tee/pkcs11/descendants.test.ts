@@ -122,6 +122,11 @@ describe('deriving keys', () => {
     const how = mechanism(CKM.AES_ECB_ENCRYPT_DATA, Buffer.concat([u32(16), Buffer.alloc(16)]));
     const control = derive(session, parent, how, ...READABLE_SECRET);
     client.refused(CKR.FUNCTION_FAILED, CMD.DERIVE_KEY, control, { room: 4 });
+    const other = client.create(session, secretKey(CKK.AES, Buffer.alloc(16), [CKA.DERIVE, true]));
+    const data = Buffer.concat([u32(15), Buffer.alloc(15)]);
+    const partial = mechanism(CKM.AES_ECB_ENCRYPT_DATA, data);
+    const short = derive(session, other, partial, ...READABLE_SECRET);
+    client.refused(CKR.DATA_LEN_RANGE, CMD.DERIVE_KEY, short, { room: 4 });
   });
 
   test('what the parent demands of its descendants holds, and its history with it', () => {

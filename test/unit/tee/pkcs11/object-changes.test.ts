@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 
 import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
 import { CKK, CKO, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
-import { attributes, TestTee, u32, type TemplateValue } from './ta-client.ts';
+import { attributes, pinArguments, SO_PIN, TestTee, u32, type TemplateValue } from './ta-client.ts';
 
 type Template = readonly (readonly [number, TemplateValue])[];
 
@@ -105,5 +105,48 @@ describe('changing objects (PKCS#11 v2.40 §4.1.1)', () => {
     const object = client.create(session, attributes(...DATA, [CKA.PRIVATE, true]));
     const control = changing(session, object, [CKA.PRIVATE, false]);
     client.refused(CKR.TEMPLATE_INCONSISTENT, CMD.COPY_OBJECT, control, { room: 4 });
+  });
+
+  test('trust is the SO’s to give and to take', () => {
+    const { client, session } = new TestTee().connectUser();
+    const certificate = client.create(
+      session,
+      attributes(
+        [CKA.CLASS, CKO.CERTIFICATE],
+        [CKA.CERTIFICATE_TYPE, 0],
+        [CKA.SUBJECT, 'subject'],
+        [CKA.TOKEN, true],
+      ),
+    );
+    const trust = changing(session, certificate, [CKA.TRUSTED, true]);
+
+    client.refused(CKR.ATTRIBUTE_READ_ONLY, CMD.SET_ATTRIBUTE_VALUE, trust);
+    client.ok(CMD.LOGOUT, u32(session));
+    client.ok(CMD.LOGIN, pinArguments(session, 0, SO_PIN));
+    client.ok(CMD.SET_ATTRIBUTE_VALUE, trust);
+    assert.deepEqual(client.attribute(session, certificate, CKA.TRUSTED), Buffer.of(1));
+    const data = client.create(session, attributes(...DATA));
+    const none = changing(session, data, [CKA.TRUSTED, true]);
+    client.refused(CKR.ATTRIBUTE_READ_ONLY, CMD.SET_ATTRIBUTE_VALUE, none);
+  });
+
+  test('what an object may be copied to can be given up, not taken back', () => {
+    const { client, session } = new TestTee().connectUser();
+    const object = client.create(session, attributes(...DATA));
+
+    client.ok(CMD.SET_ATTRIBUTE_VALUE, changing(session, object, [CKA.COPYABLE, false]));
+
+    const back = changing(session, object, [CKA.COPYABLE, true]);
+    client.refused(CKR.ATTRIBUTE_READ_ONLY, CMD.SET_ATTRIBUTE_VALUE, back);
+  });
+
+  test('a client cannot fill the TA with objects without end', () => {
+    const { client, session } = new TestTee().connectUser();
+    for (let count = 0; count < 4096; count += 1) client.create(session, attributes(...DATA));
+
+    const control = Buffer.concat([u32(session), attributes(...DATA)]);
+    client.refused(CKR.DEVICE_MEMORY, CMD.CREATE_OBJECT, control, { room: 4 });
+    client.ok(CMD.DESTROY_OBJECT, u32(session, 7));
+    assert.equal(client.create(session, attributes(...DATA)), 7);
   });
 });

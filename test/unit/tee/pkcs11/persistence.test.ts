@@ -10,6 +10,7 @@ import {
   StorageFailure,
   TEE_ERROR_CORRUPT_OBJECT,
   TEE_ERROR_STORAGE_NO_SPACE,
+  TEE_ERROR_STORAGE_NOT_AVAILABLE,
   type TrustedStorage,
 } from '../../../tee/secure-world/storage/trusted-storage.ts';
 import {
@@ -190,6 +191,74 @@ test('a full disk refuses an object and leaves the token as it was', () => {
   tee.storage.write = write;
   assert.deepEqual(client.attribute(session, object, CKA.LABEL), Buffer.alloc(0));
   assert.deepEqual(client.find(session, attributes()), [object]);
+});
+
+test('a disk that is full half-way through a pair leaves none of it', () => {
+  const tee = new TestTee();
+  const { client, session } = tee.connectUser();
+  const write = tee.storage.write.bind(tee.storage);
+  let writes = 0;
+  tee.storage.write = (...object) => {
+    writes += 1;
+    // The public key, the record, and then there is no room for the private key.
+    if (writes === 3) throw new StorageFailure(TEE_ERROR_STORAGE_NO_SPACE, 'no space');
+    write(...object);
+  };
+
+  const control = Buffer.concat([u32(session, CKM.EC_KEY_PAIR_GEN, 0), ...KEY_ON_TOKEN]);
+  client.refused(CKR.DEVICE_MEMORY, CMD.GENERATE_KEY_PAIR, control, { room: 8 });
+
+  assert.deepEqual(client.find(session, attributes()), []);
+  assert.equal(tee.storage.list(TA).length, 3);
+});
+
+test('an object that is stored but makes no sense is not there, and hides no other', () => {
+  const tee = new TestTee();
+  const { client, session } = tee.connectUser();
+  client.create(session, attributes([CKA.CLASS, 0], [CKA.TOKEN, true]));
+  client.create(session, attributes([CKA.CLASS, 0], [CKA.TOKEN, true]));
+  tee.storage.write(TA, tee.storage.list(TA).at(-1) ?? Buffer.alloc(0), Buffer.alloc(7));
+  tee.restart();
+
+  const after = loggedIn(tee);
+  assert.equal(after.client.find(after.session, attributes()).length, 1);
+});
+
+test('storage that is not there kills the TA rather than lose what it cannot see', () => {
+  const tee = new TestTee();
+  const { client, session } = tee.connectUser();
+  client.create(session, attributes([CKA.CLASS, 0], [CKA.TOKEN, true]));
+  tee.restart();
+  const after = tee.connect();
+  const reopened = after.openSession();
+  const read = tee.storage.read.bind(tee.storage);
+  tee.storage.read = () => {
+    throw new StorageFailure(TEE_ERROR_STORAGE_NOT_AVAILABLE, 'gone');
+  };
+
+  const search = Buffer.concat([u32(reopened), attributes()]);
+  assert.equal(after.call(CMD.FIND_OBJECTS_INIT, search).result, TARGET_DEAD);
+
+  tee.storage.read = read;
+  const again = tee.connect();
+  assert.equal(again.find(again.openSession(), attributes()).length, 1);
+});
+
+test('a record of another version, or one cut short, is not taken for a blank token', () => {
+  const id = Buffer.concat([Buffer.from('token.db.0')], 32);
+  const tee = new TestTee();
+  tee.connect().prepareToken();
+  const good = Buffer.from(tee.storage.read(TA, id) ?? []);
+  const other = Buffer.from(good);
+  other.writeUInt32LE(1, 0);
+  const longer = Buffer.from(good);
+  longer.writeUInt32LE(1, 184);
+  for (const bad of [other, longer, good.subarray(0, 100)]) {
+    tee.storage.write(TA, id, bad);
+    tee.restart();
+    assert.equal(tee.open().result, TARGET_DEAD);
+    assert.deepEqual(Buffer.from(tee.storage.read(TA, id) ?? []), Buffer.from(bad));
+  }
 });
 
 test('a record that cannot be written kills the TA rather than let a guess go uncounted', () => {

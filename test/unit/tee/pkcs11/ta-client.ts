@@ -59,10 +59,20 @@ export class TestTee {
   }
 
   connect(credentials = NOBODY, login = 0, loginData = 0): TaClient {
+    const { client, result, session } = this.open(credentials, login, loginData);
+    assert.equal(result, 0);
+    return new TaClient(client, session);
+  }
+
+  /** As `connect`, where it may be refused. */
+  open(
+    credentials = NOBODY,
+    login = 0,
+    loginData = 0,
+  ): { readonly client: WorldClient; readonly result: number; readonly session: number } {
     const client = new WorldClient(this.#world, credentials);
     const opened = client.open(PKCS11_TA, login, loginData, operationOf(undefined, {}));
-    assert.equal(opened.result, 0);
-    return new TaClient(client, opened.session);
+    return { client, ...opened };
   }
 
   /** A token in slot 0 with both PINs set, and a read-write session with the user logged in. */
