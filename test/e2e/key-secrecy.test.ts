@@ -41,7 +41,7 @@ describe('the secrecy of the keys', () => {
 
   test('both keys were made in the token and their secrets are known to this test', () => {
     assert.ok(
-      secrets.some(({ length }) => length === 32),
+      secrets.some(({ length }) => length > 28 && length <= 32),
       'no EC P-256 value',
     );
     // A private exponent may be a few bytes shorter than its modulus.
