@@ -1,4 +1,5 @@
 /** Puts the agent together from its settings: which adapter stands behind which port. */
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -26,6 +27,8 @@ import type { LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { VERSION } from './version.ts';
 
+const DATABASE = 'ota-agent.db';
+
 export interface LocalAgent {
   readonly ports: LocalPorts;
   readonly store: SqliteStore;
@@ -35,6 +38,26 @@ export interface LocalAgent {
 export interface Agent extends LocalAgent {
   readonly ports: Ports;
   readonly identity: Identity;
+}
+
+/** What is remembered, to look at. */
+export interface Storage {
+  readonly store: SqliteStore;
+  close(): Promise<void>;
+}
+
+/**
+ * Storage alone, beside whoever works on it; nothing is made, locked or changed.
+ *
+ * @throws OtaError NOT_PROVISIONED if there is none; STORAGE_CORRUPT, STORAGE_FAILED
+ */
+export async function openStorage({ storage }: Settings): Promise<Storage> {
+  const path = join(storage.path, DATABASE);
+  if (!existsSync(path)) {
+    throw new OtaError('NOT_PROVISIONED', { missing: path, remedy: 'run ota-agent provision' });
+  }
+  const database = await Database.openExisting(path);
+  return { store: new SqliteStore(database), close: () => database.close() };
 }
 
 /**
@@ -48,7 +71,7 @@ export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<L
   await makeStorage(path);
   const lock = await takeLock(path);
   try {
-    const database = await Database.open(join(path, 'ota-agent.db'));
+    const database = await Database.open(join(path, DATABASE));
     const store = new SqliteStore(database);
     return {
       ports: await localPorts(loaded.settings, installer, store, log),

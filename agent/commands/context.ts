@@ -1,5 +1,12 @@
 /** What every command gets, and how it opens and closes the agent. */
-import { assemble, assembleLocal, type Agent, type LocalAgent } from '../assemble.ts';
+import {
+  assemble,
+  assembleLocal,
+  openStorage,
+  type Agent,
+  type LocalAgent,
+  type Storage,
+} from '../assemble.ts';
 import type { Log } from '../io/log.ts';
 import type { LoadedSettings } from '../config-rules.ts';
 
@@ -33,5 +40,18 @@ export async function withLocalAgent<T>(
     return await act(agent);
   } finally {
     await agent.close();
+  }
+}
+
+/** Runs `act` with what is remembered, while others may be at work on it. */
+export async function withStorage<T>(
+  { loaded }: CommandContext,
+  act: (storage: Storage) => Promise<T>,
+): Promise<T> {
+  const storage = await openStorage(loaded.settings);
+  try {
+    return await act(storage);
+  } finally {
+    await storage.close();
   }
 }

@@ -25,8 +25,8 @@ export function outcomeResult(outcome: Outcome): CommandResult {
     case 'up-to-date':
       return { exit: EXIT['up-to-date'], json: outcome, lines: ['up to date'] };
     case 'failed': {
-      const { code, details, description } = outcome.failure;
-      return failureResult(code, details, description);
+      const { code, details } = outcome.failure;
+      return failureResult(code, details);
     }
     case 'failed-before':
       return {
@@ -72,18 +72,24 @@ export function planResult(
 /** An expected failure as a command reports it: on `--json` with code, attack and details. */
 export function errorResult(error: AnyOtaError): CommandResult {
   const details = { ...error.details };
-  return failureResult(error.code, details, error.message);
+  return failureResult(error.code, details);
 }
 
-function failureResult(code: FailureCode, details: object, description: string): CommandResult {
+function failureResult(code: FailureCode, details: object): CommandResult {
   const { exit, attack } = handlingOf(code);
   const outcome = exit === 20 || exit === 31 ? 'refused' : 'failed';
-  const remedy = 'remedy' in details ? [`  what to do: ${String(details.remedy)}`] : [];
   return {
     exit,
     json: { outcome, code, ...(attack === undefined ? {} : { attack }), details },
-    lines: [`${outcome}: ${description}`, ...remedy],
+    lines: [`${outcome}: ${code}`, ...Object.entries(details).flatMap(detailLine)],
   };
+}
+
+/** The remedy comes last in every row of the failure table, and is what a person looks for. */
+function detailLine([name, value]: [string, unknown]): readonly string[] {
+  const text = String(value);
+  if (text === '' || (name === 'line' && value === 0)) return [];
+  return [`  ${name === 'remedy' ? 'what to do' : name}: ${text}`];
 }
 
 function targetJson({ ecu, filename, lengthBytes, hashes }: Target): object {

@@ -47,7 +47,7 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
 function apiHandlers(daemon: Daemon, agent: Agent, status: () => string): ApiHandlers {
   return {
     status: async () => ({
-      ...(await readStatus(agent)),
+      ...(await readStatus(agent.store, agent.ports.installer.kind)),
       lastCycle: status(),
       nextPollAt: daemon.nextPollAt === 0 ? null : formatInstant(daemon.nextPollAt as Instant),
     }),

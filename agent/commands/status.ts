@@ -1,23 +1,24 @@
 /** What is known about this device, for people and for scripts. */
 import { askDaemon } from '../io/api-client.ts';
+import type { SqliteStore } from '../io/store/store.ts';
 import type { HistoryEntry } from '../ports.ts';
 import type { EcuInventory } from '../uptane/inventory.ts';
 import { formatInstant } from '../uptane/time.ts';
-import type { LocalAgent } from '../assemble.ts';
 import { loadState } from '../cycle/drive.ts';
-import { withLocalAgent, type CommandContext } from './context.ts';
+import { withStorage, type CommandContext } from './context.ts';
 import type { CommandResult } from './result.ts';
 
 /** Identity, images per ECU, cycle state and the last verdict; from the daemon where one runs. */
 export async function statusCommand(context: CommandContext): Promise<CommandResult> {
   const answer = await askDaemon(context.loaded.settings.api.socket, 'GET', '/status');
-  const status = answer ?? (await withLocalAgent(context, readStatus));
+  const { type } = context.loaded.settings.installer;
+  const status = answer ?? (await withStorage(context, ({ store }) => readStatus(store, type)));
   return { exit: 0, json: status, lines: statusLines(status) };
 }
 
 /** Past updates, newest first. */
 export async function historyCommand(context: CommandContext): Promise<CommandResult> {
-  const entries = await withLocalAgent(context, ({ store }) => store.history());
+  const entries = await withStorage(context, ({ store }) => store.history());
   const lines = entries.map(
     ({ endedAt, code, filenames, description }) =>
       `${formatInstant(endedAt)}  ${code.padEnd(20)}  ${filenames.join(', ')}  ${description}`,
@@ -30,13 +31,16 @@ export async function historyCommand(context: CommandContext): Promise<CommandRe
 }
 
 /** The facts behind `status`, from storage. */
-export async function readStatus({ ports, store }: LocalAgent): Promise<Record<string, unknown>> {
-  const state = await loadState(ports);
+export async function readStatus(
+  store: SqliteStore,
+  installer: string,
+): Promise<Record<string, unknown>> {
+  const state = await loadState(store);
   const [last] = await store.history();
   const refusal = await store.refusal();
   return {
     deviceId: (await store.fact('device_id')) ?? null,
-    installer: ports.installer.kind,
+    installer,
     state: state.at,
     ecus: (await store.inventory()).map(ecuJson),
     lastRefusal: refusal ?? null,

@@ -9,7 +9,7 @@ import { next, resume, type Plan, type State } from './machine.ts';
 
 /** Marks the running image good without waiting for the Director. */
 export async function confirmByHand(ports: LocalPorts): Promise<Outcome> {
-  const state = await bootedState(await loadState(ports), ports);
+  const state = await bootedState(await loadState(ports.store), ports);
   if (state.at === 'rolling-back') return { outcome: 'failed', failure: state.failure };
   if (state.at === 'awaiting-boot') return { outcome: 'reboot-required', plan: state.plan };
   if (state.at !== 'confirming') return { outcome: 'up-to-date' };
@@ -25,7 +25,7 @@ export async function confirmByHand(ports: LocalPorts): Promise<Outcome> {
  * @throws OtaError USAGE while an update is being written
  */
 export async function rollBackByHand(ports: LocalPorts): Promise<Outcome> {
-  const state = await loadState(ports);
+  const state = await loadState(ports.store);
   if (state.at === 'awaiting-boot' || state.at === 'confirming') {
     const { state: rolling } = next(state, { type: 'roll-back-requested' });
     await remember(state, rolling, ports);

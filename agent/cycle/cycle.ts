@@ -21,7 +21,7 @@ export type Outcome =
  * @throws OtaError when metadata is refused or the gateway cannot be used; nothing is lost by it
  */
 export async function runCycle(ports: Ports): Promise<Outcome> {
-  const state = await loadState(ports);
+  const state = await loadState(ports.store);
   const resumed = await drive(state, resume(state, ports.boot.bootId), ports);
   if (resumed.state.at !== 'idle') return outcomeOf(resumed);
   const finding = await poll(ports);

@@ -1,5 +1,5 @@
 /** Decide, remember, act, repeat: until nothing more can happen now. */
-import type { Finish, LocalPorts, Ports } from '../ports.ts';
+import type { Finish, LocalPorts, Ports, Store } from '../ports.ts';
 import { perform } from './effects.ts';
 import { next, type Effect, type Failure, type Result, type State } from './machine.ts';
 import { formatState, installedBy, parseState, planDigest } from './state.ts';
@@ -38,8 +38,8 @@ export async function drive(state: State, effect: Effect, ports: Ports): Promise
 }
 
 /** The state on disk; a device that never updated is idle. */
-export async function loadState(ports: LocalPorts): Promise<State> {
-  const text = await ports.store.loadState();
+export async function loadState(store: Store): Promise<State> {
+  const text = await store.loadState();
   return text === undefined ? { at: 'idle' } : parseState(text);
 }
 

@@ -52,6 +52,17 @@ export class Database {
     }
   }
 
+  /**
+   * Opens a database that is there already, to look at while others write.
+   *
+   * @throws OtaError STORAGE_CORRUPT, STORAGE_FAILED also where there is none
+   */
+  static async openExisting(path: string): Promise<Database> {
+    const database = new Database(path, await connect(path, sqlite3.OPEN_READWRITE));
+    await database.#run('PRAGMA busy_timeout = 5000');
+    return database;
+  }
+
   /** Opens a file that holds no data, only locks. */
   static async openUnchecked(path: string): Promise<Database> {
     return new Database(path, await connect(path));
@@ -145,9 +156,12 @@ export class Database {
   }
 }
 
-function connect(path: string): Promise<sqlite3.Database> {
+function connect(
+  path: string,
+  mode = sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE,
+): Promise<sqlite3.Database> {
   return new Promise((resolve, reject) => {
-    const handle: sqlite3.Database = new sqlite3.Database(path, (error) => {
+    const handle: sqlite3.Database = new sqlite3.Database(path, mode, (error) => {
       if (error === null) resolve(handle);
       else reject(translated(path, error));
     });
