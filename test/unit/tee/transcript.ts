@@ -142,6 +142,8 @@ const GENERATE_RANDOM = 42;
 const RANDOM_OUTPUT: ReadonlySet<number> = new Set([19, 21, 23, 29, 31, GENERATE_RANDOM, 51]);
 /** Public values and check values of generated keys. */
 const RANDOM_ATTRIBUTES: ReadonlySet<number> = new Set([0x120, 0x181, 0x90]);
+/** CKA_PRIVATE_EXPONENT to CKA_COEFFICIENT */
+const RANDOM_NUMBERS: ReadonlySet<number> = new Set([0x123, 0x124, 0x125, 0x126, 0x127, 0x128]);
 const ATTRIBUTE_HEAD_BYTES = 8;
 const LIST_HEAD_BYTES = 8;
 /** Session and object, before the template. */
@@ -184,7 +186,7 @@ function filledTemplate(
   for (let at = LIST_HEAD_BYTES; at < asked.byteLength;) {
     const id = asked.readUInt32LE(at);
     const room = asked.readUInt32LE(at + 4);
-    const size = recorded.readUInt32LE(at + 4);
+    const size = recordedSize(id, recorded.readUInt32LE(at + 4), ours.readUInt32LE(at + 4));
     expected.writeUInt32LE(size, at + 4);
     const start = at + ATTRIBUTE_HEAD_BYTES;
     if (size <= room) {
@@ -196,6 +198,11 @@ function filledTemplate(
     at = start + room;
   }
   return expected.toString('hex');
+}
+
+/** A number without leading zeros is at times a byte or two shorter: by chance, in ours or in theirs. */
+function recordedSize(id: number, recorded: number, ours: number): number {
+  return RANDOM_NUMBERS.has(id) && Math.abs(ours - recorded) <= 2 ? ours : recorded;
 }
 
 /** Pairs of random values: theirs, ours. */
