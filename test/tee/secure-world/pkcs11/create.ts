@@ -5,7 +5,7 @@
  * `check_created_attrs_against_token`).
  */
 import { CKA } from './abi-attributes.ts';
-import { CKO, CKR, CKU, UNAVAILABLE } from './abi.ts';
+import { CKK, CKO, CKR, CKU, UNAVAILABLE } from './abi.ts';
 import type { Attribute, Attributes } from './attributes.ts';
 import { checkCheckValue } from './check-value.ts';
 import { TaFailure } from './failure.ts';
@@ -102,7 +102,9 @@ function checked(template: readonly Attribute[], hints: Hints): Attributes {
   return sanitized;
 }
 
+/** An Edwards private key may be silent: there is one curve it can be on. */
 function requireCurve(attributes: Attributes): void {
+  if (attributes.keyType === CKK.EC_EDWARDS) return;
   if (attributes.get(CKA.EC_PARAMS)?.byteLength === 0) throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
 }
 

@@ -9,7 +9,7 @@
 import { p256, p384, p521 } from '@noble/curves/nist.js';
 
 import { CKA } from './abi-attributes.ts';
-import { CKR } from './abi.ts';
+import { CKO, CKR } from './abi.ts';
 import { sameBytes, type Attributes } from './attributes.ts';
 import { TaFailure } from './failure.ts';
 
@@ -63,9 +63,13 @@ export function curveOf(attributes: Attributes): Curve {
   return curve;
 }
 
-/** @throws TaFailure ATTRIBUTE_TYPE_INVALID unless EC_PARAMS says Ed25519 */
+/**
+ * @throws TaFailure ATTRIBUTE_TYPE_INVALID unless EC_PARAMS says Ed25519, or is empty in a private
+ *   key that was brought in
+ */
 export function requireEd25519(attributes: Attributes): void {
   const params = attributes.get(CKA.EC_PARAMS) ?? new Uint8Array();
+  if (params.byteLength === 0 && attributes.objectClass === CKO.PRIVATE_KEY) return;
   if (!ED25519_PARAMS.some((known) => sameBytes(known, params))) {
     throw new TaFailure(CKR.ATTRIBUTE_TYPE_INVALID);
   }

@@ -9,3 +9,13 @@ export class TaFailure extends Error {
     this.rv = rv;
   }
 }
+
+/** Runs something whose refusals are known to the caller by other names. */
+export function renaming<T>(names: ReadonlyMap<number, number>, run: () => T): T {
+  try {
+    return run();
+  } catch (failure) {
+    const renamed = failure instanceof TaFailure ? names.get(failure.rv) : undefined;
+    throw renamed === undefined ? failure : new TaFailure(renamed, { cause: failure });
+  }
+}

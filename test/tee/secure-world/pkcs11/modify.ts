@@ -34,6 +34,7 @@ const FREELY: ReadonlyMap<number, ReadonlySet<number>> = new Map([
 
 /**
  * @param isSo - the session is the security officer's
+ * @throws TaFailure ATTRIBUTE_TYPE_INVALID if the object has no such attribute
  * @throws TaFailure ATTRIBUTE_READ_ONLY if one attribute of `template` may not change
  * @throws TaFailure TEMPLATE_INCONSISTENT for a copy that would publish a private object
  */
@@ -44,6 +45,7 @@ export function requireModifiable(
   isSo: boolean,
 ): void {
   for (const { id, value } of template) {
+    if (!current.has(id)) throw new TaFailure(CKR.ATTRIBUTE_TYPE_INVALID);
     if (!mayChange(current, id, change, isSo)) throw new TaFailure(CKR.ATTRIBUTE_READ_ONLY);
     if (id === CKA.PRIVATE && current.boolean(CKA.PRIVATE) && sameBytes(value, FALSE)) {
       throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
@@ -65,7 +67,7 @@ function mayChange(current: Attributes, id: number, change: Change, isSo: boolea
     case CKA.LABEL:
       return true;
     case CKA.TRUSTED:
-      return isSo && current.has(CKA.TRUSTED);
+      return isSo;
     default:
       return mayChangeInClass(current, id);
   }
@@ -81,6 +83,9 @@ function mayChangeInClass(current: Attributes, id: number): boolean {
     case CKA.SENSITIVE:
     case CKA.WRAP_WITH_TRUSTED:
       return !current.boolean(id);
+    case CKA.CHECK_VALUE:
+      // It can be dropped. Else it is compared, so that what it says stays true.
+      return objectClass === CKO.SECRET_KEY;
     default:
       return false;
   }

@@ -18,6 +18,8 @@ export interface Signer {
 export interface Verifier {
   readonly does: 'verify';
   readonly signatureBytes: number;
+  /** A shorter one is compared by its own length: OP-TEE's way with MACs that are cut. */
+  readonly mayBeShorter?: boolean;
   readonly update?: (data: Uint8Array) => void;
   readonly verify: (data: Uint8Array, signature: Uint8Array) => boolean;
 }

@@ -143,10 +143,14 @@ function take(from: Attributes, to: Attributes, id: number, need: 'required' | '
   else if (need === 'required') throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
 }
 
+/** @throws TaFailure ATTRIBUTE_VALUE_INVALID for a category that does not exist */
 function fillCertificate(attributes: Attributes): void {
   // PKCS#11 v2.40 §4.6.3: unspecified category, SHA-1 as the default of the two hashes.
   const SHA_1 = 0x220;
+  const OTHER_ENTITY = 3;
   if (!attributes.has(CKA.CERTIFICATE_CATEGORY)) attributes.setWord(CKA.CERTIFICATE_CATEGORY, 0);
+  const category = attributes.word(CKA.CERTIFICATE_CATEGORY) ?? OTHER_ENTITY + 1;
+  if (category > OTHER_ENTITY) throw new TaFailure(CKR.ATTRIBUTE_VALUE_INVALID);
   if (!attributes.has(CKA.NAME_HASH_ALGORITHM)) attributes.setWord(CKA.NAME_HASH_ALGORITHM, SHA_1);
 }
 

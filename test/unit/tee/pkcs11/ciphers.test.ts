@@ -111,12 +111,12 @@ describe('AES (PKCS#11 v2.40 §2.8 to §2.12)', () => {
     const how = gcm(VECTOR, Buffer.alloc(0), 128);
     const forged = atOnce(key, 'ENCRYPT', how, TEXT);
     forged.writeUInt8(forged.readUInt8(3) ^ 1, 3);
-    const { ENCRYPTED_DATA_INVALID, ENCRYPTED_DATA_LEN_RANGE } = CKR;
+    const { SIGNATURE_INVALID, ENCRYPTED_DATA_LEN_RANGE } = CKR;
 
     start(key, 'DECRYPT', how);
     const part = client.ok(CMD.DECRYPT_UPDATE, u32(session), { input: forged, room: 4096 });
     assert.equal(part.byteLength, 0);
-    client.refused(ENCRYPTED_DATA_INVALID, CMD.DECRYPT_FINAL, u32(session), { room: 4096 });
+    client.refused(SIGNATURE_INVALID, CMD.DECRYPT_FINAL, u32(session), { room: 4096 });
     start(key, 'DECRYPT', how);
     const short = { input: Buffer.alloc(15), room: 16 };
     client.refused(ENCRYPTED_DATA_LEN_RANGE, CMD.DECRYPT_ONESHOT, u32(session), short);

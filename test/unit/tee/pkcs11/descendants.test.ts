@@ -127,6 +127,11 @@ describe('deriving keys', () => {
     const partial = mechanism(CKM.AES_ECB_ENCRYPT_DATA, data);
     const short = derive(session, other, partial, ...READABLE_SECRET);
     client.refused(CKR.DATA_LEN_RANGE, CMD.DERIVE_KEY, short, { room: 4 });
+    const longer = derive(session, other, how, ...READABLE_SECRET, [CKA.VALUE_LEN, 17]);
+    client.refused(CKR.DATA_LEN_RANGE, CMD.DERIVE_KEY, longer, { room: 4 });
+    const useless = client.create(session, secretKey(CKK.AES, Buffer.alloc(16)));
+    const from = derive(session, useless, how, ...READABLE_SECRET);
+    client.refused(CKR.KEY_TYPE_INCONSISTENT, CMD.DERIVE_KEY, from, { room: 4 });
   });
 
   test('what the parent demands of its descendants holds, and its history with it', () => {
@@ -283,6 +288,7 @@ describe('wrapping keys', () => {
     refused(CKR.KEY_HANDLE_INVALID, 99);
     const good = make(CKK.GENERIC_SECRET, extractable);
     refused(CKR.WRAPPING_KEY_HANDLE_INVALID, good, 99);
+    refused(CKR.WRAPPING_KEY_HANDLE_INVALID, wrapper);
     refused(CKR.WRAPPING_KEY_TYPE_INCONSISTENT, good, plain);
     const { privateKey } = client.generatePair(
       session,

@@ -266,6 +266,24 @@ describe('importing private keys', () => {
     assert.deepEqual(signature, nodeSign('sha256', message, judge));
   });
 
+  test('an Ed25519 key signs without naming its curve', () => {
+    const { client, session } = new TestTee().connectUser();
+    const judge = generateKeyPairSync('ed25519').privateKey;
+    const jwk = judge.export({ format: 'jwk' });
+    const key = client.create(
+      session,
+      attributes(
+        [CKA.CLASS, CKO.PRIVATE_KEY],
+        EDWARDS_TYPE,
+        [CKA.VALUE, value(jwk.d)],
+        [CKA.EC_POINT, value(jwk.x)],
+        [CKA.SIGN, true],
+      ),
+    );
+    const signature = client.sign(session, key, mechanism(CKM.EDDSA), message);
+    assert.deepEqual(signature, nodeSign(null, message, judge));
+  });
+
   test('an RSA key whose numbers do not belong together is refused when it is used', () => {
     const { client, session } = new TestTee().connectUser();
     const jwk = rsaJwk();

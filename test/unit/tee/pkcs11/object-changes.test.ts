@@ -100,6 +100,33 @@ describe('changing objects (PKCS#11 v2.40 §4.1.1)', () => {
     assert.deepEqual(client.attribute(session, object, CKA.LABEL), Buffer.from('data'));
   });
 
+  test('a check value may be dropped, or named if it is right', () => {
+    const { client, session } = new TestTee().connectUser();
+    const key = client.create(session, attributes(...SECRET));
+    const checkValue = client.attribute(session, key, CKA.CHECK_VALUE) ?? Buffer.alloc(0);
+    const copyWith = (value: Buffer): Buffer => changing(session, key, [CKA.CHECK_VALUE, value]);
+    const { ATTRIBUTE_VALUE_INVALID } = CKR;
+
+    const wrong = copyWith(Buffer.from('baaaad', 'hex'));
+    client.refused(ATTRIBUTE_VALUE_INVALID, CMD.COPY_OBJECT, wrong, { room: 4 });
+    client.ok(CMD.COPY_OBJECT, copyWith(checkValue), { room: 4 });
+    const silent = client.ok(CMD.COPY_OBJECT, copyWith(Buffer.alloc(0)), { room: 4 });
+    const copy = silent.readUInt32LE();
+    assert.deepEqual(client.attribute(session, copy, CKA.CHECK_VALUE), Buffer.alloc(0));
+    client.refused(ATTRIBUTE_VALUE_INVALID, CMD.SET_ATTRIBUTE_VALUE, wrong);
+    client.ok(CMD.SET_ATTRIBUTE_VALUE, copyWith(checkValue));
+    client.ok(CMD.SET_ATTRIBUTE_VALUE, copyWith(Buffer.alloc(0)));
+    assert.deepEqual(client.attribute(session, key, CKA.CHECK_VALUE), Buffer.alloc(0));
+  });
+
+  test('an attribute that the object has not cannot be changed, and that is said', () => {
+    const { client, session } = new TestTee().connectUser();
+    const key = client.create(session, attributes(...SECRET));
+    const control = changing(session, key, [CKA.APPLICATION, 'app']);
+    client.refused(CKR.ATTRIBUTE_TYPE_INVALID, CMD.SET_ATTRIBUTE_VALUE, control);
+    client.refused(CKR.ATTRIBUTE_TYPE_INVALID, CMD.COPY_OBJECT, control, { room: 4 });
+  });
+
   test('a copy of a private object is private', () => {
     const { client, session } = new TestTee().connectUser();
     const object = client.create(session, attributes(...DATA, [CKA.PRIVATE, true]));
@@ -127,7 +154,7 @@ describe('changing objects (PKCS#11 v2.40 §4.1.1)', () => {
     assert.deepEqual(client.attribute(session, certificate, CKA.TRUSTED), Buffer.of(1));
     const data = client.create(session, attributes(...DATA));
     const none = changing(session, data, [CKA.TRUSTED, true]);
-    client.refused(CKR.ATTRIBUTE_READ_ONLY, CMD.SET_ATTRIBUTE_VALUE, none);
+    client.refused(CKR.ATTRIBUTE_TYPE_INVALID, CMD.SET_ATTRIBUTE_VALUE, none);
   });
 
   test('what an object may be copied to can be given up, not taken back', () => {

@@ -119,6 +119,17 @@ describe('creating objects (PKCS#11 v2.40 §5.7)', () => {
     }
   });
 
+  test('a certificate is of a category that exists', () => {
+    const { client, session } = new TestTee().connectUser();
+    for (const category of [0, 3]) {
+      client.create(session, attributes(...CERTIFICATE, [CKA.CERTIFICATE_CATEGORY, category]));
+    }
+    refusedCreate(CKR.ATTRIBUTE_VALUE_INVALID, session, client, [
+      ...CERTIFICATE,
+      [CKA.CERTIFICATE_CATEGORY, 4],
+    ]);
+  });
+
   test('templates inside templates have a bottom', () => {
     const { client, session } = new TestTee().connectUser();
     let inner = attributes([CKA.LABEL, 'x']);

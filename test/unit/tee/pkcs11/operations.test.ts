@@ -113,6 +113,14 @@ describe('an operation', () => {
     client.refused(CKR.MECHANISM_INVALID, CMD.VERIFY_FINAL, u32(session), { signature });
   });
 
+  test('takes parts without data, sent as nothing or as an empty buffer', () => {
+    const { client, session, privateKey } = signer();
+    client.ok(CMD.SIGN_INIT, init(session, privateKey, CKM.ECDSA_SHA256));
+    client.ok(CMD.SIGN_UPDATE, u32(session));
+    client.ok(CMD.SIGN_UPDATE, u32(session), { input: Buffer.alloc(0) });
+    client.ok(CMD.SIGN_FINAL, u32(session), { room: 64 });
+  });
+
   test('is given up by its own command, and by logging out', () => {
     const { client, session, privateKey } = signer();
     const release = (command: number): Buffer => u32(session, command);

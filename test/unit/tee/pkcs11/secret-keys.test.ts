@@ -113,6 +113,21 @@ describe('HMAC (RFC 2104)', () => {
     });
   }
 
+  test('a cut MAC is compared by the length that is given, as with OP-TEE; never by none', () => {
+    const { client, session } = new TestTee().connectUser();
+    const key = importSecret(client, session, CKK.SHA256_HMAC, VALUE);
+    const mac = createHmac('sha256', VALUE).update(MESSAGE).digest();
+    const how = mechanism(CKM.SHA256_HMAC_GENERAL, u32(8));
+    const verified = (bytes: number): number | undefined =>
+      client.verify(session, key, how, { data: MESSAGE, signature: mac.subarray(0, bytes) });
+
+    assert.deepEqual([verified(8), verified(3)], [CKR.OK, CKR.OK]);
+    const { SIGNATURE_LEN_RANGE } = CKR;
+    assert.deepEqual([verified(9), verified(0)], [SIGNATURE_LEN_RANGE, SIGNATURE_LEN_RANGE]);
+    const wrong = { data: MESSAGE, signature: Buffer.alloc(3) };
+    assert.equal(client.verify(session, key, how, wrong), CKR.SIGNATURE_INVALID);
+  });
+
   test('no part, and more than there is, are no MAC', () => {
     const { client, session } = new TestTee().connectUser();
     const key = importSecret(client, session, CKK.SHA256_HMAC, VALUE);

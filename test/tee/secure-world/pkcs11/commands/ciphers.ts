@@ -6,14 +6,14 @@ import { requireActive, requireMultiPart, step } from '../steps.ts';
 type Doing = 'encrypt' | 'decrypt';
 
 export const CIPHER_COMMANDS: readonly Command[] = [
-  { id: CMD.ENCRYPT_UPDATE, shapes: [SHAPE.IN_OUT], run: updater('encrypt') },
+  { id: CMD.ENCRYPT_UPDATE, shapes: [SHAPE.IN_OUT, SHAPE.OUT], run: updater('encrypt') },
   { id: CMD.ENCRYPT_FINAL, shapes: [SHAPE.OUT], run: last('encrypt', 'final') },
   {
     id: CMD.ENCRYPT_ONESHOT,
     shapes: [SHAPE.IN_OUT, SHAPE.OUT],
     run: last('encrypt', 'one-shot'),
   },
-  { id: CMD.DECRYPT_UPDATE, shapes: [SHAPE.IN_OUT], run: updater('decrypt') },
+  { id: CMD.DECRYPT_UPDATE, shapes: [SHAPE.IN_OUT, SHAPE.OUT], run: updater('decrypt') },
   { id: CMD.DECRYPT_FINAL, shapes: [SHAPE.OUT], run: last('decrypt', 'final') },
   {
     id: CMD.DECRYPT_ONESHOT,

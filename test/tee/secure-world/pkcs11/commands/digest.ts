@@ -12,7 +12,7 @@ import { requireActive, step } from '../steps.ts';
 export const DIGEST_COMMANDS: readonly Command[] = [
   { id: CMD.DIGEST_INIT, shapes: [SHAPE.PLAIN], run: digestInit },
   { id: CMD.DIGEST_KEY, shapes: [SHAPE.PLAIN], run: digestKey },
-  { id: CMD.DIGEST_UPDATE, shapes: [SHAPE.IN], run: digestUpdate },
+  { id: CMD.DIGEST_UPDATE, shapes: [SHAPE.IN, SHAPE.PLAIN], run: digestUpdate },
   { id: CMD.DIGEST_FINAL, shapes: [SHAPE.OUT], run: digestLast('final') },
   { id: CMD.DIGEST_ONESHOT, shapes: [SHAPE.IN_OUT, SHAPE.OUT], run: digestLast('one-shot') },
 ];

@@ -11,7 +11,7 @@ import {
   giveSecret,
   requireMayCreate,
 } from '../create.ts';
-import { TaFailure } from '../failure.ts';
+import { renaming, TaFailure } from '../failure.ts';
 import { secretBytes } from '../mechanisms/secret-keys.ts';
 import { mechanismOf } from '../mechanisms/served.ts';
 import { place, placePair } from '../place.ts';
@@ -77,6 +77,11 @@ function impliedType(mechanism: number, keyType: number): { readonly keyType?: n
   return mechanism === CKM.EC_EDWARDS_KEY_PAIR_GEN ? {} : { keyType };
 }
 
+/** OP-TEE does not tell a key that may not derive from one that cannot. */
+const DERIVING: ReadonlyMap<number, number> = new Map([
+  [CKR.KEY_FUNCTION_NOT_PERMITTED, CKR.KEY_TYPE_INCONSISTENT],
+]);
+
 function deriveKey(call: Call): void {
   call.requireRoom(4);
   const session = call.session();
@@ -91,21 +96,25 @@ function deriveKey(call: Call): void {
   const mechanism = mechanismOf(mechanismId);
   if (mechanism?.derive === undefined) throw new TaFailure(CKR.MECHANISM_INVALID);
   if (!session.mayAccess(parent)) throw new TaFailure(CKR.USER_NOT_LOGGED_IN);
-  requireUse(parent, mechanism, 'derive');
+  renaming(DERIVING, () => {
+    requireUse(parent, mechanism, 'derive');
+  });
   const whole = withInner(template, parent.attributes, CKA.DERIVE_TEMPLATE);
   const key = descendantAttributes(whole, parent.attributes);
   if (key.objectClass !== CKO.SECRET_KEY) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   requireMayCreate(session, key);
   const secret = mechanism.derive({ parameter, key: parent });
-  giveSecret(key, secret.subarray(0, derivedBytes(key, secret.byteLength)));
+  const isEncrypted = parent.attributes.objectClass === CKO.SECRET_KEY;
+  const tooShort = isEncrypted ? CKR.DATA_LEN_RANGE : CKR.KEY_SIZE_RANGE;
+  giveSecret(key, firstBytes(secret, key, tooShort));
   call.answer(words(place(session, key)));
 }
 
 /** The first bytes of the secret, as many as the template says; all of them when it may not say. */
-function derivedBytes(key: Attributes, secretLengthBytes: number): number {
+function firstBytes(secret: Uint8Array, key: Attributes, tooShort: number): Uint8Array {
   const isSilent = key.get(CKA.VALUE_LEN)?.byteLength === 0;
-  if (isSilent && key.keyType !== CKK.AES) return secretLengthBytes;
+  if (isSilent && key.keyType !== CKK.AES) return secret;
   const bytes = secretBytes(key);
-  if (bytes > secretLengthBytes) throw new TaFailure(CKR.KEY_SIZE_RANGE);
-  return bytes;
+  if (bytes > secret.byteLength) throw new TaFailure(tooShort);
+  return secret.subarray(0, bytes);
 }

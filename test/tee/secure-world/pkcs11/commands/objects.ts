@@ -4,6 +4,7 @@ import { CKR, CKU, CMD, UNAVAILABLE } from '../abi.ts';
 import { words } from '../args.ts';
 import { Attributes, readAttributeList, type Attribute } from '../attributes.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
+import { checkCheckValue } from '../check-value.ts';
 import { importedAttributes, requireMayCreate } from '../create.ts';
 import { TaFailure } from '../failure.ts';
 import { requireModifiable } from '../modify.ts';
@@ -55,7 +56,7 @@ function copyObject(call: Call): void {
   requireAllowed(object, CKA.COPYABLE);
   const changes = sanitize(template);
   requireModifiable(object.attributes, changes, 'copy', session.user === CKU.SO);
-  const attributes = new Attributes([...object.attributes, ...changes]);
+  const attributes = changed(object, changes);
   requireMayCreate(session, attributes);
   call.answer(words(place(session, attributes)));
 }
@@ -79,7 +80,13 @@ function setAttributeValue(call: Call): void {
   requireAllowed(object, CKA.MODIFIABLE);
   const changes = sanitize(template);
   requireModifiable(object.attributes, changes, 'set', session.user === CKU.SO);
-  session.token.update(object, new Attributes([...object.attributes, ...changes]));
+  session.token.update(object, changed(object, changes));
+}
+
+function changed(object: P11Object, changes: Attributes): Attributes {
+  const attributes = new Attributes([...object.attributes, ...changes]);
+  if (changes.has(CKA.CHECK_VALUE)) checkCheckValue(attributes);
+  return attributes;
 }
 
 /**

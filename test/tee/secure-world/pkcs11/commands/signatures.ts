@@ -2,13 +2,14 @@
 import { CKR, CMD } from '../abi.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
 import { TaFailure } from '../failure.ts';
+import type { Verifier } from '../processing.ts';
 import { requireActive, requireMultiPart, step } from '../steps.ts';
 
 export const SIGNATURE_COMMANDS: readonly Command[] = [
-  { id: CMD.SIGN_UPDATE, shapes: [SHAPE.IN], run: updater('sign') },
+  { id: CMD.SIGN_UPDATE, shapes: [SHAPE.IN, SHAPE.PLAIN], run: updater('sign') },
   { id: CMD.SIGN_FINAL, shapes: [SHAPE.OUT], run: sign('final') },
   { id: CMD.SIGN_ONESHOT, shapes: [SHAPE.IN_OUT, SHAPE.OUT], run: sign('one-shot') },
-  { id: CMD.VERIFY_UPDATE, shapes: [SHAPE.IN], run: updater('verify') },
+  { id: CMD.VERIFY_UPDATE, shapes: [SHAPE.IN, SHAPE.PLAIN], run: updater('verify') },
   { id: CMD.VERIFY_FINAL, shapes: [SHAPE.SIGNATURE], run: verify('final') },
   {
     id: CMD.VERIFY_ONESHOT,
@@ -48,10 +49,13 @@ function verify(kind: 'final' | 'one-shot'): (call: Call) => void {
     const { machine } = requireActive(session, 'verify');
     step(session, kind, () => {
       if (kind === 'final') requireMultiPart(machine);
-      if (call.signature.byteLength !== machine.signatureBytes) {
-        throw new TaFailure(CKR.SIGNATURE_LEN_RANGE);
-      }
+      requireLength(machine, call.signature.byteLength);
       if (!machine.verify(call.input, call.signature)) throw new TaFailure(CKR.SIGNATURE_INVALID);
     });
   };
+}
+
+function requireLength({ signatureBytes, mayBeShorter }: Verifier, lengthBytes: number): void {
+  const isShorter = mayBeShorter === true && lengthBytes > 0 && lengthBytes < signatureBytes;
+  if (!isShorter && lengthBytes !== signatureBytes) throw new TaFailure(CKR.SIGNATURE_LEN_RANGE);
 }

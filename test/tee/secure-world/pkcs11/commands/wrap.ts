@@ -5,7 +5,7 @@ import { ArgReader, words } from '../args.ts';
 import { Attributes, readAttributeList } from '../attributes.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
 import { descendantAttributes, giveSecret, requireMayCreate } from '../create.ts';
-import { TaFailure } from '../failure.ts';
+import { renaming, TaFailure } from '../failure.ts';
 import { privateKeyOf, required } from '../keys.ts';
 import { secretBytes } from '../mechanisms/secret-keys.ts';
 import { mechanismOf } from '../mechanisms/served.ts';
@@ -31,6 +31,7 @@ const UNWRAPPING: ReadonlyMap<number, number> = new Map([
   [CKR.KEY_FUNCTION_NOT_PERMITTED, CKR.UNWRAPPING_KEY_TYPE_INCONSISTENT],
   [CKR.KEY_TYPE_INCONSISTENT, CKR.UNWRAPPING_KEY_TYPE_INCONSISTENT],
   [CKR.ENCRYPTED_DATA_INVALID, CKR.WRAPPED_KEY_INVALID],
+  [CKR.SIGNATURE_INVALID, CKR.WRAPPED_KEY_INVALID],
   [CKR.ENCRYPTED_DATA_LEN_RANGE, CKR.WRAPPED_KEY_LEN_RANGE],
 ]);
 
@@ -46,6 +47,8 @@ function wrapKey(call: Call): void {
   if (wrapping === undefined) throw new TaFailure(CKR.WRAPPING_KEY_HANDLE_INVALID);
   const key = session.object(keyHandle);
   if (key === undefined) throw new TaFailure(CKR.KEY_HANDLE_INVALID);
+  // Under itself a key would be as good as gone.
+  if (key === wrapping) throw new TaFailure(CKR.WRAPPING_KEY_HANDLE_INVALID);
   const mechanism = requireMechanism(mechanismOf(mechanismId), 'wrap');
   renaming(WRAPPING, () => {
     requireAccess(session, wrapping);
@@ -129,13 +132,4 @@ function fill(key: Attributes, bytes: Uint8Array): void {
   const length = secretBytes(key);
   if (length > bytes.byteLength) throw new TaFailure(CKR.WRAPPED_KEY_LEN_RANGE);
   giveSecret(key, bytes.subarray(0, length));
-}
-
-function renaming<T>(names: ReadonlyMap<number, number>, run: () => T): T {
-  try {
-    return run();
-  } catch (failure) {
-    const renamed = failure instanceof TaFailure ? names.get(failure.rv) : undefined;
-    throw renamed === undefined ? failure : new TaFailure(renamed, { cause: failure });
-  }
 }

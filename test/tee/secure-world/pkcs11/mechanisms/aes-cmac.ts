@@ -14,8 +14,12 @@ const R_128 = 0x87;
 const keyTypes = [CKK.AES];
 
 export const AES_CMACS: readonly Mechanism[] = [
-  { id: CKM.AES_CMAC, keyTypes, ...macFunctions((start) => cmac(aesKey(start)), whole) },
-  { id: CKM.AES_CMAC_GENERAL, keyTypes, ...macFunctions((start) => cmac(aesKey(start)), part) },
+  { id: CKM.AES_CMAC, keyTypes, ...macFunctions((start) => cmac(aesKey(start)), whole, 'whole') },
+  {
+    id: CKM.AES_CMAC_GENERAL,
+    keyTypes,
+    ...macFunctions((start) => cmac(aesKey(start)), part, 'cut'),
+  },
 ];
 
 function whole({ parameter }: Start): number {

@@ -70,7 +70,8 @@ function decrypt(start: Start): Cipher {
       const state = createDecipheriv(name, key, vector, { authTagLength: tagBytes });
       state.setAAD(aad).setAuthTag(all.subarray(end));
       const text = state.update(all.subarray(0, end));
-      return attempt(CKR.ENCRYPTED_DATA_INVALID, () => Buffer.concat([text, state.final()]));
+      // OP-TEE's name for a wrong tag; PKCS#11 would say ENCRYPTED_DATA_INVALID.
+      return attempt(CKR.SIGNATURE_INVALID, () => Buffer.concat([text, state.final()]));
     },
   };
 }

@@ -27,8 +27,8 @@ function pair(hash: Hash, keyType: number, id: number, generalId: number): reado
   };
   const part = ({ parameter }: Start): number => readMacBytes(parameter, hash.bytes);
   return [
-    { id, keyTypes, ...macFunctions((start) => hmac(hash, start), whole) },
-    { id: generalId, keyTypes, ...macFunctions((start) => hmac(hash, start), part) },
+    { id, keyTypes, ...macFunctions((start) => hmac(hash, start), whole, 'whole') },
+    { id: generalId, keyTypes, ...macFunctions((start) => hmac(hash, start), part, 'cut') },
   ];
 }
 
@@ -52,6 +52,7 @@ function hmac({ name }: Hash, { key }: Start): Mac {
 export function macFunctions(
   begin: (start: Start) => Mac,
   bytesOf: (start: Start) => number,
+  kind: 'whole' | 'cut',
 ): Pick<Mechanism, 'sign' | 'verify'> {
   return {
     sign: (start): Signer => {
@@ -73,10 +74,11 @@ export function macFunctions(
       return {
         does: 'verify',
         signatureBytes,
+        mayBeShorter: kind === 'cut',
         update: mac.update,
         verify: (data, signature) => {
           mac.update(data);
-          return timingSafeEqual(mac.digest().subarray(0, signatureBytes), signature);
+          return timingSafeEqual(mac.digest().subarray(0, signature.byteLength), signature);
         },
       };
     },
