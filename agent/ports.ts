@@ -88,13 +88,11 @@ export interface Store {
   refusal(): Promise<string | undefined>;
   saveRefusal(code: string | undefined): Promise<void>;
 
-  /**
-   * Reserves the next report counter and remembers the latest known time, in one write.
-   *
-   * @returns the counter to use; never returned twice, whatever happens next
-   */
+  /** @returns the counter to use; never returned twice, whatever happens next */
   nextReportCounter(now: Instant): Promise<number>;
   latestKnownTime(): Promise<Instant>;
+  /** Raises the latest known time, in steps coarse enough to cost an idle device nothing. */
+  raiseLatestKnownTime(now: Instant): Promise<void>;
 
   queueEvent(event: DeviceEvent): Promise<void>;
   queuedEvents(limit: number): Promise<readonly DeviceEvent[]>;

@@ -41,10 +41,14 @@ export async function verify(ports: Ports): Promise<Verdict> {
   const { store, clock, vehicleId } = ports;
   const trusted = await store.loadTrusted();
   const inventory = await store.inventory();
+  const now = clock.now();
   try {
-    const talk = verifyRepositories({ trusted, inventory, now: clock.now(), vehicleId });
+    const talk = verifyRepositories({ trusted, inventory, now, vehicleId });
     const verdict = await converse(talk, (need) => answerFrom(ports, need));
     await store.saveRefusal(undefined);
+    // Now and not before: metadata that is fresh vouches for the clock. One that jumped to 2100 finds
+    // everything expired, and must not become the floor for ever.
+    await store.raiseLatestKnownTime(now);
     return verdict;
   } catch (error) {
     if (isOtaError(error) && error.handling.exit === 20) await store.saveRefusal(error.code);

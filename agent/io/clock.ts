@@ -13,7 +13,7 @@ import type { Instant } from '../uptane/time.ts';
  *
  * Source: Uptane Standard 2.1 §5.4.2.2.
  *
- * @param latestKnown - the latest instant ever reported, from the store
+ * @param latestKnown - the latest instant at which fresh metadata was accepted, from the store
  */
 export function openClock(latestKnown: Instant): Clock {
   return {

@@ -164,6 +164,15 @@ describe('bad input', () => {
     await healthy();
   });
 
+  test('a clock in 2100 is an error while it lasts, and leaves nothing behind', async () => {
+    const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
+    const env = { LD_PRELOAD: faketime, FAKETIME: '@2100-01-01 00:00:00', TZ: 'UTC' };
+    const result = await once({}, env);
+    assert.equal(result.exit, 50, said(result));
+    assert.match(result.stdout, /clock|expired/u);
+    await healthy();
+  });
+
   test('a device that was never provisioned is exit 3 and says how to', async () => {
     const result = await once({ storage: { path: join(world.directory, 'fresh') } });
     assert.equal(result.exit, 3, said(result));

@@ -13,6 +13,7 @@ import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { Ports } from '../../agent/ports.ts';
+import type { Instant } from '../../agent/uptane/time.ts';
 import { bootBoard, readMarkerValues, type Board } from '../support/boot-loader.ts';
 import { cuttingPorts, PowerCut, type Cut } from '../support/cut-ports.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -303,6 +304,19 @@ describe('the cycle', () => {
       device.outside.gateway = 'refuses-manifests';
       await complete(device);
       assert.equal(device.runningImage(4), 'fw-1');
+    }));
+
+  test('a clock that jumped to 2100 finds everything expired and does not become the floor', () =>
+    withDevice(async (device) => {
+      const ports = await device.ports();
+      const clock = { ...ports.clock, now: () => Date.UTC(2100, 0, 1) as Instant };
+      await assert.rejects(
+        runCycle({ ...ports, clock }),
+        (error) => isOtaError(error) && error.code === 'METADATA_EXPIRED',
+      );
+      assert.equal(await ports.store.latestKnownTime(), 0);
+      assert.equal((await device.cycle()).outcome, 'reboot-required');
+      assert.equal(await ports.store.latestKnownTime(), NOW);
     }));
 
   test('a gateway that is down is an error, and changes nothing', () =>

@@ -9,6 +9,8 @@ import type { Database, Row, Transaction } from './database.ts';
 const HISTORY_ENTRIES = 100;
 /** A device that is offline for months must not fill its disk with events. */
 const QUEUED_EVENTS = 1000;
+/** Metadata lives for days; a floor that is a day old keeps as much of it out. */
+const TIME_STEP_MS = 24 * 3_600_000;
 
 export class SqliteStore implements Store {
   readonly #database: Database;
@@ -105,21 +107,20 @@ export class SqliteStore implements Store {
 
   nextReportCounter(now: Instant): Promise<number> {
     return this.#database.transaction(async (t) => {
-      const facts = await t.all(
-        "SELECT name, value FROM fact WHERE name IN ('report_counter', 'latest_known_time_ms')",
-      );
-      const value = (name: string): number =>
-        Number(facts.find((row) => row['name'] === name)?.['value'] ?? 0);
-      const counter = Math.max(value('report_counter') + 1, firstCounter(facts, now));
+      const [last] = await t.all("SELECT value FROM fact WHERE name = 'report_counter'");
+      const counter = last === undefined ? firstCounter(now) : Number(last['value']) + 1;
       await putFact(t, 'report_counter', String(counter));
-      const latest = Math.max(now, value('latest_known_time_ms'));
-      await putFact(t, 'latest_known_time_ms', String(latest));
       return counter;
     });
   }
 
   async latestKnownTime(): Promise<Instant> {
     return Number((await this.fact('latest_known_time_ms')) ?? 0) as Instant;
+  }
+
+  async raiseLatestKnownTime(now: Instant): Promise<void> {
+    if (now < (await this.latestKnownTime()) + TIME_STEP_MS) return;
+    await this.saveFact('latest_known_time_ms', String(now));
   }
 
   async refusal(): Promise<string | undefined> {
@@ -167,9 +168,8 @@ async function recordInstalled(t: Transaction, image: InstalledImage): Promise<v
  * A device whose database was lost must not start at 1 again: the Director refuses counters that it
  * has seen. The seconds since the epoch are above any number of polls so far.
  */
-function firstCounter(facts: readonly Row[], now: Instant): number {
-  const isFirst = !facts.some((row) => row['name'] === 'report_counter');
-  return isFirst ? Math.floor(now / 1000) : 0;
+function firstCounter(now: Instant): number {
+  return Math.floor(now / 1000);
 }
 
 function putFact(t: Transaction, name: string, value: string): Promise<void> {
