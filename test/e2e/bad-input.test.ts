@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import type { AgentResult, Settings } from '../support/device.ts';
+import { fakeClock } from '../support/fake-clock.ts';
 import { describe as said, openWorld, type World } from '../support/world.ts';
 
 describe('bad input', () => {
@@ -156,18 +157,14 @@ describe('bad input', () => {
   });
 
   test('a clock in 1970 points at the clock and neither bricks nor frees the device', async () => {
-    const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
-    const env = { LD_PRELOAD: faketime, FAKETIME: '@1970-01-02 00:00:00', TZ: 'UTC' };
-    const result = await once({}, env);
+    const result = await once({}, fakeClock('@1970-01-02 00:00:00'));
     assert.ok(result.exit === 21 || result.exit === 50, said(result));
     assert.match(result.stdout, /clock/u);
     await healthy();
   });
 
   test('a clock in 2100 is an error while it lasts, and leaves nothing behind', async () => {
-    const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
-    const env = { LD_PRELOAD: faketime, FAKETIME: '@2100-01-01 00:00:00', TZ: 'UTC' };
-    const result = await once({}, env);
+    const result = await once({}, fakeClock('@2100-01-01 00:00:00'));
     assert.equal(result.exit, 50, said(result));
     assert.match(result.stdout, /clock|expired/u);
     await healthy();

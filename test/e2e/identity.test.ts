@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { startDirector } from '../director/start.ts';
 import type { AgentResult } from '../support/device.ts';
+import { fakeClock } from '../support/fake-clock.ts';
 import { describe as said, openWorld, type World } from '../support/world.ts';
 
 describe('the identity of a device', () => {
@@ -48,8 +49,7 @@ describe('the identity of a device', () => {
   });
 
   test('an expired certificate is found before anybody is asked: exit 50, with its date', async () => {
-    const faketime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
-    const result = await world.device.agent(['once'], { LD_PRELOAD: faketime, FAKETIME: '+400d' });
+    const result = await world.device.agent(['once'], fakeClock('+400d'));
     assert.equal(result.exit, 50, said(result));
     assert.equal(result.json['code'], 'CERTIFICATE_INVALID');
     assert.match(details(result)['problem'] ?? '', /expired|ended/u);
