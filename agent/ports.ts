@@ -78,7 +78,10 @@ export interface Store {
   keep(changes: readonly Keep[]): Promise<void>;
 
   inventory(): Promise<readonly EcuInventory[]>;
-  /** After a roll-back by hand: what ran before runs now, and the last plan counts as failed. */
+  /** A roll-back by hand begins: whatever happens, it has to be finished. */
+  intendRollBack(): Promise<void>;
+  rollBackIntended(): Promise<boolean>;
+  /** It is finished: what ran before runs now, and the last plan counts as failed. */
   restorePrevious(): Promise<void>;
   history(): Promise<readonly HistoryEntry[]>;
 
@@ -157,8 +160,12 @@ export interface Installer {
   booted(target: TrustedTarget): Promise<boolean>;
   /** Makes the running image permanent. */
   confirm(target: TrustedTarget): Promise<void>;
-  /** Chooses the previous image again, atomically. */
-  rollBack(target: TrustedTarget | undefined): Promise<void>;
+  /**
+   * Chooses the image that ran before `target`, atomically; does nothing where that is chosen already.
+   *
+   * @throws OtaError INSTALL_FAILED if `target` runs and there is nothing to go back to
+   */
+  rollBack(target: TrustedTarget): Promise<void>;
 }
 
 export interface Boot {

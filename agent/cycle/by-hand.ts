@@ -4,6 +4,7 @@ import type { LocalPorts } from '../ports.ts';
 import { bootedImage, confirmNow } from './confirm.ts';
 import type { Outcome } from './cycle.ts';
 import { loadState, remember } from './drive.ts';
+import { finishRollBack, goBack } from './go-back.ts';
 import { rollBack } from './install.ts';
 import { next, resume, type Plan, type State } from './machine.ts';
 
@@ -25,6 +26,10 @@ export async function confirmByHand(ports: LocalPorts): Promise<Outcome> {
  * @throws OtaError USAGE while an update is being written
  */
 export async function rollBackByHand(ports: LocalPorts): Promise<Outcome> {
+  if (await ports.store.rollBackIntended()) {
+    await finishRollBack(ports);
+    return rolledBack({ correlationId: undefined, targets: [] }, ports);
+  }
   const state = await loadState(ports.store);
   if (state.at === 'awaiting-boot' || state.at === 'confirming') {
     const { state: rolling } = next(state, { type: 'roll-back-requested' });
@@ -37,8 +42,7 @@ export async function rollBackByHand(ports: LocalPorts): Promise<Outcome> {
     const remedy = 'run ota-agent once to let it finish or fail first';
     throw new OtaError('USAGE', { what: `an update is in progress (${state.at})`, remedy });
   }
-  await ports.installer.rollBack(undefined);
-  await ports.store.restorePrevious();
+  await goBack('begin', ports);
   return rolledBack({ correlationId: undefined, targets: [] }, ports);
 }
 

@@ -1,5 +1,6 @@
 /** Exactly one cycle: what was interrupted first, then report, verify, install, report. */
 import type { Ports } from '../ports.ts';
+import { finishRollBack } from './go-back.ts';
 import { drive, loadState, remember, type Rest } from './drive.ts';
 import { flushEvents } from './events.ts';
 import { next, resume, type Failure, type Plan } from './machine.ts';
@@ -21,6 +22,7 @@ export type Outcome =
  * @throws OtaError when metadata is refused or the gateway cannot be used; nothing is lost by it
  */
 export async function runCycle(ports: Ports): Promise<Outcome> {
+  await finishRollBack(ports);
   const state = await loadState(ports.store);
   const resumed = await drive(state, resume(state, ports.boot.bootId), ports);
   if (resumed.state.at !== 'idle') return outcomeOf(resumed);

@@ -1,149 +1,18 @@
 /** Whole cycles on real storage, staging and slots; repositories, Director and time in memory. */
 import assert from 'node:assert/strict';
-import { createHash, generateKeyPairSync, sign } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
 import { rollBackByHand } from '../../agent/cycle/by-hand.ts';
-import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
+import { runCycle } from '../../agent/cycle/cycle.ts';
 import { isOtaError, OtaError } from '../../agent/errors.ts';
-import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
-import { StagingDirectory } from '../../agent/io/staging.ts';
-import { Database } from '../../agent/io/store/database.ts';
-import { SqliteStore } from '../../agent/io/store/store.ts';
-import type { Ports } from '../../agent/ports.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
-import { bootBoard, readMarkerValues, type Board } from '../support/boot-loader.ts';
+import { readMarkerValues } from '../support/boot-loader.ts';
 import { cuttingPorts, PowerCut, type Cut } from '../support/cut-ports.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
-import { NOW, PRIMARY, World } from '../support/uptane-world.ts';
-
-/** What a test may break, and what the outside world saw. */
-interface Outside {
-  gateway: 'up' | 'down' | 'refuses-manifests';
-  image: (offset: number) => AsyncIterable<Uint8Array>;
-  readonly manifests: string[];
-  readonly sleptMs: number[];
-}
-
-class TestDevice {
-  readonly world = new World([PRIMARY]);
-  readonly directory = temporaryDirectory('cycle');
-  readonly board: Board;
-  readonly outside: Outside;
-  readonly #slots: { a: string; b: string };
-  #database: Database | undefined;
-
-  constructor() {
-    const at = (name: string): string => join(this.directory.path, name);
-    this.board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
-    this.#slots = { a: at('a'), b: at('b') };
-    for (const slot of Object.values(this.#slots)) writeFileSync(slot, 'factory');
-    this.outside = { gateway: 'up', image: () => bytes('fw-1'), manifests: [], sleptMs: [] };
-    this.boot();
-  }
-
-  boot(): void {
-    bootBoard(this.board);
-  }
-
-  runningImage(lengthBytes: number): string {
-    const slot = readFileSync(this.board.booted, 'utf8').trim() === 'a' ? 'a' : 'b';
-    return readFileSync(this.#slots[slot], 'utf8').slice(0, lengthBytes);
-  }
-
-  /** What the agent has after a restart: the same disk, new memory. */
-  async ports(): Promise<Ports> {
-    this.#database ??= await this.#open();
-    const store = new SqliteStore(this.#database);
-    return {
-      store,
-      staging: new StagingDirectory(join(this.directory.path, 'staging'), 0),
-      installer: new AbSlotInstaller({
-        slots: this.#slots,
-        markerPath: this.board.marker,
-        bootedPath: this.board.booted,
-        tries: 2,
-      }),
-      boot: { bootId: readFileSync(this.board.bootId, 'utf8'), reboot: () => Promise.resolve() },
-      clock: {
-        now: () => NOW,
-        sleep: (ms) => {
-          this.outside.sleptMs.push(ms);
-          return Promise.resolve();
-        },
-        uuid: () => crypto.randomUUID(),
-        random: () => 0.5,
-      },
-      reporter: { transition: ignore, progress: ignore, refused: ignore },
-      limits: { downloadAttempts: 3 },
-      ...this.#network(),
-    };
-  }
-
-  async cycle(): Promise<Outcome> {
-    return runCycle(await this.ports());
-  }
-
-  async close(): Promise<void> {
-    await this.#database?.close();
-    this.directory.remove();
-  }
-
-  #network(): Pick<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId'> {
-    const { outside, world } = this;
-    const demandGateway = (): void => {
-      if (outside.gateway !== 'down') return;
-      throw new OtaError('GATEWAY_UNREACHABLE', { url: 'u', cause: 'down', remedy: 'wait' });
-    };
-    return {
-      vehicleId: 'device-1',
-      repositories: {
-        fetchMetadata: async (repo, file) => {
-          demandGateway();
-          return Promise.resolve(world.serve(repo, file));
-        },
-        openImage: (_target, offset) => outside.image(offset),
-      },
-      director: {
-        putManifest: async (body) => {
-          demandGateway();
-          await Promise.resolve();
-          if (outside.gateway === 'refuses-manifests') {
-            throw new OtaError('GATEWAY_ANSWER', { url: 'u', status: 400, answer: 'no' });
-          }
-          outside.manifests.push(Buffer.from(body).toString());
-        },
-        postEvents: async (events) => Promise.resolve(events.length),
-      },
-      signer: {
-        keyId: 'key',
-        method: 'ed25519',
-        sign: async (payload) => Promise.resolve(sign(null, payload, KEY).toString('base64')),
-      },
-    };
-  }
-
-  async #open(): Promise<Database> {
-    const database = await Database.open(':memory:');
-    const store = new SqliteStore(database);
-    await store.saveEcus([PRIMARY]);
-    for (const [name, content] of this.world.device.trusted) {
-      const [repo, role = ''] = name.split('/');
-      assert.ok(repo === 'director' || repo === 'image');
-      await store.keep([{ need: 'keep', repo, role, bytes: content }]);
-    }
-    return database;
-  }
-}
-
-const KEY = generateKeyPairSync('ed25519').privateKey;
-const ignore = (): undefined => undefined;
-
-async function* bytes(text: string): AsyncGenerator<Uint8Array> {
-  yield await Promise.resolve(Buffer.from(text));
-}
+import { bytes, TestDevice } from '../support/cycle-device.ts';
+import { NOW, PRIMARY } from '../support/uptane-world.ts';
 
 async function withDevice(act: (device: TestDevice) => Promise<void>): Promise<void> {
   const device = new TestDevice();
@@ -204,6 +73,27 @@ async function cutOnce(cut: Cut, comesBack: 'restarted' | 'rebooted'): Promise<b
 }
 
 let callsOfFirstRun = 0;
+
+/** Loses power in a roll-back by hand, and asks for it again where that had no effect. */
+async function rollsBackCut(cut: Cut): Promise<boolean> {
+  let wasCut = false;
+  await withDevice(async (device) => {
+    await complete(device);
+    try {
+      await rollBackByHand(cuttingPorts(await device.ports(), cut).ports);
+    } catch (error) {
+      assert.ok(error instanceof PowerCut, String(error));
+      wasCut = true;
+    }
+    device.boot();
+    if (device.runningImage(4) === 'fw-1') await rollBackByHand(await device.ports());
+    device.boot();
+    await device.cycle();
+    assert.equal(device.runningImage(7), 'factory');
+    assert.deepEqual(await (await device.ports()).store.inventory(), [PRIMARY]);
+  });
+  return wasCut;
+}
 
 describe('the cycle', () => {
   test('power lost at any call of any port, before or after it, ends in the new image', async (t) => {
@@ -328,6 +218,14 @@ describe('the cycle', () => {
       );
       assert.equal(await (await device.ports()).store.loadState(), undefined);
     }));
+
+  test('power lost anywhere in a roll-back by hand ends in the image before, never back in the other', async () => {
+    let calls = 0;
+    for (const moment of ['before', 'after'] as const) {
+      for (let call = 1; await rollsBackCut({ call, moment }); call += 1) calls += 1;
+    }
+    assert.ok(calls >= 10, `${String(calls)} cuts`);
+  });
 
   test('what was rolled back by hand is not installed again by itself', () =>
     withDevice(async (device) => {

@@ -120,6 +120,24 @@ describe('ab-slot', () => {
     assert.equal(await installer.booted(target), false);
   });
 
+  test('there is no going back to a slot that an update has spoiled', async () => {
+    const board = openBoard(directory.path, Buffer.from('first'));
+    const { installer } = board;
+    await installer.write(target, staged, () => undefined);
+    await installer.activate(target);
+    board.boot();
+    await installer.confirm(target);
+    const third = targetFor(Buffer.from('third'));
+    await assert.rejects(installer.write(third, staged, () => undefined));
+    await rejectsCode(installer.rollBack(target), 'INSTALL_FAILED', {
+      installer: 'ab-slot',
+      ecu: 'ecu-1',
+      cause: 'there is no image to go back to: slot a holds none that ran',
+    });
+    board.boot();
+    assert.ok(board.running().subarray(0, content.length).equals(content));
+  });
+
   test('a boot loader that names no slot is an error that says what to do', async () => {
     const { installer } = openBoard(directory.path, Buffer.from('first'));
     const booted = join(directory.path, 'booted');

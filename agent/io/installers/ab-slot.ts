@@ -85,26 +85,26 @@ export class AbSlotInstaller implements Installer {
     );
   }
 
-  async rollBack(target: TrustedTarget | undefined): Promise<void> {
+  async rollBack(target: TrustedTarget): Promise<void> {
     const { markerPath } = this.#settings;
-    const ecu = target?.ecu ?? 'primary';
+    const { ecu } = target;
+    const booted = await this.#bootedSlot(ecu);
     const marker = await readMarker(markerPath, ecu);
-    const back = target === undefined ? marker.fallback : await this.#slotBefore(target);
-    if (back === undefined) {
-      const cause = `there is no image to go back to: slot ${otherSlot(marker.active)} holds none that booted`;
+    const back = marker.images[booted] === imageId(target) ? otherSlot(booted) : booted;
+    // The slot that does not run is good only while the marker says so: an update may have spoiled it.
+    if (back !== booted && marker.active !== back && marker.fallback !== back) {
+      const cause = `there is no image to go back to: slot ${back} holds none that ran`;
       throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu, cause });
     }
-    const fallback = target === undefined ? marker.active : undefined;
     await this.#guard(ecu, () =>
-      writeMarker(markerPath, { ...marker, active: back, state: 'good', tries: 0, fallback }),
+      writeMarker(markerPath, {
+        ...marker,
+        active: back,
+        state: 'good',
+        tries: 0,
+        fallback: undefined,
+      }),
     );
-  }
-
-  /** Where the image that ran before `target` lies. */
-  async #slotBefore(target: TrustedTarget): Promise<Slot> {
-    const booted = await this.#bootedSlot(target.ecu);
-    const { images } = await readMarker(this.#settings.markerPath, target.ecu);
-    return images[booted] === imageId(target) ? otherSlot(booted) : booted;
   }
 
   async #bootedSlot(ecu: string): Promise<Slot> {

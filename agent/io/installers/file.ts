@@ -60,12 +60,10 @@ export class FileInstaller implements Installer {
     return Promise.resolve();
   }
 
-  async rollBack(target: TrustedTarget | undefined): Promise<void> {
-    const ecu = target?.ecu ?? 'primary';
-    await this.#guard(ecu, async () => {
+  async rollBack(target: TrustedTarget): Promise<void> {
+    await this.#guard(target.ecu, async () => {
       await rm(this.#next, { force: true });
-      const active = target === undefined || (await this.booted(target));
-      if (!active) return;
+      if (!(await this.booted(target))) return;
       if (!(await exists(this.#previous))) throw new Error(`no ${this.#previous} to go back to`);
       await rename(this.#previous, this.#path);
       await syncDirectory(dirname(this.#path));

@@ -85,8 +85,17 @@ export class SqliteStore implements Store {
     });
   }
 
+  intendRollBack(): Promise<void> {
+    return this.saveFact('roll_back_intended', 'yes');
+  }
+
+  async rollBackIntended(): Promise<boolean> {
+    return (await this.fact('roll_back_intended')) !== undefined;
+  }
+
   restorePrevious(): Promise<void> {
     return this.#database.transaction(async (t) => {
+      await t.run("DELETE FROM fact WHERE name = 'roll_back_intended'");
       await t.run('DELETE FROM installed WHERE current = 1');
       await t.run('UPDATE installed SET current = 1');
       await t.run(

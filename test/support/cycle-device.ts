@@ -1,0 +1,144 @@
+/** A device for whole cycles in one process. */
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
+import { OtaError } from '../../agent/errors.ts';
+import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
+import { StagingDirectory } from '../../agent/io/staging.ts';
+import { Database } from '../../agent/io/store/database.ts';
+import { SqliteStore } from '../../agent/io/store/store.ts';
+import type { Ports } from '../../agent/ports.ts';
+import { bootBoard, type Board } from './boot-loader.ts';
+import { temporaryDirectory } from './temporary.ts';
+import { NOW, PRIMARY, World } from './uptane-world.ts';
+
+/** What a test may break, and what the outside world saw. */
+interface Outside {
+  gateway: 'up' | 'down' | 'refuses-manifests';
+  image: (offset: number) => AsyncIterable<Uint8Array>;
+  readonly manifests: string[];
+  readonly sleptMs: number[];
+}
+
+/** Real storage, staging and slots; repositories, Director and time are in memory. */
+export class TestDevice {
+  readonly world = new World([PRIMARY]);
+  readonly directory = temporaryDirectory('cycle');
+  readonly board: Board;
+  readonly outside: Outside;
+  readonly #slots: { a: string; b: string };
+  #database: Database | undefined;
+
+  constructor() {
+    const at = (name: string): string => join(this.directory.path, name);
+    this.board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
+    this.#slots = { a: at('a'), b: at('b') };
+    for (const slot of Object.values(this.#slots)) writeFileSync(slot, 'factory');
+    this.outside = { gateway: 'up', image: () => bytes('fw-1'), manifests: [], sleptMs: [] };
+    this.boot();
+  }
+
+  boot(): void {
+    bootBoard(this.board);
+  }
+
+  runningImage(lengthBytes: number): string {
+    const slot = readFileSync(this.board.booted, 'utf8').trim() === 'a' ? 'a' : 'b';
+    return readFileSync(this.#slots[slot], 'utf8').slice(0, lengthBytes);
+  }
+
+  /** What the agent has after a restart: the same disk, new memory. */
+  async ports(): Promise<Ports> {
+    this.#database ??= await this.#open();
+    const store = new SqliteStore(this.#database);
+    return {
+      store,
+      staging: new StagingDirectory(join(this.directory.path, 'staging'), 0),
+      installer: new AbSlotInstaller({
+        slots: this.#slots,
+        markerPath: this.board.marker,
+        bootedPath: this.board.booted,
+        tries: 2,
+      }),
+      boot: { bootId: readFileSync(this.board.bootId, 'utf8'), reboot: () => Promise.resolve() },
+      clock: {
+        now: () => NOW,
+        sleep: (ms) => {
+          this.outside.sleptMs.push(ms);
+          return Promise.resolve();
+        },
+        uuid: () => crypto.randomUUID(),
+        random: () => 0.5,
+      },
+      reporter: { transition: ignore, progress: ignore, refused: ignore },
+      limits: { downloadAttempts: 3 },
+      ...this.#network(),
+    };
+  }
+
+  async cycle(): Promise<Outcome> {
+    return runCycle(await this.ports());
+  }
+
+  async close(): Promise<void> {
+    await this.#database?.close();
+    this.directory.remove();
+  }
+
+  #network(): Pick<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId'> {
+    const { outside, world } = this;
+    const demandGateway = (): void => {
+      if (outside.gateway !== 'down') return;
+      throw new OtaError('GATEWAY_UNREACHABLE', { url: 'u', cause: 'down', remedy: 'wait' });
+    };
+    return {
+      vehicleId: 'device-1',
+      repositories: {
+        fetchMetadata: async (repo, file) => {
+          demandGateway();
+          return Promise.resolve(world.serve(repo, file));
+        },
+        openImage: (_target, offset) => outside.image(offset),
+      },
+      director: {
+        putManifest: async (body) => {
+          demandGateway();
+          await Promise.resolve();
+          if (outside.gateway === 'refuses-manifests') {
+            throw new OtaError('GATEWAY_ANSWER', { url: 'u', status: 400, answer: 'no' });
+          }
+          outside.manifests.push(Buffer.from(body).toString());
+        },
+        postEvents: async (events) => Promise.resolve(events.length),
+      },
+      signer: {
+        keyId: 'key',
+        method: 'ed25519',
+        sign: async (payload) => Promise.resolve(sign(null, payload, KEY).toString('base64')),
+      },
+    };
+  }
+
+  async #open(): Promise<Database> {
+    const database = await Database.open(':memory:');
+    const store = new SqliteStore(database);
+    await store.saveEcus([PRIMARY]);
+    for (const [name, content] of this.world.device.trusted) {
+      const [repo, role = ''] = name.split('/');
+      assert.ok(repo === 'director' || repo === 'image');
+      await store.keep([{ need: 'keep', repo, role, bytes: content }]);
+    }
+    return database;
+  }
+}
+
+const KEY = generateKeyPairSync('ed25519').privateKey;
+const ignore = (): undefined => undefined;
+
+/** An image as a download hands it out. */
+export async function* bytes(text: string): AsyncGenerator<Uint8Array> {
+  yield await Promise.resolve(Buffer.from(text));
+}
