@@ -3,11 +3,12 @@ import { parseArgs } from 'node:util';
 
 const DEFAULT_SOCKET = '/run/ota-agent-tee/socket';
 
-export const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE]
+export const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE] [--control PATH]
 
   --storage DIR   where the tokens are kept; made, for its owner alone, when there is none
   --socket PATH   where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
   --huk FILE      the hardware unique key, 16 bytes; default DIR/huk, made when there is none
+  --control PATH  where tests inject faults (test/tee/CONTROL.md); off when it is not given
   --help          this text
 `;
 
@@ -16,10 +17,11 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-interface Options {
+export interface Options {
   readonly storage: string;
   readonly socket: string;
   readonly hukFile: string | undefined;
+  readonly controlSocket: string | undefined;
 }
 
 /**
@@ -34,7 +36,10 @@ export function readOptions(args: readonly string[]): Options | undefined {
   }
   const socket = values.socket ?? process.env['OTA_TEE_SOCKET'] ?? DEFAULT_SOCKET;
   if (socket === '') throw new UsageError('the socket path is empty: give one with --socket');
-  return { storage: values.storage, socket, hukFile: values.huk };
+  if (values.control === '' || values.control === socket) {
+    throw new UsageError('the control socket needs a path of its own: give one with --control');
+  }
+  return { storage: values.storage, socket, hukFile: values.huk, controlSocket: values.control };
 }
 
 function parse(args: readonly string[]) {
@@ -45,6 +50,7 @@ function parse(args: readonly string[]) {
         storage: { type: 'string' },
         socket: { type: 'string' },
         huk: { type: 'string' },
+        control: { type: 'string' },
         help: { type: 'boolean' },
       },
     }).values;
