@@ -39,6 +39,11 @@ export class SecureWorld {
     return new SecureWorld(child, line, ended);
   }
 
+  /** Resolves when it has ended, by itself or by others. */
+  get ended(): Promise<Ended> {
+    return this.#ended;
+  }
+
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
     this.process.kill(signal);
     return this.#ended;

@@ -5,59 +5,27 @@
  * that a TA holds.
  */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 
+import { Board } from './board.ts';
+import { ControlFailure, type ControlCommand } from './control/command.ts';
+import { createControlServer } from './control/control-server.ts';
+import { Control, type Report } from './control/control.ts';
+import { readOptions, USAGE, UsageError, type Options } from './options.ts';
 import { pkcs11App } from './pkcs11/ta.ts';
-import { openReeFs } from './storage/ree-fs.ts';
+import type { BlockDirectory } from './storage/block-file.ts';
+import { openDirectory } from './storage/disk-directory.ts';
+import { isReeFsFile, openReeFsOn } from './storage/ree-fs.ts';
 import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
+import { TaPanic, type TrustedApp } from './ta.ts';
 import { listenAt } from './world/listen.ts';
 import { createWorldServer } from './world/server.ts';
-import { World } from './world/world.ts';
 
-const DEFAULT_SOCKET = '/run/ota-agent-tee/socket';
 const HUK_BYTES = 16;
 const EXIT = { FAILED: 1, USAGE: 2 } as const;
-const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE]
-
-  --storage DIR  where the tokens are kept; made, for its owner alone, when there is none
-  --socket PATH  where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
-  --huk FILE     the hardware unique key, ${String(HUK_BYTES)} bytes; default DIR/huk, made when there is none
-`;
-
-class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
-
-interface Options {
-  readonly storage: string;
-  readonly socket: string;
-  readonly hukFile: string | undefined;
-}
-
-function readOptions(args: readonly string[]): Options {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      storage: { type: 'string' },
-      socket: { type: 'string' },
-      huk: { type: 'string' },
-      help: { type: 'boolean' },
-    },
-  });
-  if (values.help === true) {
-    process.stdout.write(USAGE);
-    process.exit(0);
-  }
-  if (values.storage === undefined || values.storage === '') {
-    throw new UsageError('--storage is missing: say in which directory the tokens are kept');
-  }
-  const socket = values.socket ?? process.env['OTA_TEE_SOCKET'] ?? DEFAULT_SOCKET;
-  if (socket === '') throw new UsageError('the socket path is empty: give one with --socket');
-  return { storage: values.storage, socket, hukFile: values.huk };
-}
 
 function readHuk(directory: string, file: string | undefined): Uint8Array {
   const path = file ?? join(directory, 'huk');
@@ -90,21 +58,45 @@ function readOrMakeHuk(path: string): Uint8Array {
 }
 
 function reportPanic(uuid: string, cause: unknown): void {
+  const code = cause instanceof TaPanic ? ` with code 0x${cause.code.toString(16)}` : '';
   const what = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-  process.stderr.write(`tee: TA ${uuid} panicked; its sessions are dead: ${what}\n`);
+  process.stderr.write(`tee: TA ${uuid} panicked${code}; its sessions are dead: ${what}\n`);
 }
 
-/** Ends when asked to: connections, TAs, storage and socket, in this order. */
-function endOnSignal(server: Server, end: () => void): void {
+/** @returns what ends every connection that is open then */
+function trackConnections(server: Server): () => void {
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
+  return () => {
+    for (const socket of sockets) socket.destroy();
+  };
+}
+
+/** @returns what stops it: nobody is connected any more and the socket is gone when that resolves */
+async function serve(server: Server, path: string): Promise<() => Promise<void>> {
+  const endConnections = trackConnections(server);
+  const removeSocket = await listenAt(server, path);
+  return async () => {
+    const closed = once(server, 'close');
+    server.close();
+    endConnections();
+    await closed;
+    removeSocket();
+  };
+}
+
+/** Ends when asked to: connections, sockets, TAs and storage, in this order. */
+function endOnSignal(stops: readonly (() => Promise<void>)[], board: Board): void {
+  const end = async (): Promise<void> => {
+    await Promise.all(stops.map((stop) => stop()));
+    board.close();
+  };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
-      server.close(end);
-      for (const socket of sockets) socket.destroy();
+      end().catch(fail);
     });
   }
 }
@@ -118,9 +110,35 @@ function makeDirectory(path: string): void {
   }
 }
 
-function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
+function openStorage(disk: BlockDirectory, huk: Uint8Array): TrustedStorage {
   try {
-    return openReeFs({ directory, huk });
+    return openReeFsOn(disk, { huk });
+  } catch (cause) {
+    disk.close();
+    throw cause;
+  }
+}
+
+function loadApps(storage: TrustedStorage): readonly TrustedApp[] {
+  return [pkcs11App(storage)];
+}
+
+function startBoard(directory: string, huk: Uint8Array, control: Control | undefined): Board {
+  try {
+    return new Board({
+      openDisk: () => openDirectory(directory),
+      boot: (disk) => {
+        const storage = openStorage(control?.wrapDisk(disk) ?? disk, huk);
+        const apps = loadApps(storage);
+        return {
+          apps: control === undefined ? apps : apps.map((app) => control.wrapApp(app)),
+          close: () => {
+            storage.close();
+          },
+        };
+      },
+      onPanic: reportPanic,
+    });
   } catch (cause) {
     if (!(cause instanceof StorageFailure)) throw cause;
     throw new Error(
@@ -130,24 +148,45 @@ function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
   }
 }
 
+/** A device that does not start any more ends, after it has said why. */
+function runOrEnd(control: Control, command: ControlCommand, board: Board): Report {
+  try {
+    return control.run(command, board);
+  } catch (cause) {
+    if (cause instanceof ControlFailure) throw cause;
+    setImmediate(fail, cause);
+    throw new ControlFailure(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+async function serveWorld(options: Options): Promise<void> {
+  makeDirectory(options.storage);
+  const huk = readHuk(options.storage, options.hukFile);
+  const control = options.controlSocket === undefined ? undefined : new Control(isReeFsFile);
+  const board = startBoard(options.storage, huk, control);
+  const server = createWorldServer(board.world, control?.replies);
+  board.connect(trackConnections(server));
+  const stops = [await serve(server, options.socket)];
+  if (control !== undefined && options.controlSocket !== undefined) {
+    const controlServer = createControlServer((command) => runOrEnd(control, command, board));
+    stops.push(await serve(controlServer, options.controlSocket));
+  }
+  endOnSignal(stops, board);
+  const controlled =
+    options.controlSocket === undefined ? '' : `, control at ${options.controlSocket}`;
+  process.stdout.write(
+    `tee: ready at ${options.socket}, storage in ${options.storage}${controlled}\n`,
+  );
+}
+
 async function main(): Promise<void> {
-  const { storage: directory, socket, hukFile } = readOptions(process.argv.slice(2));
-  makeDirectory(directory);
-  const huk = readHuk(directory, hukFile);
-  const storage = openStorage(directory, huk);
-  const world = new World([pkcs11App(storage)], reportPanic);
-  const server = createWorldServer(world);
-  const removeSocket = await listenAt(server, socket);
-  endOnSignal(server, () => {
-    world.close();
-    storage.close();
-    removeSocket();
-  });
-  process.stdout.write(`tee: ready at ${socket}, storage in ${directory}\n`);
+  const options = readOptions(process.argv.slice(2));
+  if (options === undefined) process.stdout.write(USAGE);
+  else await serveWorld(options);
 }
 
 function fail(cause: unknown): never {
-  const isUsage = cause instanceof UsageError || (cause instanceof TypeError && 'code' in cause);
+  const isUsage = cause instanceof UsageError;
   const what = cause instanceof Error ? cause.message : String(cause);
   process.stderr.write(`tee: ${what}\n${isUsage ? USAGE : ''}`);
   process.exit(isUsage ? EXIT.USAGE : EXIT.FAILED);

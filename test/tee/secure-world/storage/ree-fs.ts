@@ -14,7 +14,7 @@
 import type { Anchor } from './anchor.ts';
 import { discard, DRAFT_SUFFIX, type BlockDirectory } from './block-file.ts';
 import { openDirectory } from './disk-directory.ts';
-import { Directory } from './ree-fs/directory.ts';
+import { Directory, DIRECTORY_NAME } from './ree-fs/directory.ts';
 import { MAX_ID_BYTES, type Entry } from './ree-fs/dirfile.ts';
 import { deriveStorageKey, deriveTaKey, uuidInMemory } from './ree-fs/keys.ts';
 import { createObject, fileName, readObject, replaceObject } from './ree-fs/object-file.ts';
@@ -136,6 +136,11 @@ class ReeFs implements TrustedStorage {
   #assertOpen(): void {
     if (!this.#isOpen) throw new RangeError('the trusted storage is closed');
   }
+}
+
+/** Whether a file of the directory is storage, and not its lock or something that somebody put there. */
+export function isReeFsFile(name: string): boolean {
+  return isObjectFile(name) || name === DIRECTORY_NAME || name.endsWith(DRAFT_SUFFIX);
 }
 
 function isObjectFile(name: string): boolean {

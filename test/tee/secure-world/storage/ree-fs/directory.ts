@@ -24,7 +24,7 @@ import {
 import { imageOf, newTree, stageTree } from './htree-stage.ts';
 import { corrupt, type FileImage } from './layout.ts';
 
-const DIRECTORY_NAME = 'dirf.db';
+export const DIRECTORY_NAME = 'dirf.db';
 
 /** What the directory's opening and every commit need. */
 export interface DirectoryPorts {
