@@ -8,8 +8,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 
+import { readOptions, USAGE, UsageError } from './options.ts';
 import { pkcs11App } from './pkcs11/ta.ts';
 import { openReeFs } from './storage/ree-fs.ts';
 import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
@@ -17,47 +17,8 @@ import { listenAt } from './world/listen.ts';
 import { createWorldServer } from './world/server.ts';
 import { World } from './world/world.ts';
 
-const DEFAULT_SOCKET = '/run/ota-agent-tee/socket';
 const HUK_BYTES = 16;
 const EXIT = { FAILED: 1, USAGE: 2 } as const;
-const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE]
-
-  --storage DIR  where the tokens are kept; made, for its owner alone, when there is none
-  --socket PATH  where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
-  --huk FILE     the hardware unique key, ${String(HUK_BYTES)} bytes; default DIR/huk, made when there is none
-`;
-
-class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
-
-interface Options {
-  readonly storage: string;
-  readonly socket: string;
-  readonly hukFile: string | undefined;
-}
-
-function readOptions(args: readonly string[]): Options {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      storage: { type: 'string' },
-      socket: { type: 'string' },
-      huk: { type: 'string' },
-      help: { type: 'boolean' },
-    },
-  });
-  if (values.help === true) {
-    process.stdout.write(USAGE);
-    process.exit(0);
-  }
-  if (values.storage === undefined || values.storage === '') {
-    throw new UsageError('--storage is missing: say in which directory the tokens are kept');
-  }
-  const socket = values.socket ?? process.env['OTA_TEE_SOCKET'] ?? DEFAULT_SOCKET;
-  if (socket === '') throw new UsageError('the socket path is empty: give one with --socket');
-  return { storage: values.storage, socket, hukFile: values.huk };
-}
 
 function readHuk(directory: string, file: string | undefined): Uint8Array {
   const path = file ?? join(directory, 'huk');
@@ -131,7 +92,12 @@ function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
 }
 
 async function main(): Promise<void> {
-  const { storage: directory, socket, hukFile } = readOptions(process.argv.slice(2));
+  const options = readOptions(process.argv.slice(2));
+  if (options === undefined) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const { storage: directory, socket, hukFile } = options;
   makeDirectory(directory);
   const huk = readHuk(directory, hukFile);
   const storage = openStorage(directory, huk);
@@ -147,7 +113,7 @@ async function main(): Promise<void> {
 }
 
 function fail(cause: unknown): never {
-  const isUsage = cause instanceof UsageError || (cause instanceof TypeError && 'code' in cause);
+  const isUsage = cause instanceof UsageError;
   const what = cause instanceof Error ? cause.message : String(cause);
   process.stderr.write(`tee: ${what}\n${isUsage ? USAGE : ''}`);
   process.exit(isUsage ? EXIT.USAGE : EXIT.FAILED);
