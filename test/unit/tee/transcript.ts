@@ -17,7 +17,8 @@ import {
   type Operation,
   type Parameter,
 } from '../../tee/secure-world/world/operation.ts';
-import { World, WorldClient } from '../../tee/secure-world/world/world.ts';
+import { World } from '../../tee/secure-world/world/world.ts';
+import { PromptClient } from './prompt-client.ts';
 
 const PKCS11_TA = 'fd02c9da-306c-48c7-a49c-bbd827ae86ee';
 
@@ -66,7 +67,7 @@ export function replay(calls: readonly RecordedCall[]): {
 } {
   const panics: unknown[] = [];
   const world = new World([pkcs11App(openMemoryStorage())], (_uuid, cause) => panics.push(cause));
-  const process = new WorldClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
+  const process = new PromptClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
   const random = new Substitutions();
   const differences: Difference[] = [];
   let session = 0;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import type { TaInstance, TrustedApp } from '../../tee/secure-world/ta.ts';
+import { TA_FLAG, type TaInstance, type TrustedApp } from '../../tee/secure-world/ta.ts';
 import {
   Memory,
   PARAM,
@@ -10,7 +10,8 @@ import {
 } from '../../tee/secure-world/world/operation.ts';
 import { Connection } from '../../tee/secure-world/world/server.ts';
 import { FrameSplitter } from '../../tee/secure-world/world/wire.ts';
-import { World, WorldClient } from '../../tee/secure-world/world/world.ts';
+import { World } from '../../tee/secure-world/world/world.ts';
+import { PromptClient } from './prompt-client.ts';
 import * as wire from './wire-client.ts';
 
 const UUID = '11111111-2222-3333-4444-555555555555';
@@ -29,6 +30,7 @@ const NOBODY = { pid: 1, uid: 0, gid: 0, groups: [] };
 /** A TA that says which of its instances answers, refuses, or falls over. */
 class Probe implements TrustedApp {
   readonly uuid = UUID;
+  readonly flags = TA_FLAG.SINGLE_INSTANCE | TA_FLAG.MULTI_SESSION | TA_FLAG.INSTANCE_KEEP_ALIVE;
   readonly events: string[] = [];
   instances = 0;
   startsBroken = false;
@@ -71,7 +73,7 @@ function worldOf(probe: Probe): { readonly world: World; readonly panics: unknow
   return { world: new World([probe], (_uuid, cause) => panics.push(cause)), panics };
 }
 
-function instanceSeenBy(client: WorldClient, session: number): number {
+function instanceSeenBy(client: PromptClient, session: number): number {
   const value = { kind: 'value', a: 0, b: 0 } as const satisfies object;
   const asked = operation({ ...value });
   assert.equal(client.invoke(session, SAY_INSTANCE, asked).result, SUCCESS);
@@ -82,8 +84,8 @@ function instanceSeenBy(client: WorldClient, session: number): number {
 test('every session shares one instance, and the result says that it comes from the TA', () => {
   const probe = new Probe();
   const { world } = worldOf(probe);
-  const one = new WorldClient(world, NOBODY);
-  const two = new WorldClient(world, NOBODY);
+  const one = new PromptClient(world, NOBODY);
+  const two = new PromptClient(world, NOBODY);
 
   const first = one.open(UUID, 0, 0, operation());
   const second = two.open(UUID, 0, 0, operation());
@@ -102,7 +104,7 @@ test('every session shares one instance, and the result says that it comes from 
 
 test('a TA that nobody wrote is not found, and the TEE says so', () => {
   const { world } = worldOf(new Probe());
-  const client = new WorldClient(world, NOBODY);
+  const client = new PromptClient(world, NOBODY);
 
   assert.deepEqual(client.open('99999999-2222-3333-4444-555555555555', 0, 0, operation()), {
     result: ITEM_NOT_FOUND,
@@ -113,7 +115,7 @@ test('a TA that nobody wrote is not found, and the TEE says so', () => {
 
 test('a session that the TA refuses does not exist', () => {
   const { world } = worldOf(new Probe());
-  const client = new WorldClient(world, NOBODY);
+  const client = new PromptClient(world, NOBODY);
 
   const refused = client.open(UUID, 2, 0, operation());
 
@@ -124,8 +126,8 @@ test('a session that the TA refuses does not exist', () => {
 test('a session belongs to its connection: another cannot use or close it', () => {
   const probe = new Probe();
   const { world } = worldOf(probe);
-  const owner = new WorldClient(world, NOBODY);
-  const thief = new WorldClient(world, NOBODY);
+  const owner = new PromptClient(world, NOBODY);
+  const thief = new PromptClient(world, NOBODY);
   const { session } = owner.open(UUID, 0, 0, operation());
 
   const stolen = thief.invoke(session, SAY_INSTANCE, operation());
@@ -138,8 +140,8 @@ test('a session belongs to its connection: another cannot use or close it', () =
 test('a panic kills the instance and all its sessions, and the next session gets a new one', () => {
   const probe = new Probe();
   const { world, panics } = worldOf(probe);
-  const one = new WorldClient(world, NOBODY);
-  const two = new WorldClient(world, NOBODY);
+  const one = new PromptClient(world, NOBODY);
+  const two = new PromptClient(world, NOBODY);
   const first = one.open(UUID, 0, 0, operation());
   const bystander = two.open(UUID, 0, 0, operation());
 
@@ -164,7 +166,7 @@ test('a panic kills the instance and all its sessions, and the next session gets
 test('a TA that fails to start is dead on arrival, and is started again for the next session', () => {
   const probe = new Probe();
   const { world, panics } = worldOf(probe);
-  const client = new WorldClient(world, NOBODY);
+  const client = new PromptClient(world, NOBODY);
   probe.startsBroken = true;
 
   const failed = client.open(UUID, 0, 0, operation());
@@ -178,7 +180,7 @@ test('a TA that fails to start is dead on arrival, and is started again for the 
 test('sessions that are open when their connection ends are closed; the instance stays', () => {
   const probe = new Probe();
   const { world } = worldOf(probe);
-  const client = new WorldClient(world, NOBODY);
+  const client = new PromptClient(world, NOBODY);
   client.open(UUID, 0, 0, operation());
   client.open(UUID, 0, 0, operation());
 
@@ -191,7 +193,7 @@ test('sessions that are open when their connection ends are closed; the instance
 
 test('one connection cannot open sessions without end', () => {
   const { world } = worldOf(new Probe());
-  const client = new WorldClient(world, NOBODY);
+  const client = new PromptClient(world, NOBODY);
   const results = Array.from({ length: 257 }, () => client.open(UUID, 0, 0, operation()).result);
 
   assert.deepEqual(results.slice(0, 256), Array<number>(256).fill(SUCCESS));
@@ -200,7 +202,7 @@ test('one connection cannot open sessions without end', () => {
 
 test('a client that asks for more output than an answer can carry gets none', () => {
   const { world } = worldOf(new Probe());
-  const client = new WorldClient(world, NOBODY);
+  const client = new PromptClient(world, NOBODY);
   const { session } = client.open(UUID, 0, 0, operation());
   const huge = new Memory(Buffer.alloc(0), 0xffff_ffff, false);
 
@@ -217,6 +219,7 @@ function connectionOf(probe: Probe): (bytes: Buffer) => Buffer | undefined {
     const [frame] = new FrameSplitter().push(bytes) ?? [];
     assert.ok(frame);
     const answer = connection.answer(frame);
+    assert.ok(!(answer instanceof Promise));
     return answer && Buffer.from(answer);
   };
 }

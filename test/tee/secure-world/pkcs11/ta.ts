@@ -4,7 +4,7 @@
  * Source: OP-TEE ta/pkcs11/src/entry.c.
  */
 import type { TrustedStorage } from '../storage/trusted-storage.ts';
-import type { ClientIdentity, TaInstance, TrustedApp } from '../ta.ts';
+import { TA_FLAG, type ClientIdentity, type TaInstance, type TrustedApp } from '../ta.ts';
 import { Memory, PARAM, typeAt, type Operation } from '../world/operation.ts';
 import { TEE } from '../world/results.ts';
 import { CKR, PKCS11_TA_UUID, SLOT_COUNT } from './abi.ts';
@@ -47,8 +47,10 @@ const COMMANDS: ReadonlyMap<number, Command> = new Map(
   ].map((command) => [command.id, command]),
 );
 
+const FLAGS = TA_FLAG.SINGLE_INSTANCE | TA_FLAG.MULTI_SESSION | TA_FLAG.INSTANCE_KEEP_ALIVE;
+
 export function pkcs11App(storage: TrustedStorage): TrustedApp {
-  return { uuid: PKCS11_TA_UUID, create: () => new Pkcs11Ta(storage) };
+  return { uuid: PKCS11_TA_UUID, flags: FLAGS, create: () => new Pkcs11Ta(storage) };
 }
 
 class Pkcs11Ta implements TaInstance {

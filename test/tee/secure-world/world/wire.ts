@@ -107,6 +107,11 @@ export class FrameSplitter {
   #bytes = 0;
   #wantedBytes = HEADER_BYTES;
 
+  /** Bytes of the frame that is not complete. */
+  get heldBytes(): number {
+    return this.#bytes;
+  }
+
   /**
    * @returns the frames that `chunk` completes, or `undefined` when the stream is not ours: too
    *   long a frame would make us hold memory for a client that never finishes it
@@ -128,7 +133,8 @@ export class FrameSplitter {
       frames.push(next);
       at += HEADER_BYTES + next.body.byteLength;
     }
-    this.#chunks = [joined.subarray(at)];
+    // A copy: the few bytes that are left must not keep all that came before them.
+    this.#chunks = at === joined.byteLength ? [] : [Buffer.from(joined.subarray(at))];
     this.#bytes = joined.byteLength - at;
     return frames;
   }

@@ -4,89 +4,120 @@
  * A TA that throws is dead. Its instance is dropped, every session it had answers TARGET_DEAD, and
  * the next session that is opened gets a new instance: OP-TEE's behaviour, and the reason why a
  * fault in one TA is never an unknown state in the next request.
+ *
+ * Source: OP-TEE 4.10 core/kernel/tee_ta_manager.c.
  */
-import type { TaInstance, TrustedApp } from '../ta.ts';
+import { TA_FLAG, type TrustedApp } from '../ta.ts';
 import { clientIdentity } from './identity.ts';
+import { Instance, type Outcome, type Pending } from './instance.ts';
 import { PARAM, typeAt, type Operation } from './operation.ts';
 import { ORIGIN, TEE } from './results.ts';
 import { MAX_BODY_BYTES, type Credentials } from './wire.ts';
 
 const MAX_SESSIONS_PER_CLIENT = 256;
+const MAX_SESSIONS = 4096;
+/** Requests of one client that wait for a TA. */
+const MAX_PENDING_PER_CLIENT = 64;
 /** Sizes and numbers around the memory that an answer carries. */
 const ANSWER_OVERHEAD_BYTES = 256;
-
-export interface Outcome {
-  readonly result: number;
-  readonly origin: number;
-}
 
 export interface OpenOutcome extends Outcome {
   /** 0 unless `result` is TEE_SUCCESS. */
   readonly session: number;
 }
 
-/** A loaded TA. */
-interface Loaded {
-  readonly uuid: string;
-  readonly instance: TaInstance;
-  isDead: boolean;
-}
+export type OnPanic = (uuid: string, cause: unknown) => void;
 
 export class World {
-  readonly #apps: ReadonlyMap<string, TrustedApp>;
-  readonly #loaded = new Map<string, Loaded>();
-  readonly #onPanic: (uuid: string, cause: unknown) => void;
+  readonly #onPanic: OnPanic;
+  #apps: ReadonlyMap<string, TrustedApp>;
+  #instances = new Set<Instance>();
   #lastSession = 0;
+  #sessions = 0;
 
-  constructor(apps: readonly TrustedApp[], onPanic: (uuid: string, cause: unknown) => void) {
-    this.#apps = new Map(apps.map((app) => [app.uuid, app]));
+  /** @throws RangeError when two TAs have one UUID */
+  constructor(apps: readonly TrustedApp[], onPanic: OnPanic) {
+    this.#apps = byUuid(apps);
     this.#onPanic = onPanic;
   }
 
-  /** Session numbers are never reused, so a late request cannot reach somebody else's session. */
-  nextSession(): number {
-    this.#lastSession += 1;
-    return this.#lastSession;
+  /** Sessions that are open. */
+  get sessions(): number {
+    return this.#sessions;
+  }
+
+  /** UUIDs of the instances that live. */
+  get instances(): readonly string[] {
+    return Array.from(this.#instances, ({ app }) => app.uuid);
   }
 
   /**
-   * @returns the instance of a TA, made if there is none; or the TEE_Result that says why not. A TA
-   *   that fails to start has panicked before it had a session
+   * A place in an instance of a TA, and a number for the session. Numbers are never reused, so a late
+   * request cannot reach somebody else's session.
+   *
+   * @returns or the TEE_Result that says why not. A TA that fails to start has panicked before it had
+   *   a session
    */
-  load(uuid: string): Loaded | number {
-    const loaded = this.#loaded.get(uuid);
-    if (loaded !== undefined) return loaded;
-    const app = this.#apps.get(uuid);
-    if (app === undefined) return TEE.ITEM_NOT_FOUND;
-    try {
-      const fresh = { uuid, instance: app.create(), isDead: false };
-      this.#loaded.set(uuid, fresh);
-      return fresh;
-    } catch (cause) {
-      this.#onPanic(uuid, cause);
-      return TEE.TARGET_DEAD;
-    }
+  admit(uuid: string): { readonly instance: Instance; readonly session: number } | number {
+    if (this.#sessions >= MAX_SESSIONS) return TEE.OUT_OF_MEMORY;
+    const instance = this.#instanceFor(uuid);
+    if (typeof instance === 'number') return instance;
+    instance.sessions += 1;
+    this.#sessions += 1;
+    this.#lastSession += 1;
+    return { instance, session: this.#lastSession };
   }
 
-  /** Runs a TA's entry point. @returns `undefined` when the TA panicked */
-  enter<T>(loaded: Loaded, entry: (instance: TaInstance) => T): T | undefined {
-    try {
-      return entry(loaded.instance);
-    } catch (cause) {
-      loaded.isDead = true;
-      this.#loaded.delete(loaded.uuid);
-      this.#onPanic(loaded.uuid, cause);
-      return undefined;
-    }
+  /** Gives up a place that `admit` gave. The last one to leave takes the instance with it. */
+  leave(instance: Instance): void {
+    instance.sessions -= 1;
+    this.#sessions -= 1;
+    if (instance.sessions > 0 || isKeptAlive(instance.app)) return;
+    this.#instances.delete(instance);
+    instance.destroy();
+  }
+
+  /** @returns how many instances of the TA there were to panic */
+  panic(uuid: string, cause: unknown): number {
+    const hit = [...this.#instances].filter(({ app }) => app.uuid === uuid);
+    for (const instance of hit) instance.panic(cause);
+    return hit.length;
+  }
+
+  /** The power goes and comes back: no instance hears of it, and these TAs are loaded from now on. */
+  reset(apps: readonly TrustedApp[]): void {
+    for (const instance of this.#instances) instance.bury();
+    this.#instances.clear();
+    this.#apps = byUuid(apps);
   }
 
   close(): void {
-    for (const loaded of [...this.#loaded.values()]) {
-      this.enter(loaded, (instance) => {
-        instance.destroy();
+    for (const instance of [...this.#instances]) instance.destroy();
+    this.#instances.clear();
+  }
+
+  #instanceFor(uuid: string): Instance | number {
+    const app = this.#apps.get(uuid);
+    if (app === undefined) return TEE.ITEM_NOT_FOUND;
+    if ((app.flags & TA_FLAG.SINGLE_INSTANCE) === 0) return this.#create(app);
+    const shared = [...this.#instances].find((instance) => instance.app === app);
+    if (shared === undefined) return this.#create(app);
+    if ((app.flags & TA_FLAG.MULTI_SESSION) === 0 && shared.sessions > 0) return TEE.BUSY;
+    return shared;
+  }
+
+  #create(app: TrustedApp): Instance | number {
+    try {
+      const instance: Instance = new Instance(app, (cause) => {
+        this.#instances.delete(instance);
+        this.#onPanic(app.uuid, cause);
       });
+      this.#instances.add(instance);
+      return instance;
+    } catch (cause) {
+      this.#onPanic(app.uuid, cause);
+      return TEE.TARGET_DEAD;
     }
-    this.#loaded.clear();
   }
 }
 
@@ -94,58 +125,114 @@ export class World {
 export class WorldClient {
   readonly #world: World;
   readonly #credentials: Credentials;
-  readonly #sessions = new Map<number, Loaded>();
+  readonly #sessions = new Map<number, Instance>();
+  /** Sessions that a TA has not accepted yet. */
+  #opening = 0;
+  #pending = 0;
+  #isGone = false;
 
   constructor(world: World, credentials: Credentials) {
     this.#world = world;
     this.#credentials = credentials;
   }
 
-  open(uuid: string, login: number, loginData: number, operation: Operation): OpenOutcome {
+  open(
+    uuid: string,
+    login: number,
+    loginData: number,
+    operation: Operation,
+  ): OpenOutcome | Pending<OpenOutcome> {
     const identity = clientIdentity(login, loginData, this.#credentials);
-    if (typeof identity === 'number') return refused(identity);
-    if (this.#sessions.size >= MAX_SESSIONS_PER_CLIENT || !fitsAnswer(operation)) {
-      return refused(TEE.OUT_OF_MEMORY);
-    }
-    const loaded = this.#world.load(uuid);
-    if (typeof loaded === 'number') return refused(loaded);
-    const session = this.#world.nextSession();
-    const result = this.#world.enter(loaded, (ta) => ta.open(session, identity, operation));
-    if (result === undefined) return refused(TEE.TARGET_DEAD);
-    if (result !== TEE.SUCCESS) return { result, origin: ORIGIN.TRUSTED_APP, session: 0 };
-    this.#sessions.set(session, loaded);
-    return { result, origin: ORIGIN.TRUSTED_APP, session };
+    if (typeof identity === 'number') return refused(identity, ORIGIN.COMMS);
+    const isFull = this.#sessions.size + this.#opening >= MAX_SESSIONS_PER_CLIENT;
+    if (isFull || !fitsAnswer(operation)) return refused(TEE.OUT_OF_MEMORY);
+    if (this.#pending >= MAX_PENDING_PER_CLIENT) return refused(TEE.BUSY);
+    const place = this.#world.admit(uuid);
+    if (typeof place === 'number') return refused(place);
+    this.#opening += 1;
+    const { instance, session } = place;
+    const answered = instance.run((ta, cancellation) =>
+      ta.open(session, identity, operation, cancellation),
+    );
+    const opened = (outcome: Outcome): OpenOutcome => this.#opened(outcome, session, instance);
+    return isPending(answered) ? this.#counted(answered, opened) : opened(answered);
   }
 
-  invoke(session: number, command: number, operation: Operation): Outcome {
-    const loaded = this.#sessions.get(session);
-    if (loaded === undefined) return { result: TEE.BAD_PARAMETERS, origin: ORIGIN.TEE };
+  invoke(session: number, command: number, operation: Operation): Outcome | Pending<Outcome> {
+    const instance = this.#sessions.get(session);
+    if (instance === undefined) return { result: TEE.BAD_PARAMETERS, origin: ORIGIN.TEE };
     if (!fitsAnswer(operation)) return { result: TEE.OUT_OF_MEMORY, origin: ORIGIN.TEE };
-    if (loaded.isDead) return { result: TEE.TARGET_DEAD, origin: ORIGIN.TEE };
-    const result = this.#world.enter(loaded, (ta) => ta.invoke(session, command, operation));
-    if (result === undefined) return { result: TEE.TARGET_DEAD, origin: ORIGIN.TEE };
-    return { result, origin: ORIGIN.TRUSTED_APP };
+    if (this.#pending >= MAX_PENDING_PER_CLIENT) return { result: TEE.BUSY, origin: ORIGIN.TEE };
+    const answered = instance.run((ta, cancellation) =>
+      ta.invoke(session, command, operation, cancellation),
+    );
+    return isPending(answered) ? this.#counted(answered, (outcome) => outcome) : answered;
   }
 
+  /** The session is gone at once; its TA hears of it when it is free. */
   close(session: number): number {
-    const loaded = this.#sessions.get(session);
-    if (loaded === undefined) return TEE.BAD_PARAMETERS;
+    const instance = this.#sessions.get(session);
+    if (instance === undefined) return TEE.BAD_PARAMETERS;
     this.#sessions.delete(session);
-    if (!loaded.isDead) {
-      this.#world.enter(loaded, (ta) => {
-        ta.close(session);
+    const answered = instance.run((ta) => {
+      ta.close(session);
+      return TEE.SUCCESS;
+    });
+    if (!isPending(answered)) this.#world.leave(instance);
+    else {
+      void answered.outcome.then(() => {
+        this.#world.leave(instance);
       });
     }
     return TEE.SUCCESS;
   }
 
   disconnect(): void {
+    this.#isGone = true;
     for (const session of [...this.#sessions.keys()]) this.close(session);
+  }
+
+  #counted<T>(
+    { outcome, cancellation }: Pending<Outcome>,
+    finish: (outcome: Outcome) => T,
+  ): Pending<T> {
+    this.#pending += 1;
+    const finished = outcome.then((late) => {
+      this.#pending -= 1;
+      return finish(late);
+    });
+    return { outcome: finished, cancellation };
+  }
+
+  #opened(outcome: Outcome, session: number, instance: Instance): OpenOutcome {
+    this.#opening -= 1;
+    if (outcome.result !== TEE.SUCCESS) {
+      this.#world.leave(instance);
+      return { ...outcome, session: 0 };
+    }
+    this.#sessions.set(session, instance);
+    if (this.#isGone) this.close(session);
+    return { ...outcome, session };
   }
 }
 
-function refused(result: number): OpenOutcome {
-  return { result, origin: ORIGIN.TEE, session: 0 };
+export function isPending<T extends Outcome>(answered: T | Pending<T>): answered is Pending<T> {
+  return 'cancellation' in answered;
+}
+
+function refused(result: number, origin: number = ORIGIN.TEE): OpenOutcome {
+  return { result, origin, session: 0 };
+}
+
+function byUuid(apps: readonly TrustedApp[]): ReadonlyMap<string, TrustedApp> {
+  const known = new Map(apps.map((app) => [app.uuid, app]));
+  if (known.size === apps.length) return known;
+  throw new RangeError('two TAs have the same UUID');
+}
+
+function isKeptAlive({ flags }: TrustedApp): boolean {
+  const both = TA_FLAG.SINGLE_INSTANCE | TA_FLAG.INSTANCE_KEEP_ALIVE;
+  return (flags & both) === both;
 }
 
 /**

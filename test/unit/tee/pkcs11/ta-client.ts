@@ -15,7 +15,8 @@ import {
   type Operation,
 } from '../../../tee/secure-world/world/operation.ts';
 import type { Credentials } from '../../../tee/secure-world/world/wire.ts';
-import { World, WorldClient } from '../../../tee/secure-world/world/world.ts';
+import { World } from '../../../tee/secure-world/world/world.ts';
+import { PromptClient } from '../prompt-client.ts';
 
 export const SO_PIN = '12345678';
 export const USER_PIN = '1234';
@@ -69,8 +70,8 @@ export class TestTee {
     credentials = NOBODY,
     login = 0,
     loginData = 0,
-  ): { readonly client: WorldClient; readonly result: number; readonly session: number } {
-    const client = new WorldClient(this.#world, credentials);
+  ): { readonly client: PromptClient; readonly result: number; readonly session: number } {
+    const client = new PromptClient(this.#world, credentials);
     const opened = client.open(PKCS11_TA, login, loginData, operationOf(undefined, {}));
     return { client, ...opened };
   }
@@ -90,10 +91,10 @@ export class TestTee {
 }
 
 export class TaClient {
-  readonly #client: WorldClient;
+  readonly #client: PromptClient;
   readonly #session: number;
 
-  constructor(client: WorldClient, session: number) {
+  constructor(client: PromptClient, session: number) {
     this.#client = client;
     this.#session = session;
   }
