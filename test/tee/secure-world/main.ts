@@ -8,11 +8,14 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 import { readOptions, USAGE, UsageError } from './options.ts';
 import { pkcs11App } from './pkcs11/ta.ts';
+import type { Backends } from './storage/backends.ts';
 import { openReeFs } from './storage/ree-fs.ts';
 import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
+import type { TrustedApp } from './ta.ts';
 import { listenAt } from './world/listen.ts';
 import { createWorldServer } from './world/server.ts';
 import { World } from './world/world.ts';
@@ -91,17 +94,28 @@ function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
   }
 }
 
+/** A module that is loaded is as trusted as the world: it is for test programs and one's own TAs. */
+async function loadApp(path: string, backends: Backends): Promise<TrustedApp> {
+  const module = (await import(pathToFileURL(path).href).catch((cause: unknown) => {
+    throw new UsageError(`cannot load ${path}: ${String(cause)}`, { cause });
+  })) as { readonly app?: (backends: Backends) => TrustedApp };
+  if (typeof module.app === 'function') return module.app(backends);
+  throw new UsageError(`${path} exports no app: a --ta module exports app(backends): TrustedApp`);
+}
+
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
   if (options === undefined) {
     process.stdout.write(USAGE);
     return;
   }
-  const { storage: directory, socket, hukFile } = options;
+  const { storage: directory, socket, hukFile, taModules } = options;
   makeDirectory(directory);
   const huk = readHuk(directory, hukFile);
   const storage = openStorage(directory, huk);
-  const world = new World([pkcs11App(storage)], reportPanic);
+  const backends: Backends = { ree: storage, private: 'ree' };
+  const more = await Promise.all(taModules.map((path) => loadApp(path, backends)));
+  const world = new World([pkcs11App(storage), ...more], reportPanic);
   const server = createWorldServer(world);
   const removeSocket = await listenAt(server, socket);
   endOnSignal(server, () => {

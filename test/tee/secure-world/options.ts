@@ -3,11 +3,12 @@ import { parseArgs } from 'node:util';
 
 const DEFAULT_SOCKET = '/run/ota-agent-tee/socket';
 
-export const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE]
+export const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE] [--ta MODULE]...
 
   --storage DIR   where the tokens are kept; made, for its owner alone, when there is none
   --socket PATH   where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
   --huk FILE      the hardware unique key, 16 bytes; default DIR/huk, made when there is none
+  --ta MODULE     one more trusted application: a module that exports app(backends)
   --help          this text
 `;
 
@@ -20,6 +21,8 @@ interface Options {
   readonly storage: string;
   readonly socket: string;
   readonly hukFile: string | undefined;
+  /** Modules of trusted applications beside the PKCS#11 TA. */
+  readonly taModules: readonly string[];
 }
 
 /**
@@ -34,7 +37,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   }
   const socket = values.socket ?? process.env['OTA_TEE_SOCKET'] ?? DEFAULT_SOCKET;
   if (socket === '') throw new UsageError('the socket path is empty: give one with --socket');
-  return { storage: values.storage, socket, hukFile: values.huk };
+  return { storage: values.storage, socket, hukFile: values.huk, taModules: values.ta ?? [] };
 }
 
 function parse(args: readonly string[]) {
@@ -45,6 +48,7 @@ function parse(args: readonly string[]) {
         storage: { type: 'string' },
         socket: { type: 'string' },
         huk: { type: 'string' },
+        ta: { type: 'string', multiple: true },
         help: { type: 'boolean' },
       },
     }).values;

@@ -60,6 +60,8 @@ export interface TaInstance {
   close(session: number): void;
   /** TA_DestroyEntryPoint. Not called after a panic. */
   destroy(): void;
+  /** What the TEE itself takes back from a dead instance, whatever it died of; no TA code runs. */
+  reclaim?(): void;
 }
 
 /** TEE_Panic: the TA, or the API on its behalf, gives up because a contract is broken. */

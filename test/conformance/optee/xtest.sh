@@ -9,6 +9,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
+tee=$(cd "$here/../../tee" && pwd)
 cache=$(cd "$here/../.." && pwd)/.cache/xtest
 release=trixie
 packages='optee-test-qemu libckteec0t64 libc6 libgcc-s1 libssl3t64 zlib1g libzstd1'
@@ -52,10 +53,10 @@ fetch() {
 }
 
 [ -x "$cache/root/usr/bin/xtest" ] && [ -L "$cache/root/lib" ] || fetch
-make -s -C "$here/../normal-world" CC=aarch64-linux-gnu-gcc BUILD="$cache/build"
+make -s -C "$tee/normal-world" CC=aarch64-linux-gnu-gcc BUILD="$cache/build"
 
 work=$(mktemp -d)
-node "$here/main.ts" --storage "$work/storage" --socket "$work/socket" &
+node "$tee/secure-world/main.ts" $WORLD --storage "$work/storage" --socket "$work/socket" &
 world=$!
 trap 'kill "$world" 2>/dev/null; wait "$world"; rm -rf "$work"' EXIT
 while [ ! -S "$work/socket" ]; do
