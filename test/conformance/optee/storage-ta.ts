@@ -17,7 +17,7 @@ import {
   TEE_STORAGE_PRIVATE_RPMB,
 } from '../../tee/secure-world/objects/place.ts';
 import { DATA_FLAG } from '../../tee/secure-world/objects/sharing.ts';
-import type { Backends } from '../../tee/secure-world/storage/backends.ts';
+import type { StorageBackends } from '../../tee/secure-world/storage/backends.ts';
 import { StorageFailure } from '../../tee/secure-world/storage/trusted-storage.ts';
 import { TA_FLAG, type TaInstance, type TrustedApp } from '../../tee/secure-world/ta.ts';
 import {
@@ -183,11 +183,11 @@ const COMMANDS: readonly Command[] = [
 ];
 
 /** `app` of a module that the secure world loads with --ta. */
-export function app(backends: Backends): TrustedApp {
+export function app(backends: StorageBackends): TrustedApp {
   return storageApp('b689f2a7-8adf-477a-9f99-32e90c0ad0a2', backends);
 }
 
-export function storageApp(uuid: string, backends: Backends): TrustedApp {
+export function storageApp(uuid: string, backends: StorageBackends): TrustedApp {
   // As the real one says: an instance for each session.
   const flags = TA_FLAG.MULTI_SESSION;
   const create = (objects: InstanceObjects): TaInstance => ({

@@ -12,7 +12,7 @@ import { pathToFileURL } from 'node:url';
 
 import { readOptions, USAGE, UsageError } from './options.ts';
 import { pkcs11App } from './pkcs11/ta.ts';
-import type { Backends } from './storage/backends.ts';
+import type { StorageBackends } from './storage/backends.ts';
 import { openReeFs } from './storage/ree-fs.ts';
 import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
 import type { TrustedApp } from './ta.ts';
@@ -95,10 +95,10 @@ function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
 }
 
 /** A module that is loaded is as trusted as the world: it is for test programs and one's own TAs. */
-async function loadApp(path: string, backends: Backends): Promise<TrustedApp> {
+async function loadApp(path: string, backends: StorageBackends): Promise<TrustedApp> {
   const module = (await import(pathToFileURL(path).href).catch((cause: unknown) => {
     throw new UsageError(`cannot load ${path}: ${String(cause)}`, { cause });
-  })) as { readonly app?: (backends: Backends) => TrustedApp };
+  })) as { readonly app?: (backends: StorageBackends) => TrustedApp };
   if (typeof module.app === 'function') return module.app(backends);
   throw new UsageError(`${path} exports no app: a --ta module exports app(backends): TrustedApp`);
 }
@@ -113,7 +113,7 @@ async function main(): Promise<void> {
   makeDirectory(directory);
   const huk = readHuk(directory, hukFile);
   const storage = openStorage(directory, huk);
-  const backends: Backends = { ree: storage, private: 'ree' };
+  const backends: StorageBackends = { ree: storage, private: 'ree' };
   const more = await Promise.all(taModules.map((path) => loadApp(path, backends)));
   const world = new World([pkcs11App(storage), ...more], reportPanic);
   const server = createWorldServer(world);

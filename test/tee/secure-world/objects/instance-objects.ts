@@ -2,7 +2,7 @@
  * The objects of one TA instance. They end with it, whatever ends it, so that a TA that panicked never
  * keeps others from an object.
  */
-import type { Backends } from '../storage/backends.ts';
+import type { StorageBackends } from '../storage/backends.ts';
 import type { TaUuid } from '../storage/trusted-storage.ts';
 import type { TaInstance, TrustedApp } from '../ta.ts';
 import { DataStreams } from './data-streams.ts';
@@ -20,7 +20,7 @@ export class InstanceObjects {
   readonly transient: TransientObjects;
 
   /** @param open - of all instances of this TA */
-  constructor(ta: TaUuid, backends: Backends, open: OpenObjects) {
+  constructor(ta: TaUuid, backends: StorageBackends, open: OpenObjects) {
     const places = new Places(ta, backends);
     const handles = new ObjectHandles();
     const persistent = new PersistentObjects(places, open, handles);
@@ -41,7 +41,7 @@ export interface ObjectApp {
   readonly create: (objects: InstanceObjects) => TaInstance;
 }
 
-export function appWithObjects({ uuid, flags, create }: ObjectApp, backends: Backends): TrustedApp {
+export function appWithObjects({ uuid, flags, create }: ObjectApp, backends: StorageBackends): TrustedApp {
   const open = new OpenObjects();
   return {
     uuid,

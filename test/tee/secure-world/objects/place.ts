@@ -1,5 +1,5 @@
 /** Where a persistent object is: a file system, and an identifier in the share of one TA. */
-import type { Backends } from '../storage/backends.ts';
+import type { StorageBackends } from '../storage/backends.ts';
 import { decodeObject, encodeObject, type StoredObject } from '../storage/object-head.ts';
 import {
   StorageFailure,
@@ -17,7 +17,7 @@ export const TEE_STORAGE_PRIVATE_RPMB = 0x8000_0100;
 
 const MAX_ID_BYTES = 64;
 
-type BackendName = Backends['private'];
+type BackendName = StorageBackends['private'];
 
 /** Bytes of the TA's own, or memory that is still the client's, which is refused. */
 export type ObjectId = Uint8Array | Memory;
@@ -25,9 +25,9 @@ export type ObjectId = Uint8Array | Memory;
 /** The file systems, as one TA sees them. */
 export class Places {
   readonly #ta: TaUuid;
-  readonly #backends: Backends;
+  readonly #backends: StorageBackends;
 
-  constructor(ta: TaUuid, backends: Backends) {
+  constructor(ta: TaUuid, backends: StorageBackends) {
     this.#ta = ta;
     this.#backends = backends;
   }
