@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 
 import fc from 'fast-check';
 
-import type { TrustedStorage } from '../tee/secure-world/storage/trusted-storage.ts';
+import type { Renaming, TrustedStorage } from '../tee/secure-world/storage/trusted-storage.ts';
 
 export interface TrustedStorageFixture {
   readonly storage: TrustedStorage;
@@ -16,8 +16,8 @@ export interface TrustedStorageFixture {
 const TA = 'fd02c9da-306c-48c7-a49c-bbd827ae86ee';
 const OTHER_TA = 'b689f2a7-8adf-477a-9f99-32e90c0ad0a2';
 
-/** Sizes around the blocks of the on-disk format, whose first block starts with a 24-byte head. */
-const SIZES = [0, 1, 4071, 4072, 4073, 4095, 4096, 4097, 31 * 4096, 32 * 4096 + 1, 64 * 4096];
+/** Sizes around the blocks of the on-disk format. */
+const SIZES = [0, 1, 4095, 4096, 4097, 31 * 4096, 32 * 4096 + 1, 64 * 4096];
 
 export function trustedStorageContract(name: string, open: () => TrustedStorageFixture): void {
   describe(`TrustedStorage contract: ${name}`, () => {
@@ -67,6 +67,29 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
       assert.deepEqual(storage.list(TA), []);
     });
 
+    test('renames an object, which keeps its bytes and its place in the list', () => {
+      for (const each of ['a', 'b', 'c']) storage.write(TA, id(each), pattern(9));
+      assert.equal(storage.rename(TA, id('a'), id('z')), 'renamed');
+      storage = fixture.reopen();
+      assert.deepEqual(names(storage.list(TA)), ['z', 'b', 'c']);
+      assert.deepEqual(storage.read(TA, id('z')), pattern(9));
+      assert.equal(storage.read(TA, id('a')), undefined);
+      storage.write(TA, id('z'), pattern(4));
+      assert.deepEqual(storage.read(TA, id('z')), pattern(4));
+    });
+
+    test('renames nothing onto another object, onto itself, from nothing or across TAs', () => {
+      storage.write(TA, id('a'), pattern(1));
+      storage.write(TA, id('b'), pattern(2));
+      assert.equal(storage.rename(TA, id('a'), id('b')), 'exists');
+      assert.equal(storage.rename(TA, id('a'), id('a')), 'exists');
+      assert.equal(storage.rename(TA, id('c'), id('b')), 'missing');
+      assert.equal(storage.rename(OTHER_TA, id('a'), id('d')), 'missing');
+      storage = fixture.reopen();
+      assert.deepEqual(names(storage.list(TA)), ['a', 'b']);
+      assert.deepEqual(storage.read(TA, id('b')), pattern(2));
+    });
+
     test('lists identifiers in the order of creation, whatever was removed and replaced between', () => {
       for (const each of ['a', 'b', 'c', 'd']) storage.write(TA, id(each), pattern(1));
       storage.remove(TA, id('b'));
@@ -104,6 +127,7 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
       const tooLong = new Uint8Array(65);
       assert.throws(() => storage.read(TA, tooLong), RangeError);
       assert.throws(() => storage.remove(TA, tooLong), RangeError);
+      assert.throws(() => storage.rename(TA, new Uint8Array(64), tooLong), RangeError);
       assert.throws(() => {
         storage.write(TA, tooLong, pattern(2));
       }, RangeError);
@@ -139,6 +163,7 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
       assert.throws(() => storage.read(TA, id('a')), RangeError);
       assert.throws(() => storage.list(TA), RangeError);
       assert.throws(() => storage.remove(TA, id('a')), RangeError);
+      assert.throws(() => storage.rename(TA, id('a'), id('b')), RangeError);
       assert.throws(() => {
         storage.write(TA, id('a'), pattern(3));
       }, RangeError);
@@ -163,15 +188,15 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
 type Operation =
   | { readonly do: 'write'; readonly ta: string; readonly id: string; readonly size: number }
   | { readonly do: 'remove'; readonly ta: string; readonly id: string }
+  | { readonly do: 'rename'; readonly ta: string; readonly id: string; readonly to: string }
   | { readonly do: 'reopen' };
 
-const target = {
-  ta: fc.constantFrom(TA, OTHER_TA),
-  id: fc.constantFrom('', 'a', 'b', 'c', 'd', 'e'),
-};
+const anyId = fc.constantFrom('', 'a', 'b', 'c', 'd', 'e');
+const target = { ta: fc.constantFrom(TA, OTHER_TA), id: anyId };
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('write'), ...target, size: sizes() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('remove'), ...target }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('rename'), ...target, to: anyId }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reopen') }) },
 );
 
@@ -188,6 +213,10 @@ function followsModel(fixture: TrustedStorageFixture, operations: readonly Opera
   for (const [step, each] of operations.entries()) {
     if (each.do === 'reopen') {
       storage = fixture.reopen();
+    } else if (each.do === 'rename') {
+      const [outcome, objects] = renamed(model.get(each.ta) ?? assert.fail(), each.id, each.to);
+      assert.equal(storage.rename(each.ta, id(each.id), id(each.to)), outcome);
+      model.set(each.ta, objects);
     } else if (each.do === 'remove') {
       const was = model.get(each.ta)?.delete(each.id);
       assert.equal(storage.remove(each.ta, id(each.id)), was);
@@ -202,6 +231,15 @@ function followsModel(fixture: TrustedStorageFixture, operations: readonly Opera
     for (const [each, data] of objects) assert.deepEqual(storage.read(ta, id(each)), data);
   }
   storage.close();
+}
+
+type Objects = Map<string, Uint8Array>;
+
+function renamed(objects: Objects, from: string, to: string): readonly [Renaming, Objects] {
+  if (!objects.has(from)) return ['missing', objects];
+  if (objects.has(to)) return ['exists', objects];
+  const names = Array.from(objects, ([name, data]) => [name === from ? to : name, data] as const);
+  return ['renamed', new Map(names)];
 }
 
 function id(name: string): Uint8Array {

@@ -60,6 +60,20 @@ export interface TaInstance {
   close(session: number): void;
   /** TA_DestroyEntryPoint. Not called after a panic. */
   destroy(): void;
+  /** What the TEE itself takes back from a dead instance, whatever it died of; no TA code runs. */
+  reclaim?(): void;
+}
+
+/** TEE_Panic: the TA, or the API on its behalf, gives up because a contract is broken. */
+export class TaPanic extends Error {
+  override readonly name = 'TaPanic';
+  /** Says which contract: a TEE_Result where the API panics, else the TA's own number. */
+  readonly code: number;
+
+  constructor(code: number, what: string, options?: ErrorOptions) {
+    super(what, options);
+    this.code = code;
+  }
 }
 
 /** TEE_Panic: the TA, or the API on its behalf, gives up because a contract is broken. */

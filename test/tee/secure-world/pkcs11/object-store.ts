@@ -11,6 +11,7 @@ import {
   TEE_ERROR_CORRUPT_OBJECT,
   type TrustedStorage,
 } from '../storage/trusted-storage.ts';
+import { readWhole, replaceWhole } from '../storage/whole-object.ts';
 import { CKR, PKCS11_TA_UUID } from './abi.ts';
 import { ArgReader } from './args.ts';
 import { Attributes, readAttributeList, sameBytes } from './attributes.ts';
@@ -32,14 +33,14 @@ export class ObjectStore {
 
   /** A slot that was never used gets its factory record. */
   loadRecord(slot: number): TokenRecord {
-    const stored = this.#storage.read(PKCS11_TA_UUID, recordId(slot));
+    const stored = readWhole(this.#storage, PKCS11_TA_UUID, recordId(slot));
     if (stored !== undefined) return decodeRecord(stored);
     this.saveRecord(slot, FACTORY_RECORD);
     return FACTORY_RECORD;
   }
 
   saveRecord(slot: number, record: TokenRecord): void {
-    this.#storage.write(PKCS11_TA_UUID, recordId(slot), encodeRecord(record));
+    replaceWhole(this.#storage, PKCS11_TA_UUID, { id: recordId(slot), data: encodeRecord(record) });
   }
 
   /** @returns `undefined` for an object that is gone, was tampered with, or is none */
@@ -57,7 +58,7 @@ export class ObjectStore {
   /** @throws TaFailure DEVICE_MEMORY when storage refuses; what was stored is as it was */
   saveObject(id: Uint8Array, attributes: Attributes): void {
     try {
-      this.#storage.write(PKCS11_TA_UUID, id, attributes.serialize());
+      replaceWhole(this.#storage, PKCS11_TA_UUID, { id, data: attributes.serialize() });
     } catch (cause) {
       if (cause instanceof StorageFailure) throw new TaFailure(CKR.DEVICE_MEMORY, { cause });
       throw cause;
@@ -77,7 +78,7 @@ export class ObjectStore {
 
   #read(id: Uint8Array): Uint8Array | undefined {
     try {
-      return this.#storage.read(PKCS11_TA_UUID, id);
+      return readWhole(this.#storage, PKCS11_TA_UUID, id);
     } catch (cause) {
       const isTampered =
         cause instanceof StorageFailure && cause.result === TEE_ERROR_CORRUPT_OBJECT;

@@ -1,5 +1,5 @@
 /** Trusted storage that a test throws away: the contract without the disk, and nothing is encrypted. */
-import type { TaUuid, TrustedStorage } from './trusted-storage.ts';
+import type { Renaming, TaUuid, TrustedStorage } from './trusted-storage.ts';
 
 const MAX_ID_BYTES = 64;
 
@@ -20,6 +20,16 @@ class MemoryStorage implements TrustedStorage {
     const objects = this.#of(ta);
     objects.set(keyOf(id), data.slice());
     this.#objects.set(ta, objects);
+  }
+
+  rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): Renaming {
+    const objects = this.#of(ta);
+    const [old, fresh] = [keyOf(from), keyOf(to)];
+    if (!objects.has(old)) return 'missing';
+    if (objects.has(fresh)) return 'exists';
+    const renamed = Array.from(objects, ([id, data]) => [id === old ? fresh : id, data] as const);
+    this.#objects.set(ta, new Map(renamed));
+    return 'renamed';
   }
 
   remove(ta: TaUuid, id: Uint8Array): boolean {

@@ -18,7 +18,7 @@ import { Directory, DIRECTORY_NAME } from './ree-fs/directory.ts';
 import { MAX_ID_BYTES, type Entry } from './ree-fs/dirfile.ts';
 import { deriveStorageKey, deriveTaKey, uuidInMemory } from './ree-fs/keys.ts';
 import { createObject, fileName, readObject, replaceObject } from './ree-fs/object-file.ts';
-import type { TaUuid, TrustedStorage } from './trusted-storage.ts';
+import type { Renaming, TaUuid, TrustedStorage } from './trusted-storage.ts';
 
 export interface ReeFsOptions {
   /** Made when there is none. No other process can have it open. */
@@ -86,6 +86,14 @@ class ReeFs implements TrustedStorage {
     }
     const rootHash = replaceObject(this.#disk, entry, content);
     this.#directory.commit(this.#directory.index.planPut({ ...entry, rootHash }));
+  }
+
+  rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): Renaming {
+    const [source, target] = [this.#find(ta, from), this.#find(ta, to)];
+    if (source.entry === undefined) return 'missing';
+    if (target.entry !== undefined) return 'exists';
+    this.#directory.commit(this.#directory.index.planRenaming(source.entry, to.slice()));
+    return 'renamed';
   }
 
   remove(ta: TaUuid, id: Uint8Array): boolean {

@@ -1,5 +1,6 @@
 /**
- * Trusted storage as a TA needs it: named objects of one TA, whole.
+ * Trusted storage as a file system gives it: named objects of one TA, whole, as bytes that mean
+ * nothing here (object-head.ts says what they are).
  *
  * Everything is encrypted and authenticated before it reaches the normal world's disk, bound to the
  * TA and to the hardware unique key. A write is atomic and durable when it returns: after a power cut
@@ -18,12 +19,20 @@ export interface TrustedStorage {
    * @throws StorageFailure with `result` TEE_ERROR_STORAGE_NO_SPACE when the disk is full
    */
   write(ta: TaUuid, id: Uint8Array, data: Uint8Array): void;
+  /**
+   * Gives an object another identifier, atomically and durably; it never replaces an object.
+   *
+   * @returns `missing` when there is no `from`, else `exists` when there is a `to`
+   */
+  rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): Renaming;
   /** @returns whether there was one */
   remove(ta: TaUuid, id: Uint8Array): boolean;
   /** Identifiers of the TA's objects, in the order they were created. */
   list(ta: TaUuid): readonly Uint8Array[];
   close(): void;
 }
+
+export type Renaming = 'renamed' | 'missing' | 'exists';
 
 /** RFC 4122 text form, lower case. */
 export type TaUuid = string;

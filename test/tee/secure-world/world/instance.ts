@@ -77,13 +77,14 @@ export class Instance {
     this.#onPanic(cause);
   }
 
-  /** As `panic`, and nobody is told: the power went, not the TA. */
+  /** As `panic`, and nobody is told: the power went, or the TA was done. */
   bury(): void {
     this.#isDead = true;
     this.#settleCurrent?.(DEAD);
     this.#settleCurrent = undefined;
     for (const { settle } of this.#queue) settle(DEAD);
     this.#queue = [];
+    this.#ta.reclaim?.();
   }
 
   /** TA_DestroyEntryPoint, unless it is dead, or still in the middle of something. */
@@ -93,8 +94,9 @@ export class Instance {
       this.#ta.destroy();
     } catch (cause) {
       this.panic(cause);
+      return;
     }
-    this.#isDead = true;
+    this.bury();
   }
 
   #enter(entry: Entry, cancellation: Cancellation): Outcome | Promise<Outcome> {

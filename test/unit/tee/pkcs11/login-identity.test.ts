@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
+import { readWhole } from '../../../tee/secure-world/storage/whole-object.ts';
 import {
   hex,
   initPinArguments,
@@ -76,7 +77,8 @@ function groupUuid(tee: TestTee): string {
   const probe = tee.connect(ROOT, AS_GROUP, 27);
   probe.ok(CMD.INIT_TOKEN, initTokenArguments(1, ''));
   const id = Buffer.concat([Buffer.from('token.db.1')], 32);
-  const record = tee.storage.read('fd02c9da-306c-48c7-a49c-bbd827ae86ee', id) ?? Buffer.alloc(0);
+  const record =
+    readWhole(tee.storage, 'fd02c9da-306c-48c7-a49c-bbd827ae86ee', id) ?? Buffer.alloc(0);
   const uuid = Buffer.from(record.subarray(52, 68));
   assert.equal(Buffer.from(record).readUInt32LE(48), AS_GROUP);
   for (const field of [uuid.subarray(0, 4), uuid.subarray(4, 6), uuid.subarray(6, 8)]) {

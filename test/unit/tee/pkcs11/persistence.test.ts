@@ -13,6 +13,7 @@ import {
   TEE_ERROR_STORAGE_NOT_AVAILABLE,
   type TrustedStorage,
 } from '../../../tee/secure-world/storage/trusted-storage.ts';
+import { readWhole, replaceWhole } from '../../../tee/secure-world/storage/whole-object.ts';
 import {
   attributes,
   initTokenArguments,
@@ -99,7 +100,7 @@ test('the record is OP-TEE’s, byte for byte (struct token_persistent_main)', (
   const client = tee.connect();
   client.prepareToken();
   const id = Buffer.concat([Buffer.from('token.db.0')], 32);
-  const record = Buffer.from(tee.storage.read(TA, id) ?? []);
+  const record = Buffer.from(readWhole(tee.storage, TA, id) ?? []);
 
   assert.equal(record.byteLength, 188);
   assert.equal(record.readUInt32LE(0), 0, 'version');
@@ -123,7 +124,7 @@ test('a token that OP-TEE wrote opens with its PINs: salt, hash and what an old 
     'hex',
   );
   const storage = openMemoryStorage();
-  storage.write(TA, Buffer.concat([Buffer.from('token.db.2')], 32), record);
+  replaceWhole(storage, TA, { id: Buffer.concat([Buffer.from('token.db.2')], 32), data: record });
   const client = new TestTee(storage).connect();
   const session = client.openSession(2);
 
@@ -217,7 +218,8 @@ test('an object that is stored but makes no sense is not there, and hides no oth
   const { client, session } = tee.connectUser();
   client.create(session, attributes([CKA.CLASS, 0], [CKA.TOKEN, true]));
   client.create(session, attributes([CKA.CLASS, 0], [CKA.TOKEN, true]));
-  tee.storage.write(TA, tee.storage.list(TA).at(-1) ?? Buffer.alloc(0), Buffer.alloc(7));
+  const last = tee.storage.list(TA).at(-1) ?? Buffer.alloc(0);
+  replaceWhole(tee.storage, TA, { id: last, data: Buffer.alloc(7) });
   tee.restart();
 
   const after = loggedIn(tee);
@@ -248,16 +250,16 @@ test('a record of another version, or one cut short, is not taken for a blank to
   const id = Buffer.concat([Buffer.from('token.db.0')], 32);
   const tee = new TestTee();
   tee.connect().prepareToken();
-  const good = Buffer.from(tee.storage.read(TA, id) ?? []);
+  const good = Buffer.from(readWhole(tee.storage, TA, id) ?? []);
   const other = Buffer.from(good);
   other.writeUInt32LE(1, 0);
   const longer = Buffer.from(good);
   longer.writeUInt32LE(1, 184);
   for (const bad of [other, longer, good.subarray(0, 100)]) {
-    tee.storage.write(TA, id, bad);
+    replaceWhole(tee.storage, TA, { id, data: bad });
     tee.restart();
     assert.equal(tee.open().result, TARGET_DEAD);
-    assert.deepEqual(Buffer.from(tee.storage.read(TA, id) ?? []), Buffer.from(bad));
+    assert.deepEqual(Buffer.from(readWhole(tee.storage, TA, id) ?? []), Buffer.from(bad));
   }
 });
 

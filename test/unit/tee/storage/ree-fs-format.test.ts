@@ -12,6 +12,7 @@ import {
   nodeOffset,
 } from '../../../tee/secure-world/storage/ree-fs/layout.ts';
 import type { TrustedStorage } from '../../../tee/secure-world/storage/trusted-storage.ts';
+import { readWhole } from '../../../tee/secure-world/storage/whole-object.ts';
 import { CrashDisk } from './crash-disk.ts';
 import { bytes, HUK, id, openOn, TA } from './fixture.ts';
 import { findObjects } from './second-reader.ts';
@@ -87,6 +88,15 @@ describe('a directory written by OP-TEE', () => {
     }
   });
 
+  test('begins every object with the head of a data object (struct tee_svc_storage_head)', () => {
+    for (const slot of [0, 1, 2]) {
+      const object = Buffer.from(storage.read(TA, tokenDb(slot)) ?? assert.fail());
+      // attr_size, objectSize, maxObjectSize, objectUsage, objectType, have_attrs
+      const head = [0, 4, 8, 12, 16, 20].map((field) => object.readUInt32LE(field));
+      assert.deepEqual(head, [0, 0, 0, 0xffff_ffff, 0xa000_00bf, 0]);
+    }
+  });
+
   test('is continued: what is written into it can be read by the other reader', () => {
     const continued = CrashDisk.holding(original());
     const writer = openReeFsOn(continued, { huk: HUK_ZERO });
@@ -143,7 +153,7 @@ describe('a directory written here', () => {
     const disk = new CrashDisk();
     const storage = openOn(disk);
     for (const blocks of [1, 2, 3, 4]) {
-      storage.write(TA, id(String(blocks)), bytes(blocks * 4096 - 24, blocks));
+      storage.write(TA, id(String(blocks)), bytes(blocks * 4096, blocks));
     }
     const { maxNodeIds } = findObjects((name) => disk.files().get(name), HUK);
     assert.deepEqual(Object.fromEntries(maxNodeIds), { 'dirf.db': 0, 0: 0, 1: 2, 2: 3, 3: 4 });
@@ -212,7 +222,7 @@ interface TokenDb {
 }
 
 function decodeTokenDb(storage: TrustedStorage, slot: number): TokenDb {
-  const db = Buffer.from(storage.read(TA, tokenDb(slot)) ?? assert.fail());
+  const db = Buffer.from(readWhole(storage, TA, tokenDb(slot)) ?? assert.fail());
   assert.equal((db.length - 188) % 16, 0);
   return {
     version: db.readUInt32LE(0),

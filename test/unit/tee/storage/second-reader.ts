@@ -9,6 +9,7 @@ export interface FoundObject {
   /** RFC 4122 text form. */
   readonly ta: string;
   readonly id: Buffer;
+  /** Head, attributes and data stream. */
   readonly data: Buffer;
   readonly file: string;
 }
@@ -42,11 +43,7 @@ export function findObjects(files: Files, huk: Uint8Array): Found {
     if (oidLength === 0) assert.equal(dirf[oid], 1);
     const file = dirf.readUInt32LE(at + 116).toString(16);
     const rootHash = dirf.subarray(hash, hash + 32);
-    const object = decode(file, { ...found, tsk: hmac(ssk, uuid), rootHash });
-    // attr_size, objectSize, maxObjectSize, objectUsage, objectType, have_attrs
-    const head = [0, 4, 8, 12, 16, 20].map((field) => object.readUInt32LE(field));
-    assert.deepEqual(head, [0, 0, 0, 0xffff_ffff, 0xa000_00bf, 0]);
-    const data = object.subarray(24);
+    const data = decode(file, { ...found, tsk: hmac(ssk, uuid), rootHash });
     objects.push({ ta: uuidText(uuid), id: dirf.subarray(oid, oid + oidLength), data, file });
   }
   return { objects, used, maxNodeIds };

@@ -14,7 +14,6 @@ import type { Entry } from './dirfile.ts';
 import { blocksOf, openTree, readContent, versionOf, type HashTree } from './htree.ts';
 import { blocksIn, imageOf, newTree, stageTree, type Staged } from './htree-stage.ts';
 import { corrupt, fileBytes, type FileImage } from './layout.ts';
-import { decodeObject, encodeObject } from './object-head.ts';
 import { StorageFailure, TEE_ERROR_STORAGE_NO_SPACE } from '../trusted-storage.ts';
 
 export function fileName(fileNumber: number): string {
@@ -25,7 +24,7 @@ export function fileName(fileNumber: number): string {
 export function readObject(disk: BlockDirectory, entry: Entry, taKey: Uint8Array): Uint8Array {
   return withFile(openListed(disk, entry), (file) => {
     const { image, tree } = openVersion(file, entry, taKey);
-    return decodeObject({ name: image.name, bytes: readContent(image, tree) });
+    return new Uint8Array(readContent(image, tree));
   });
 }
 
@@ -66,12 +65,11 @@ export function replaceObject(
 
 /** @throws StorageFailure TEE_ERROR_STORAGE_NO_SPACE for more than a file may hold */
 function stageObject(tree: HashTree, data: Uint8Array): Staged {
-  const object = encodeObject(data);
-  if (fileBytes(blocksOf(object.byteLength)) > MAX_FILE_BYTES) {
+  if (fileBytes(blocksOf(data.byteLength)) > MAX_FILE_BYTES) {
     const what = `an object of ${String(data.byteLength)} bytes is too large`;
     throw new StorageFailure(TEE_ERROR_STORAGE_NO_SPACE, what);
   }
-  return stageTree(tree, object.byteLength, blocksIn(object));
+  return stageTree(tree, data.byteLength, blocksIn(data));
 }
 
 function openListed(disk: BlockDirectory, entry: Entry): BlockFile {
