@@ -11,8 +11,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { pkcs11App } from './pkcs11/ta.ts';
-import { openReeFs } from './storage/ree-fs.ts';
-import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
+import {
+  BackendFailure,
+  closeBackends,
+  openBackends,
+  privateStorage,
+  type StorageBackends,
+} from './storage/backends.ts';
+import { TEE_ERROR_SECURITY } from './storage/trusted-storage.ts';
 import { listenAt } from './world/listen.ts';
 import { createWorldServer } from './world/server.ts';
 import { World } from './world/world.ts';
@@ -21,10 +27,15 @@ const DEFAULT_SOCKET = '/run/ota-agent-tee/socket';
 const HUK_BYTES = 16;
 const EXIT = { FAILED: 1, USAGE: 2 } as const;
 const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE]
+           [--rpmb] [--rpmb-dir PATH] [--private ree|rpmb]
 
-  --storage DIR  where the tokens are kept; made, for its owner alone, when there is none
-  --socket PATH  where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
-  --huk FILE     the hardware unique key, ${String(HUK_BYTES)} bytes; default DIR/huk, made when there is none
+  --storage DIR     where the tokens are kept; made, for its owner alone, when there is none
+  --socket PATH     where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
+  --huk FILE        the hardware unique key, ${String(HUK_BYTES)} bytes; default DIR/huk, made when there is none
+  --rpmb            there is an RPMB: rolling back DIR is detected by what it remembers
+  --rpmb-dir PATH   where the RPMB is kept, with --rpmb; default DIR/rpmb
+  --private KIND    what TEE_STORAGE_PRIVATE is: ree (default), or rpmb, with --rpmb, for tokens in
+                    the RPMB and no REE-FS at all
 `;
 
 class UsageError extends Error {
@@ -35,6 +46,9 @@ interface Options {
   readonly storage: string;
   readonly socket: string;
   readonly hukFile: string | undefined;
+  /** `undefined` without an RPMB. */
+  readonly rpmb: string | undefined;
+  readonly private: 'ree' | 'rpmb';
 }
 
 function readOptions(args: readonly string[]): Options {
@@ -44,6 +58,9 @@ function readOptions(args: readonly string[]): Options {
       storage: { type: 'string' },
       socket: { type: 'string' },
       huk: { type: 'string' },
+      rpmb: { type: 'boolean' },
+      'rpmb-dir': { type: 'string' },
+      private: { type: 'string' },
       help: { type: 'boolean' },
     },
   });
@@ -56,7 +73,32 @@ function readOptions(args: readonly string[]): Options {
   }
   const socket = values.socket ?? process.env['OTA_TEE_SOCKET'] ?? DEFAULT_SOCKET;
   if (socket === '') throw new UsageError('the socket path is empty: give one with --socket');
-  return { storage: values.storage, socket, hukFile: values.huk };
+  const rpmb = readRpmb(values, values.storage);
+  return { storage: values.storage, socket, hukFile: values.huk, ...rpmb };
+}
+
+function readRpmb(
+  values: {
+    readonly rpmb?: boolean | undefined;
+    readonly 'rpmb-dir'?: string | undefined;
+    readonly private?: string | undefined;
+  },
+  storage: string,
+): Pick<Options, 'rpmb' | 'private'> {
+  const { rpmb = false, 'rpmb-dir': directory, private: kind = 'ree' } = values;
+  if (kind !== 'ree' && kind !== 'rpmb') {
+    throw new UsageError(`--private is ${JSON.stringify(kind)}: it can be ree or rpmb`);
+  }
+  if (directory === '') throw new UsageError('--rpmb-dir is empty: say where the RPMB is kept');
+  if (!rpmb && directory !== undefined) {
+    throw new UsageError('--rpmb-dir says where an RPMB is kept: there is one with --rpmb only');
+  }
+  if (!rpmb && kind === 'rpmb') {
+    throw new UsageError(
+      '--private rpmb keeps the tokens in an RPMB: there is one with --rpmb only',
+    );
+  }
+  return { private: kind, rpmb: rpmb ? (directory ?? join(storage, 'rpmb')) : undefined };
 }
 
 function readHuk(directory: string, file: string | undefined): Uint8Array {
@@ -118,29 +160,43 @@ function makeDirectory(path: string): void {
   }
 }
 
-function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
+function openStorage(options: Options, huk: Uint8Array): StorageBackends {
+  const { storage: reeDirectory, rpmb: rpmbDirectory } = options;
   try {
-    return openReeFs({ directory, huk });
+    return options.private === 'rpmb' && rpmbDirectory !== undefined
+      ? openBackends({ private: 'rpmb', rpmbDirectory, huk })
+      : openBackends({ private: 'ree', reeDirectory, rpmbDirectory, huk });
   } catch (cause) {
-    if (!(cause instanceof StorageFailure)) throw cause;
-    throw new Error(
-      `cannot open the storage in ${directory}: ${cause.message}; give the key it was made with by --huk, or another directory by --storage`,
-      { cause },
-    );
+    if (!(cause instanceof BackendFailure)) throw cause;
+    throw new Error(describeFailure(cause, options), { cause });
   }
 }
 
+function describeFailure(
+  { backend, directory, message, result }: BackendFailure,
+  options: Options,
+): string {
+  if (backend === 'rpmb') {
+    return `cannot open the RPMB in ${directory}: ${message}; give the key it was made with by --huk, or another directory by --rpmb-dir`;
+  }
+  if (options.rpmb !== undefined && result === TEE_ERROR_SECURITY) {
+    return `cannot open the storage in ${directory}: ${message}: it is not what the RPMB in ${options.rpmb} remembers, so one of the two was put back or exchanged; put back the newest of both, or start with an empty directory for each`;
+  }
+  return `cannot open the storage in ${directory}: ${message}; give the key it was made with by --huk, or another directory by --storage`;
+}
+
 async function main(): Promise<void> {
-  const { storage: directory, socket, hukFile } = readOptions(process.argv.slice(2));
+  const options = readOptions(process.argv.slice(2));
+  const { storage: directory, socket, hukFile } = options;
   makeDirectory(directory);
   const huk = readHuk(directory, hukFile);
-  const storage = openStorage(directory, huk);
-  const world = new World([pkcs11App(storage)], reportPanic);
+  const storage = openStorage(options, huk);
+  const world = new World([pkcs11App(privateStorage(storage))], reportPanic);
   const server = createWorldServer(world);
   const removeSocket = await listenAt(server, socket);
   endOnSignal(server, () => {
     world.close();
-    storage.close();
+    closeBackends(storage);
     removeSocket();
   });
   process.stdout.write(`tee: ready at ${socket}, storage in ${directory}\n`);

@@ -22,6 +22,19 @@ class MemoryStorage implements TrustedStorage {
     this.#objects.set(ta, objects);
   }
 
+  rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): 'renamed' | 'missing' | 'exists' {
+    const objects = this.#of(ta);
+    const [source, target] = [keyOf(from), keyOf(to)];
+    if (!objects.has(source)) return 'missing';
+    if (objects.has(target)) return 'exists';
+    const renamed = Array.from(
+      objects,
+      ([key, data]) => [key === source ? target : key, data] as const,
+    );
+    this.#objects.set(ta, new Map(renamed));
+    return 'renamed';
+  }
+
   remove(ta: TaUuid, id: Uint8Array): boolean {
     return this.#of(ta).delete(keyOf(id));
   }

@@ -4,7 +4,7 @@
  *
  * A write makes the object's own file durable first, then commits dirf.db. A new object costs four
  * syncs (its data, its name, dirf.db's blocks, dirf.db's head), a changed one three, a removal three
- * (the last for the name that goes). An object that does not verify is refused and kept as evidence,
+ * (the last for the name that goes), a rename two. An object that does not verify is refused and kept as evidence,
  * where OP-TEE deletes it; `remove` still removes it.
  *
  * The directory as a whole can be replaced by an older copy of itself unless there is an anchor.
@@ -86,6 +86,15 @@ class ReeFs implements TrustedStorage {
     }
     const rootHash = replaceObject(this.#disk, entry, content);
     this.#directory.commit(this.#directory.index.planPut({ ...entry, rootHash }));
+  }
+
+  rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): 'renamed' | 'missing' | 'exists' {
+    const { entry } = this.#find(ta, from);
+    const target = this.#find(ta, to);
+    if (entry === undefined) return 'missing';
+    if (target.entry !== undefined) return 'exists';
+    this.#directory.commit(this.#directory.index.planRename(entry, to.slice()));
+    return 'renamed';
   }
 
   remove(ta: TaUuid, id: Uint8Array): boolean {

@@ -94,6 +94,12 @@ export class DirectoryIndex {
     return this.#plan(new Map(this.#entries.map((_, slot) => [slot, packed[slot]])));
   }
 
+  /** Plans another identifier for an object, which stays where it is in the order of creation. */
+  planRename(entry: Entry, id: Uint8Array): DirectoryChange {
+    const slot = this.#slots.get(keyOf(entry.uuid, entry.id));
+    return this.#plan(new Map(slot === undefined ? [] : [[slot, { ...entry, id }]]));
+  }
+
   planRemoval(entry: Entry): DirectoryChange {
     const slot = this.#slots.get(keyOf(entry.uuid, entry.id));
     return this.#plan(new Map(slot === undefined ? [] : [[slot, undefined]]));
