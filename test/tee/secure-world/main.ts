@@ -177,7 +177,7 @@ function describeFailure(
   options: Options,
 ): string {
   if (backend === 'rpmb') {
-    return `cannot open the RPMB in ${directory}: ${message}; give the key it was made with by --huk, or another directory by --rpmb-dir`;
+    return `cannot open the storage in ${directory}: ${message}; give the key it was made with by --huk, or another directory by --rpmb-dir`;
   }
   if (options.rpmb !== undefined && result === TEE_ERROR_SECURITY) {
     return `cannot open the storage in ${directory}: ${message}: it is not what the RPMB in ${options.rpmb} remembers, so one of the two was put back or exchanged; put back the newest of both, or start with an empty directory for each`;
