@@ -173,7 +173,7 @@ export function trustedStorageContract(
     });
 
     test('shares no memory with its callers', () => {
-      const [name, data] = [id('a'), pattern(3)];
+      const [name, data] = [Buffer.from('a'), Buffer.from(pattern(3))];
       storage.write(TA, name, data);
       name.fill(0);
       data.fill(0);

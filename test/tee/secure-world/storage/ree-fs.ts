@@ -81,7 +81,7 @@ class ReeFs implements TrustedStorage {
     const { uuid, entry } = this.#find(ta, id);
     const content = { taKey: deriveTaKey(this.#storageKey, uuid), data };
     if (entry === undefined) {
-      this.#create({ uuid, id: id.slice() }, content);
+      this.#create({ uuid, id: new Uint8Array(id) }, content);
       return;
     }
     const rootHash = replaceObject(this.#disk, entry, content);
@@ -93,7 +93,7 @@ class ReeFs implements TrustedStorage {
     const target = this.#find(ta, to);
     if (entry === undefined) return 'missing';
     if (target.entry !== undefined) return 'exists';
-    this.#directory.commit(this.#directory.index.planRename(entry, to.slice()));
+    this.#directory.commit(this.#directory.index.planRename(entry, new Uint8Array(to)));
     return 'renamed';
   }
 

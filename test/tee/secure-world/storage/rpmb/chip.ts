@@ -107,12 +107,12 @@ export class Chip {
 
   /** Durable when it returns; nothing has changed when it throws. */
   program(key: Uint8Array): void {
-    this.#commit({ key: key.slice(), address: 0, data: new Uint8Array(0) }, this.counter);
+    this.#commit({ key: new Uint8Array(key), address: 0, data: new Uint8Array(0) }, this.counter);
   }
 
   /** Writes whole blocks and counts the write. Durable when it returns. */
   write(address: number, data: Uint8Array): void {
-    this.#commit({ key: this.key, address, data: data.slice() }, this.counter + 1);
+    this.#commit({ key: this.key, address, data: new Uint8Array(data) }, this.counter + 1);
     this.#image.set(data, address * BLOCK_BYTES);
   }
 

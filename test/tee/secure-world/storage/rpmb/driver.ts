@@ -49,7 +49,7 @@ export interface RpmbDriverOptions {
  * @param cid - 16 bytes
  */
 export function deriveRpmbKey(huk: Uint8Array, cid: Uint8Array): Uint8Array {
-  const lasting = cid.slice();
+  const lasting = new Uint8Array(cid);
   for (const at of CID_VOLATILE_BYTES) lasting[at] = 0;
   return createHmac('sha256', huk).update(lasting).digest();
 }
@@ -99,16 +99,7 @@ export class RpmbDriver {
    */
   read(address: number, blockCount: number): Buffer {
     if (blockCount === 0) return Buffer.alloc(0);
-    return this.#persist(`read block ${String(address)}`, () => {
-      const nonce = randomBytes(NONCE_BYTES);
-      const request = encodeFrame({ type: REQUEST.READ, nonce, address, blockCount });
-      const frames = this.#ask(request, blockCount, RESPONSE.READ);
-      const isAnswer = frames.every(
-        (frame) => nonce.equals(frame.nonce) && frame.address === address,
-      );
-      if (!isAnswer) throw new RpmbFault('answered another read than this one');
-      return Buffer.concat(frames.map(({ data }) => data));
-    });
+    return this.#persist(`read block ${String(address)}`, () => this.#tryRead(address, blockCount));
   }
 
   /**
@@ -127,25 +118,35 @@ export class RpmbDriver {
     this.#device.close();
   }
 
+  #tryRead(address: number, blockCount: number): Buffer {
+    const nonce = randomBytes(NONCE_BYTES);
+    const request = encodeFrame({ type: REQUEST.READ, nonce, address, blockCount });
+    const frames = this.#ask(request, blockCount, RESPONSE.READ);
+    const isAnswer = frames.every(
+      (frame) => nonce.equals(frame.nonce) && frame.address === address,
+    );
+    if (!isAnswer) throw new RpmbFault('answered another read than this one');
+    return Buffer.concat(frames.map(({ data }) => data));
+  }
+
   #writeBatch(address: number, data: Uint8Array): void {
-    const before = this.#counter;
     this.#persist(`write block ${String(address)}`, () => {
-      if (this.#mustResync && this.#hasHappened(before)) return;
+      if (this.#mustResync && this.#hasHappened(address, data)) return;
       this.#mustResync = true;
       this.#tryWrite(address, data);
       this.#mustResync = false;
-      this.#counter = before + 1;
+      this.#counter += 1;
     });
   }
 
-  /** Whether the write that was signed for this counter was done after all. */
-  #hasHappened(before: number): boolean {
-    const now = this.#readCounter();
+  /** Whether this write, which was signed for the counter of now, was done after all. */
+  #hasHappened(address: number, data: Uint8Array): boolean {
+    const [before, now] = [this.#counter, this.#readCounter()];
     if (now === before) return false;
-    if (now !== before + 1) {
-      const what = `its counter is ${String(now)} where ${String(before)} was left`;
-      this.#deathCause = what;
-      throw this.#dead(what);
+    const blockCount = data.byteLength / BLOCK_BYTES;
+    if (now !== before + 1 || !this.#tryRead(address, blockCount).equals(data)) {
+      this.#deathCause = `its counter is ${String(now)} where ${String(before)} was left: somebody else has written`;
+      throw this.#dead(this.#deathCause);
     }
     this.#counter = now;
     this.#mustResync = false;
@@ -197,7 +198,7 @@ export class RpmbDriver {
 
   /**
    * The first block is written again as it is: this uses up the counter that a captured write from
-   * before the start is signed for. Whether it was ours or that one that took it does not matter.
+   * before the start is signed for. Whether ours or that one took it does not matter.
    */
   #burnPendingWrite(): void {
     const first = this.read(0, 1);
