@@ -104,12 +104,14 @@ export class Fat {
   allocate(lengthBytes: number, entryCount: 0 | 1): number {
     const blocks = blocksOf(lengthBytes);
     const tableEnd = FAT_START_BLOCK + this.#entries.length + entryCount;
+    const table = { start: 0, end: tableEnd };
+    const areas = this.#areas();
+    const lowest = areas.at(-1)?.start ?? endBlock(this.#driver);
     let limit = endBlock(this.#driver);
-    for (const { start, end } of this.#areas()) {
-      if (limit - end >= blocks) break;
+    for (const { start, end } of lowest < tableEnd ? [] : [...areas, table]) {
+      if (limit - end >= blocks) return limit - blocks;
       limit = start;
     }
-    if (limit - blocks >= tableEnd) return limit - blocks;
     const what = `the RPMB has no room for ${String(lengthBytes)} bytes in one piece`;
     throw new StorageFailure(TEE_ERROR_STORAGE_NO_SPACE, what);
   }
