@@ -7,7 +7,7 @@
  *
  * Each write goes first into the older of two journal slots, with the counter, under a digest: this
  * sync is the commit. Its blocks go to their places in the image only with the next write, so that
- * its sync serves both; an opening applies the slots again, which hold all that may be missing.
+ * its sync serves both. An opening puts there what both slots hold before either is used again.
  */
 import { createHash } from 'node:crypto';
 
@@ -85,6 +85,8 @@ export class Chip {
     this.#image = bytes.subarray(imageOffset(this.parameters));
     const records = readRecords(bytes, this.parameters);
     for (const record of records) this.#image.set(record.data, record.address * BLOCK_BYTES);
+    for (const { address, data } of records) this.#writeImage(address, data.byteLength);
+    file.sync();
     this.#last = records[records.length - 1] ?? records[0];
   }
 
@@ -121,14 +123,19 @@ export class Chip {
   }
 
   #commit(change: Pick<ChipRecord, 'key' | 'address' | 'data'>, counter: number): void {
-    const { address, data } = this.#last;
+    this.#writeImage(this.#last.address, this.#last.data.byteLength);
     const next = { ...change, counter, sequence: this.#last.sequence + 1 };
-    const imageAt = imageOffset(this.parameters) + address * BLOCK_BYTES;
-    if (data.byteLength > 0) this.#file.write({ offsetBytes: imageAt, bytes: data });
     const offsetBytes = slotOffset(this.parameters, next.sequence % 2);
     this.#file.write({ offsetBytes, bytes: encodeRecord(next) });
     this.#file.sync();
     this.#last = next;
+  }
+
+  #writeImage(address: number, lengthBytes: number): void {
+    if (lengthBytes === 0) return;
+    const from = address * BLOCK_BYTES;
+    const bytes = this.#image.subarray(from, from + lengthBytes);
+    this.#file.write({ offsetBytes: imageOffset(this.parameters) + from, bytes });
   }
 }
 
