@@ -19,7 +19,14 @@ const OTHER_TA = 'b689f2a7-8adf-477a-9f99-32e90c0ad0a2';
 /** Sizes around the blocks of the on-disk format. */
 const SIZES = [0, 1, 4095, 4096, 4097, 31 * 4096, 32 * 4096 + 1, 64 * 4096];
 
-export function trustedStorageContract(name: string, open: () => TrustedStorageFixture): void {
+/** `table`: a new object takes the first free entry of a table, as OP-TEE's RPMB-FS does. */
+export type ListingOrder = 'creation' | 'table';
+
+export function trustedStorageContract(
+  name: string,
+  open: () => TrustedStorageFixture,
+  order: ListingOrder = 'creation',
+): void {
   describe(`TrustedStorage contract: ${name}`, () => {
     let fixture: TrustedStorageFixture;
     let storage: TrustedStorage;
@@ -90,16 +97,58 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
       assert.deepEqual(storage.read(TA, id('b')), pattern(2));
     });
 
-    test('lists identifiers in the order of creation, whatever was removed and replaced between', () => {
+    test(`lists identifiers in the order of ${order}, whatever was removed and replaced between`, () => {
+      const expected = order === 'creation' ? ['a', 'c', 'e', 'b'] : ['a', 'e', 'c', 'b'];
       for (const each of ['a', 'b', 'c', 'd']) storage.write(TA, id(each), pattern(1));
       storage.remove(TA, id('b'));
       storage.write(TA, id('a'), pattern(2));
       storage.write(TA, id('e'), pattern(1));
       storage.remove(TA, id('d'));
       storage.write(TA, id('b'), pattern(1));
-      assert.deepEqual(names(storage.list(TA)), ['a', 'c', 'e', 'b']);
+      assert.deepEqual(names(storage.list(TA)), expected);
       storage = fixture.reopen();
-      assert.deepEqual(names(storage.list(TA)), ['a', 'c', 'e', 'b']);
+      assert.deepEqual(names(storage.list(TA)), expected);
+    });
+
+    test('gives an object another identifier, with its bytes and its place, also after reopening', () => {
+      for (const each of ['a', 'b', 'c']) storage.write(TA, id(each), pattern(5000, each.length));
+      assert.equal(storage.rename(TA, id('b'), id('renamed')), 'renamed');
+      for (const opened of [() => storage, () => fixture.reopen()]) {
+        storage = opened();
+        assert.equal(storage.read(TA, id('b')), undefined);
+        assert.deepEqual(storage.read(TA, id('renamed')), pattern(5000, 1));
+        assert.deepEqual(names(storage.list(TA)), ['a', 'renamed', 'c']);
+      }
+      storage.write(TA, id('renamed'), pattern(9));
+      assert.equal(storage.remove(TA, id('renamed')), true);
+      assert.deepEqual(names(storage.list(TA)), ['a', 'c']);
+    });
+
+    test('renames to and from the empty identifier', () => {
+      storage.write(TA, id('a'), pattern(3));
+      assert.equal(storage.rename(TA, id('a'), id('')), 'renamed');
+      storage = fixture.reopen();
+      assert.deepEqual(storage.list(TA), [id('')]);
+      assert.equal(storage.rename(TA, id(''), id('b')), 'renamed');
+      assert.deepEqual(storage.read(TA, id('b')), pattern(3));
+    });
+
+    test('renames nothing over another object, nor what is missing, and changes nothing then', () => {
+      storage.write(TA, id('a'), pattern(5));
+      storage.write(TA, id('b'), pattern(6));
+      storage.write(OTHER_TA, id('theirs'), pattern(7));
+      assert.equal(storage.rename(TA, id('a'), id('b')), 'exists');
+      assert.equal(storage.rename(TA, id('a'), id('a')), 'exists');
+      assert.equal(storage.rename(TA, id('none'), id('b')), 'missing');
+      assert.equal(storage.rename(TA, id('none'), id('c')), 'missing');
+      assert.equal(storage.rename(TA, id('theirs'), id('c')), 'missing');
+      for (const opened of [() => storage, () => fixture.reopen()]) {
+        storage = opened();
+        assert.deepEqual(names(storage.list(TA)), ['a', 'b']);
+        assert.deepEqual(storage.read(TA, id('a')), pattern(5));
+        assert.deepEqual(storage.read(TA, id('b')), pattern(6));
+        assert.deepEqual(storage.read(OTHER_TA, id('theirs')), pattern(7));
+      }
     });
 
     test('takes identifiers of 0 to 64 bytes and tells similar ones apart', () => {
@@ -128,6 +177,7 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
       assert.throws(() => storage.read(TA, tooLong), RangeError);
       assert.throws(() => storage.remove(TA, tooLong), RangeError);
       assert.throws(() => storage.rename(TA, new Uint8Array(64), tooLong), RangeError);
+      assert.throws(() => storage.rename(TA, tooLong, new Uint8Array(64)), RangeError);
       assert.throws(() => {
         storage.write(TA, tooLong, pattern(2));
       }, RangeError);
@@ -146,7 +196,7 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
     });
 
     test('shares no memory with its callers', () => {
-      const [name, data] = [id('a'), pattern(3)];
+      const [name, data] = [Buffer.from('a'), Buffer.from(pattern(3))];
       storage.write(TA, name, data);
       name.fill(0);
       data.fill(0);
@@ -174,7 +224,7 @@ export function trustedStorageContract(name: string, open: () => TrustedStorageF
         fc.property(fc.array(operation, { maxLength: 30 }), (operations) => {
           const run = open();
           try {
-            followsModel(run, operations);
+            followsModel(run, operations, order);
           } finally {
             run.remove();
           }
@@ -204,7 +254,11 @@ function sizes(): fc.Arbitrary<number> {
   return fc.oneof(fc.nat({ max: 100 }), fc.nat({ max: 20_000 }));
 }
 
-function followsModel(fixture: TrustedStorageFixture, operations: readonly Operation[]): void {
+function followsModel(
+  fixture: TrustedStorageFixture,
+  operations: readonly Operation[],
+  order: ListingOrder,
+): void {
   const model = new Map<string, Map<string, Uint8Array>>([
     [TA, new Map()],
     [OTHER_TA, new Map()],
@@ -227,7 +281,8 @@ function followsModel(fixture: TrustedStorageFixture, operations: readonly Opera
     }
   }
   for (const [ta, objects] of model) {
-    assert.deepEqual(names(storage.list(ta)), [...objects.keys()]);
+    const listed = names(storage.list(ta));
+    assert.deepEqual(inOrder(listed, order), inOrder([...objects.keys()], order));
     for (const [each, data] of objects) assert.deepEqual(storage.read(ta, id(each)), data);
   }
   storage.close();
@@ -240,6 +295,10 @@ function renamed(objects: Objects, from: string, to: string): readonly [Renaming
   if (objects.has(to)) return ['exists', objects];
   const names = Array.from(objects, ([name, data]) => [name === from ? to : name, data] as const);
   return ['renamed', new Map(names)];
+}
+
+function inOrder(listed: readonly string[], order: ListingOrder): readonly string[] {
+  return order === 'creation' ? listed : listed.toSorted();
 }
 
 function id(name: string): Uint8Array {

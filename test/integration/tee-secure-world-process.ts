@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+import { moreTeeArguments } from '../support/tee.ts';
+
 const MAIN = join(import.meta.dirname, '../tee/secure-world/main.ts');
 /** A world that says nothing for this long is not going to. */
 const START_TIMEOUT_MS = 20_000;
@@ -58,7 +60,10 @@ export async function runToEnd(...args: readonly string[]): Promise<Ended> {
 function spawnMain(args: readonly string[]) {
   const env = { ...process.env };
   delete env['OTA_TEE_SOCKET'];
-  return spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawn(process.execPath, [MAIN, ...moreTeeArguments(), ...args], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 async function endOf(child: ReturnType<typeof spawnMain>): Promise<Ended> {

@@ -15,14 +15,19 @@ export interface Tee {
 
 const TEE = join(import.meta.dirname, '..', 'tee');
 
+/** What every secure world of a test run is given besides, such as `--rpmb --private rpmb`. */
+export function moreTeeArguments(): readonly string[] {
+  const given = process.env['OTA_TEE_TEST_ARGUMENTS'] ?? '';
+  return given.split(' ').filter((argument) => argument !== '');
+}
+
 /** Starts a secure world of its own under `directory` and waits until it serves. */
-export async function startTee(directory: string): Promise<Tee> {
+export async function startTee(directory: string, ...more: readonly string[]): Promise<Tee> {
   const socket = join(directory, 'tee.sock');
   const storage = join(directory, 'tee');
   const main = join(TEE, 'secure-world', 'main.ts');
-  const child = spawn(process.execPath, [main, '--storage', storage, '--socket', socket], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const args = ['--storage', storage, '--socket', socket, ...moreTeeArguments(), ...more];
+  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [ready] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [
     unknown,
   ];

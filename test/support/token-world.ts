@@ -52,21 +52,29 @@ export const softHsm: TokenKind = {
 export const emulator: TokenKind = {
   name: 'TEE emulator',
   locksPins: true,
-  open: async () => {
-    const directory = temporaryDirectory('tee');
-    const { path } = directory;
-    const tee = await startTee(path);
-    return {
-      directory: path,
-      settings: settingsIn(path, tee.module),
-      env: tee.env,
-      close: async () => {
-        await tee.stop();
-        directory.remove();
-      },
-    };
-  },
+  open: () => openEmulator(),
 };
+
+export const emulatorOnRpmb: TokenKind = {
+  name: 'TEE emulator on RPMB-FS',
+  locksPins: true,
+  open: () => openEmulator('--rpmb', '--private', 'rpmb'),
+};
+
+async function openEmulator(...args: readonly string[]): Promise<TokenWorld> {
+  const directory = temporaryDirectory('tee');
+  const { path } = directory;
+  const tee = await startTee(path, ...args);
+  return {
+    directory: path,
+    settings: settingsIn(path, tee.module),
+    env: tee.env,
+    close: async () => {
+      await tee.stop();
+      directory.remove();
+    },
+  };
+}
 
 function settingsIn(directory: string, module: string): TokenSettings {
   const files = { pin_file: join(directory, 'pin'), so_pin_file: join(directory, 'so-pin') };

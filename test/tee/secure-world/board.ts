@@ -1,38 +1,38 @@
 /**
- * What the secure world runs on: one disk, storage on it, and the TAs that were loaded from it, from
+ * What the secure world runs on: its disks, storage on them, and the TAs that were loaded from it, from
  * power-on to power-off.
  */
 import type { Device } from './control/control.ts';
-import type { BlockDirectory } from './storage/block-file.ts';
+import type { Disks } from './storage/backends.ts';
 import type { TrustedApp } from './ta.ts';
 import { World, type OnPanic } from './world/world.ts';
 
 /** What is there after the power came. */
 export interface Booted {
   readonly apps: readonly TrustedApp[];
-  /** Closes storage, and with it the disk. */
+  /** Closes storage, and with it the disks. */
   close(): void;
 }
 
 interface Parts {
-  /** @throws StorageFailure */
-  openDisk(): BlockDirectory;
-  /** On failure the disk is closed. */
-  boot(disk: BlockDirectory): Booted;
+  /** @throws BackendFailure */
+  openDisks(): Disks;
+  /** On failure the disks are closed. */
+  boot(disks: Disks): Booted;
   readonly onPanic: OnPanic;
 }
 
 export class Board implements Device {
   readonly world: World;
   readonly #parts: Parts;
-  #disk: BlockDirectory;
+  #disks: Disks;
   #booted: Booted;
   #endConnections: () => void = () => undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#disk = parts.openDisk();
-    this.#booted = parts.boot(this.#disk);
+    this.#disks = parts.openDisks();
+    this.#booted = parts.boot(this.#disks);
     this.world = new World(this.#booted.apps, parts.onPanic);
   }
 
@@ -41,16 +41,16 @@ export class Board implements Device {
     this.#endConnections = endConnections;
   }
 
-  disk(): BlockDirectory {
-    return this.#disk;
+  disks(): Disks {
+    return this.#disks;
   }
 
-  restart(whileOff: (disk: BlockDirectory) => void): void {
+  restart(whileOff: (disks: Disks) => void): void {
     this.#endConnections();
     this.#booted.close();
-    this.#disk = this.#parts.openDisk();
-    whileOff(this.#disk);
-    this.#booted = this.#parts.boot(this.#disk);
+    this.#disks = this.#parts.openDisks();
+    whileOff(this.#disks);
+    this.#booted = this.#parts.boot(this.#disks);
     this.world.reset(this.#booted.apps);
   }
 

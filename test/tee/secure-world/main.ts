@@ -4,58 +4,21 @@
  * Composition only. It prints one line when it is ready and one when a TA panics, and never anything
  * that a TA holds.
  */
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { join } from 'node:path';
 
-import { Board } from './board.ts';
+import type { Board } from './board.ts';
 import { ControlFailure, type ControlCommand } from './control/command.ts';
 import { createControlServer } from './control/control-server.ts';
 import { Control, type Report } from './control/control.ts';
 import { readOptions, USAGE, UsageError, type Options } from './options.ts';
-import { pkcs11App } from './pkcs11/ta.ts';
-import type { BlockDirectory } from './storage/block-file.ts';
-import { openDirectory } from './storage/disk-directory.ts';
-import { isReeFsFile, openReeFsOn } from './storage/ree-fs.ts';
-import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
-import { TaPanic, type TrustedApp } from './ta.ts';
+import { startBoard } from './start-board.ts';
+import { TaPanic } from './ta.ts';
 import { listenAt } from './world/listen.ts';
 import { createWorldServer } from './world/server.ts';
 
-const HUK_BYTES = 16;
 const EXIT = { FAILED: 1, USAGE: 2 } as const;
-
-function readHuk(directory: string, file: string | undefined): Uint8Array {
-  const path = file ?? join(directory, 'huk');
-  const huk = file === undefined ? readOrMakeHuk(path) : readGivenHuk(file);
-  if (huk.byteLength === HUK_BYTES) return huk;
-  throw new UsageError(
-    `${path} has ${String(huk.byteLength)} bytes: a hardware unique key has ${String(HUK_BYTES)}`,
-  );
-}
-
-function readGivenHuk(path: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    throw new UsageError(
-      `cannot read the hardware unique key ${path}: ${String(cause)}; give a file of ${String(HUK_BYTES)} bytes with --huk, or none`,
-      { cause },
-    );
-  }
-}
-
-/** Made once: another key would make everything stored unreadable, so none is ever replaced. */
-function readOrMakeHuk(path: string): Uint8Array {
-  try {
-    writeFileSync(path, randomBytes(HUK_BYTES), { flag: 'wx', mode: 0o600, flush: true });
-  } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
-  }
-  return readFileSync(path);
-}
 
 function reportPanic(uuid: string, cause: unknown): void {
   const code = cause instanceof TaPanic ? ` with code 0x${cause.code.toString(16)}` : '';
@@ -110,44 +73,6 @@ function makeDirectory(path: string): void {
   }
 }
 
-function openStorage(disk: BlockDirectory, huk: Uint8Array): TrustedStorage {
-  try {
-    return openReeFsOn(disk, { huk });
-  } catch (cause) {
-    disk.close();
-    throw cause;
-  }
-}
-
-function loadApps(storage: TrustedStorage): readonly TrustedApp[] {
-  return [pkcs11App(storage)];
-}
-
-function startBoard(directory: string, huk: Uint8Array, control: Control | undefined): Board {
-  try {
-    return new Board({
-      openDisk: () => openDirectory(directory),
-      boot: (disk) => {
-        const storage = openStorage(control?.wrapDisk(disk) ?? disk, huk);
-        const apps = loadApps(storage);
-        return {
-          apps: control === undefined ? apps : apps.map((app) => control.wrapApp(app)),
-          close: () => {
-            storage.close();
-          },
-        };
-      },
-      onPanic: reportPanic,
-    });
-  } catch (cause) {
-    if (!(cause instanceof StorageFailure)) throw cause;
-    throw new Error(
-      `cannot open the storage in ${directory}: ${cause.message}; give the key it was made with by --huk, or another directory by --storage`,
-      { cause },
-    );
-  }
-}
-
 /** A device that does not start any more ends, after it has said why. */
 function runOrEnd(control: Control, command: ControlCommand, board: Board): Report {
   try {
@@ -161,9 +86,8 @@ function runOrEnd(control: Control, command: ControlCommand, board: Board): Repo
 
 async function serveWorld(options: Options): Promise<void> {
   makeDirectory(options.storage);
-  const huk = readHuk(options.storage, options.hukFile);
-  const control = options.controlSocket === undefined ? undefined : new Control(isReeFsFile);
-  const board = startBoard(options.storage, huk, control);
+  const control = options.controlSocket === undefined ? undefined : new Control();
+  const board = await startBoard(options, control, reportPanic);
   const server = createWorldServer(board.world, control?.replies);
   board.connect(trackConnections(server));
   const stops = [await serve(server, options.socket)];

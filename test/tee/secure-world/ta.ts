@@ -75,15 +75,3 @@ export class TaPanic extends Error {
     this.code = code;
   }
 }
-
-/** TEE_Panic: the TA, or the API on its behalf, gives up because a contract is broken. */
-export class TaPanic extends Error {
-  override readonly name = 'TaPanic';
-  /** Says which contract: a TEE_Result where the API panics, else the TA's own number. */
-  readonly code: number;
-
-  constructor(code: number, what: string, options?: ErrorOptions) {
-    super(what, options);
-    this.code = code;
-  }
-}

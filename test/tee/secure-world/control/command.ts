@@ -1,4 +1,5 @@
 /** One line of the control socket, taken apart: test/tee/CONTROL.md. */
+import { BACKENDS, type BackendName } from '../storage/backends.ts';
 import type { Moment, Room } from './disk-faults.ts';
 import type { Which } from './reply-faults.ts';
 
@@ -10,7 +11,8 @@ export type ControlCommand =
       readonly code: number;
     }
   | { readonly do: 'kill'; readonly step: number; readonly when: Moment }
-  | { readonly do: 'snapshot' | 'restore'; readonly name: string }
+  | { readonly do: 'snapshot'; readonly name: string }
+  | { readonly do: 'restore'; readonly name: string; readonly disk: BackendName | undefined }
   | { readonly do: 'no-space'; readonly room: Room }
   | {
       readonly do: 'delay';
@@ -68,7 +70,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
     }),
   ],
   ['snapshot', (fields) => ({ do: 'snapshot', name: fields.text('name') })],
-  ['restore', (fields) => ({ do: 'restore', name: fields.text('name') })],
+  ['restore', (fields) => ({ do: 'restore', name: fields.text('name'), disk: readDisk(fields) })],
   ['no-space', (fields) => ({ do: 'no-space', room: readRoom(fields) })],
   [
     'delay',
@@ -96,6 +98,14 @@ function readUuid(fields: Fields): string {
   const uuid = fields.text('ta').toLowerCase();
   if (UUID.test(uuid)) return uuid;
   throw new ControlFailure(`"ta" is "${uuid}"; give a UUID with its hyphens`);
+}
+
+function readDisk(fields: Fields): BackendName | undefined {
+  const disk = fields.text('disk', 'all');
+  if (disk === 'all') return undefined;
+  const backend = BACKENDS.find((each) => each === disk);
+  if (backend !== undefined) return backend;
+  throw new ControlFailure(`"disk" is "${disk}"; give ${BACKENDS.join(', ')} or all`);
 }
 
 function readMoment(fields: Fields): Moment {

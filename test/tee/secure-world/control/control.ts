@@ -3,6 +3,7 @@
  *
  * Made only when the world has a control socket.
  */
+import type { Disks } from '../storage/backends.ts';
 import type { BlockDirectory } from '../storage/block-file.ts';
 import { FaultyDirectory } from '../storage/faulty-directory.ts';
 import { TaPanic, type TrustedApp } from '../ta.ts';
@@ -17,10 +18,10 @@ import { TaFaultPlan } from './ta-faults.ts';
 /** What control is exercised over. */
 export interface Device {
   readonly world: World;
-  /** The disk that storage is on. */
-  disk(): BlockDirectory;
-  /** Ends every connection and starts again; `whileOff` sees the disk when nobody else does. */
-  restart(whileOff: (disk: BlockDirectory) => void): void;
+  /** The disks that storage is on. */
+  disks(): Disks;
+  /** Ends every connection and starts again; `whileOff` sees the disks when nobody else does. */
+  restart(whileOff: (disks: Disks) => void): void;
 }
 
 export type Report = Readonly<Record<string, unknown>>;
@@ -29,12 +30,7 @@ export class Control {
   readonly #disk = new DiskFaultPlan(dieOfPowerCut);
   readonly #replies = new ReplyFaultPlan();
   readonly #tas = new TaFaultPlan();
-  readonly #snapshots: Snapshots;
-
-  /** @param belongs - which files of the disk are storage */
-  constructor(belongs: (name: string) => boolean) {
-    this.#snapshots = new Snapshots(belongs);
-  }
+  readonly #snapshots = new Snapshots();
 
   get replies(): ReplyFaults {
     return this.#replies;
@@ -57,15 +53,11 @@ export class Control {
         this.#disk.killAt(command.step, command.when);
         return {};
       case 'snapshot':
-        this.#snapshots.take(command.name, device.disk());
+        this.#snapshots.take(command.name, device.disks());
         return {};
-      case 'restore': {
-        const files = this.#snapshots.get(command.name);
-        device.restart((disk) => {
-          this.#snapshots.putBack(files, disk);
-        });
+      case 'restore':
+        device.restart(this.#snapshots.restoring(command.name, command.disk));
         return {};
-      }
       case 'no-space':
         this.#disk.limit(command.room);
         return {};

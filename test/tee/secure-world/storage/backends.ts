@@ -1,5 +1,20 @@
-/** Which storages a world has, and which of them TEE_STORAGE_PRIVATE means. */
-import type { TrustedStorage } from './trusted-storage.ts';
+/**
+ * Which storages a world has, as CFG_REE_FS, CFG_RPMB_FS and CFG_REE_FS_INTEGRITY_RPMB choose them.
+ * Composition only.
+ */
+import { openRpmbAnchor } from './anchor.ts';
+import type { BlockDirectory } from './block-file.ts';
+import { isReeFsFile, openReeFsOn } from './ree-fs.ts';
+import { openRpmbFs, type RawFiles } from './rpmb-fs.ts';
+import { CHIP_FILE, type ChipParameters } from './rpmb/chip.ts';
+import { openRpmbDevice } from './rpmb/device.ts';
+import { StorageFailure, type TrustedStorage } from './trusted-storage.ts';
+
+export type BackendName = 'ree' | 'rpmb';
+export const BACKENDS: readonly BackendName[] = ['ree', 'rpmb'];
+
+/** The disks there are, by what is kept on them. */
+export type Disks = Readonly<Partial<Record<BackendName, BlockDirectory>>>;
 
 export interface StorageBackends {
   /** TEE_STORAGE_PRIVATE_REE, 0x80000000. */
@@ -7,5 +22,85 @@ export interface StorageBackends {
   /** TEE_STORAGE_PRIVATE_RPMB, 0x80000100. */
   readonly rpmb?: TrustedStorage;
   /** TEE_STORAGE_PRIVATE, 1. */
-  readonly private: 'ree' | 'rpmb';
+  readonly private: BackendName;
+}
+
+/** Which files of a disk are storage; others, the key and the lock, are not. */
+export const IS_STORED: Readonly<Record<BackendName, (name: string) => boolean>> = {
+  ree: isReeFsFile,
+  rpmb: (name) => name === CHIP_FILE,
+};
+
+/** Of a chip that is made: 4 MiB, and 32 blocks at a time. */
+const CHIP: ChipParameters = {
+  cid: Buffer.from('700100544545454d550001020304b500', 'hex'),
+  sizeMult: 32,
+  relWrSecC: 16,
+};
+
+/** Says which of the storages did not open. */
+export class BackendFailure extends Error {
+  override readonly name = 'BackendFailure';
+  readonly backend: BackendName;
+  /** The TEE_Result of its opening. */
+  readonly result: number;
+
+  constructor(backend: BackendName, cause: StorageFailure) {
+    super(cause.message, { cause });
+    this.backend = backend;
+    this.result = cause.result;
+  }
+}
+
+/**
+ * Opens a storage on every disk; with an RPMB the REE-FS is anchored in it. On failure all disks are
+ * closed.
+ *
+ * @param huk - 16 bytes
+ * @throws BackendFailure when one does not open
+ */
+export function openBackends(huk: Uint8Array, disks: Disks): Omit<StorageBackends, 'private'> {
+  let rpmb: (TrustedStorage & RawFiles) | undefined;
+  try {
+    rpmb = opening('rpmb', disks, (disk) =>
+      openRpmbFs({ device: openRpmbDevice(disk, CHIP), huk }),
+    );
+    const anchor = rpmb && openRpmbAnchor(rpmb);
+    const ree = opening('ree', disks, (disk) =>
+      openReeFsOn(disk, { huk, ...(anchor && { anchor }) }),
+    );
+    return { ...(ree && { ree }), ...(rpmb && { rpmb }) };
+  } catch (error) {
+    if (rpmb === undefined) disks.rpmb?.close();
+    else rpmb.close();
+    disks.ree?.close();
+    throw error;
+  }
+}
+
+/** The storage behind TEE_STORAGE_PRIVATE. */
+export function privateStorage(backends: StorageBackends): TrustedStorage {
+  const storage = backends[backends.private];
+  if (storage === undefined) throw new RangeError(`there is no ${backends.private} storage`);
+  return storage;
+}
+
+/** Closes the disks, too. */
+export function closeBackends({ ree, rpmb }: Omit<StorageBackends, 'private'>): void {
+  ree?.close();
+  rpmb?.close();
+}
+
+function opening<T>(
+  backend: BackendName,
+  disks: Disks,
+  open: (disk: BlockDirectory) => T,
+): T | undefined {
+  const disk = disks[backend];
+  try {
+    return disk && open(disk);
+  } catch (error) {
+    if (!(error instanceof StorageFailure)) throw error;
+    throw new BackendFailure(backend, error);
+  }
 }

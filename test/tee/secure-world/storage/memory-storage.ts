@@ -18,7 +18,7 @@ class MemoryStorage implements TrustedStorage {
 
   write(ta: TaUuid, id: Uint8Array, data: Uint8Array): void {
     const objects = this.#of(ta);
-    objects.set(keyOf(id), data.slice());
+    objects.set(keyOf(id), new Uint8Array(data));
     this.#objects.set(ta, objects);
   }
 

@@ -4,7 +4,7 @@
  *
  * A write makes the object's own file durable first, then commits dirf.db. A new object costs four
  * syncs (its data, its name, dirf.db's blocks, dirf.db's head), a changed one three, a removal three
- * (the last for the name that goes). An object that does not verify is refused and kept as evidence,
+ * (the last for the name that goes), a rename two. An object that does not verify is refused and kept as evidence,
  * where OP-TEE deletes it; `remove` still removes it.
  *
  * The directory as a whole can be replaced by an older copy of itself unless there is an anchor.
@@ -81,7 +81,7 @@ class ReeFs implements TrustedStorage {
     const { uuid, entry } = this.#find(ta, id);
     const content = { taKey: deriveTaKey(this.#storageKey, uuid), data };
     if (entry === undefined) {
-      this.#create({ uuid, id: id.slice() }, content);
+      this.#create({ uuid, id: new Uint8Array(id) }, content);
       return;
     }
     const rootHash = replaceObject(this.#disk, entry, content);

@@ -27,7 +27,10 @@ export interface TrustedStorage {
   rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): Renaming;
   /** @returns whether there was one */
   remove(ta: TaUuid, id: Uint8Array): boolean;
-  /** Identifiers of the TA's objects, in the order they were created. */
+  /**
+   * Identifiers of the TA's objects; in the order of creation, but in an RPMB, where a new object takes
+   * the first place that is free.
+   */
   list(ta: TaUuid): readonly Uint8Array[];
   close(): void;
 }
@@ -42,6 +45,7 @@ export const TEE_ERROR_CORRUPT_OBJECT = 0xf010_0001;
 export const TEE_ERROR_STORAGE_NOT_AVAILABLE = 0xf010_0003;
 export const TEE_ERROR_STORAGE_NO_SPACE = 0xffff_3041;
 export const TEE_ERROR_SECURITY = 0xffff_000f;
+export const TEE_ERROR_COMMUNICATION = 0xffff_000e;
 
 export class StorageFailure extends Error {
   override readonly name = 'StorageFailure';

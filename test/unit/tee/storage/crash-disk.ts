@@ -104,7 +104,7 @@ export class CrashDisk implements BlockDirectory {
     return {
       read: () => this.#content(file).slice(),
       write: ({ offsetBytes, bytes }) => {
-        this.#do({ do: 'write', name, file, offsetBytes, bytes: bytes.slice() });
+        this.#do({ do: 'write', name, file, offsetBytes, bytes: new Uint8Array(bytes) });
       },
       sync: () => {
         this.#do({ do: 'sync', name, file });

@@ -4,6 +4,9 @@ import assert from 'node:assert/strict';
 import type { Anchor } from '../../../tee/secure-world/storage/anchor.ts';
 import type { BlockDirectory } from '../../../tee/secure-world/storage/block-file.ts';
 import { openReeFsOn } from '../../../tee/secure-world/storage/ree-fs.ts';
+import { openRpmbFs, type RawFiles } from '../../../tee/secure-world/storage/rpmb-fs.ts';
+import type { ChipParameters } from '../../../tee/secure-world/storage/rpmb/chip.ts';
+import { openRpmbDevice } from '../../../tee/secure-world/storage/rpmb/device.ts';
 import {
   StorageFailure,
   type TrustedStorage,
@@ -14,6 +17,20 @@ export const HUK = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 
 export function openOn(disk: BlockDirectory, anchor?: Anchor): TrustedStorage {
   return openReeFsOn(disk, { huk: HUK, ...(anchor && { anchor }) });
+}
+
+/** The smallest chip there is. */
+export const SMALL_CHIP: ChipParameters = {
+  cid: Buffer.from('d60103383141313201123456789abc55', 'hex'),
+  sizeMult: 1,
+  relWrSecC: 1,
+};
+
+export function openRpmbOn(
+  disk: BlockDirectory,
+  parameters: ChipParameters = SMALL_CHIP,
+): TrustedStorage & RawFiles {
+  return openRpmbFs({ device: openRpmbDevice(disk, parameters), huk: HUK });
 }
 
 export function id(name: string): Uint8Array {

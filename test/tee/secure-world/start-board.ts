@@ -1,0 +1,109 @@
+/** Puts disks, storage and TAs together as the options say. Composition only. */
+import { pathToFileURL } from 'node:url';
+
+import { Board } from './board.ts';
+import type { Control } from './control/control.ts';
+import { readHuk } from './huk.ts';
+import { UsageError, type Options } from './options.ts';
+import { pkcs11App } from './pkcs11/ta.ts';
+import {
+  BackendFailure,
+  BACKENDS,
+  closeBackends,
+  openBackends,
+  privateStorage,
+  type BackendName,
+  type Disks,
+  type StorageBackends,
+} from './storage/backends.ts';
+import type { BlockDirectory } from './storage/block-file.ts';
+import { openDirectory } from './storage/disk-directory.ts';
+import { StorageFailure, TEE_ERROR_SECURITY } from './storage/trusted-storage.ts';
+import type { TrustedApp } from './ta.ts';
+import type { OnPanic } from './world/world.ts';
+
+/** What a module given with --ta exports as `app`. */
+type MakeApp = (backends: StorageBackends) => TrustedApp;
+
+/**
+ * @param control - where faults come from; `undefined` for none
+ * @throws UsageError for a module that is no TA, or a key that is none
+ * @throws Error that says which storage did not open and what to do
+ */
+export async function startBoard(
+  options: Options,
+  control: Control | undefined,
+  onPanic: OnPanic,
+): Promise<Board> {
+  const huk = readHuk(options.storage, options.hukFile);
+  const more = await Promise.all(options.taModules.map(loadApp));
+  try {
+    return new Board({
+      openDisks: () => openDisks(options),
+      boot: (disks) => {
+        const backends = {
+          ...openBackends(
+            huk,
+            mapDisks(disks, (disk) => control?.wrapDisk(disk) ?? disk),
+          ),
+          private: options.private,
+        };
+        const apps = [pkcs11App(privateStorage(backends)), ...more.map((make) => make(backends))];
+        return {
+          apps: control === undefined ? apps : apps.map((app) => control.wrapApp(app)),
+          close: () => {
+            closeBackends(backends);
+          },
+        };
+      },
+      onPanic,
+    });
+  } catch (cause) {
+    if (!(cause instanceof BackendFailure)) throw cause;
+    throw new Error(describeFailure(cause, options), { cause });
+  }
+}
+
+/** A module that is loaded is as trusted as the world: it is for test programs and one's own TAs. */
+async function loadApp(path: string): Promise<MakeApp> {
+  const module = (await import(pathToFileURL(path).href).catch((cause: unknown) => {
+    throw new UsageError(`cannot load ${path}: ${String(cause)}`, { cause });
+  })) as { readonly app?: MakeApp };
+  if (typeof module.app === 'function') return module.app;
+  throw new UsageError(`${path} exports no app: a --ta module exports app(backends): TrustedApp`);
+}
+
+function directoryOf(backend: BackendName, options: Options): string | undefined {
+  if (backend === 'rpmb') return options.rpmbDirectory;
+  return options.private === 'rpmb' ? undefined : options.storage;
+}
+
+function openDisks(options: Options): Disks {
+  const disks: Partial<Record<BackendName, BlockDirectory>> = {};
+  for (const backend of BACKENDS) {
+    const directory = directoryOf(backend, options);
+    if (directory === undefined) continue;
+    try {
+      disks[backend] = openDirectory(directory);
+    } catch (error) {
+      for (const disk of Object.values(disks)) disk.close();
+      if (!(error instanceof StorageFailure)) throw error;
+      throw new BackendFailure(backend, error);
+    }
+  }
+  return disks;
+}
+
+function mapDisks({ ree, rpmb }: Disks, wrap: (disk: BlockDirectory) => BlockDirectory): Disks {
+  return { ...(ree && { ree: wrap(ree) }), ...(rpmb && { rpmb: wrap(rpmb) }) };
+}
+
+function describeFailure({ backend, message, result }: BackendFailure, options: Options): string {
+  if (backend === 'rpmb') {
+    return `cannot open the RPMB in ${String(options.rpmbDirectory)}: ${message}; give the key it was made with by --huk, or another directory by --rpmb-dir`;
+  }
+  if (options.rpmbDirectory !== undefined && result === TEE_ERROR_SECURITY) {
+    return `cannot open the storage in ${options.storage}: ${message}: it is not what the RPMB in ${options.rpmbDirectory} remembers, so one of the two was put back or exchanged; put back the newest of both, or start with an empty directory for each`;
+  }
+  return `cannot open the storage in ${options.storage}: ${message}; give the key it was made with by --huk, or another directory by --storage`;
+}
