@@ -41,7 +41,10 @@ export interface ObjectApp {
   readonly create: (objects: InstanceObjects) => TaInstance;
 }
 
-export function appWithObjects({ uuid, flags, create }: ObjectApp, backends: StorageBackends): TrustedApp {
+export function appWithObjects(
+  { uuid, flags, create }: ObjectApp,
+  backends: StorageBackends,
+): TrustedApp {
   const open = new OpenObjects();
   return {
     uuid,
