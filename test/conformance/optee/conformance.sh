@@ -8,7 +8,7 @@
 set -eu
 
 . "$(dirname "$0")/programs.sh"
-minutes=15
+minutes=10
 
 (make_ready) || {
 	status=$?
