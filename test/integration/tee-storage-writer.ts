@@ -1,27 +1,33 @@
 /**
  * A process that works on a storage directory, to be killed and failed by the tests.
  *
- * Usage: tee-storage-writer.ts DIRECTORY OPERATIONS, where OPERATIONS is a JSON array of
- * `["write", id, size, fill]`, `["remove", id]` and `["hold"]`, which waits for the end of the input.
+ * Usage: tee-storage-writer.ts DIRECTORY OPERATIONS [BACKEND], where OPERATIONS is a JSON array of
+ * `["write", id, size, fill]`, `["rename", from, to]`, `["remove", id]` and `["hold"]`, which waits for
+ * the end of the input.
  * Prints one line per step as soon as it is done: `open` or the operation, and `ok` or a TEE_Result.
  */
 import { readSync, writeSync } from 'node:fs';
 
-import { openReeFs } from '../tee/secure-world/storage/ree-fs.ts';
+import { privateStorage } from '../tee/secure-world/storage/backends.ts';
 import {
   StorageFailure,
   type TrustedStorage,
 } from '../tee/secure-world/storage/trusted-storage.ts';
-import { HUK, TA } from '../unit/tee/storage/fixture.ts';
+import { TA } from '../unit/tee/storage/fixture.ts';
+import { openBackend, type Backend } from './tee-storage-backend.ts';
 
-type Operation = ['write', string, number, number] | ['remove', string] | ['hold'];
+type Operation =
+  ['write', string, number, number] | ['rename', string, string] | ['remove', string] | ['hold'];
 
-const [, , directory = '', operations = '[]'] = process.argv;
+const [, , directory = '', operations = '[]', backend = 'ree'] = process.argv;
 
 function perform(storage: TrustedStorage, operation: Operation): void {
   switch (operation[0]) {
     case 'write':
       storage.write(TA, Buffer.from(operation[1]), Buffer.alloc(operation[2], operation[3]));
+      return;
+    case 'rename':
+      storage.rename(TA, Buffer.from(operation[1]), Buffer.from(operation[2]));
       return;
     case 'remove':
       storage.remove(TA, Buffer.from(operation[1]));
@@ -43,7 +49,7 @@ function report<T>(what: string, act: () => T): T | undefined {
   }
 }
 
-const storage = report('open', () => openReeFs({ directory, huk: HUK }));
+const storage = report('open', () => privateStorage(openBackend(backend as Backend, directory)));
 if (storage !== undefined) {
   for (const operation of JSON.parse(operations) as Operation[]) {
     report(operation[0], () => {

@@ -171,10 +171,12 @@ describe('a storage process', { skip: canTrace ? false : 'strace cannot trace he
   const operations = [
     ['write', 'b', 100, 2],
     ['write', 'a', 5000, 3],
-    ['remove', 'b'],
+    ['rename', 'b', 'c'],
+    ['remove', 'c'],
   ];
-  const [a1, a3, b2] = [entry('a', 9000, 1), entry('a', 5000, 3), entry('b', 100, 2)];
-  const states = [[a1], [a1, b2], [a3, b2], [a3]].map((entries) => new Map(entries));
+  const [a1, a3] = [entry('a', 9000, 1), entry('a', 5000, 3)];
+  const [b2, c2] = [entry('b', 100, 2), entry('c', 100, 2)];
+  const states = [[a1], [a1, b2], [a3, b2], [a3, c2], [a3]].map((entries) => new Map(entries));
 
   beforeEach(() => {
     temporary = temporaryDirectory('tee-storage');
