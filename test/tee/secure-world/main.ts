@@ -10,6 +10,7 @@ import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { festoreApp } from './festore/ta.ts';
 import { pkcs11App } from './pkcs11/ta.ts';
 import { openReeFs } from './storage/ree-fs.ts';
 import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
@@ -135,7 +136,7 @@ async function main(): Promise<void> {
   makeDirectory(directory);
   const huk = readHuk(directory, hukFile);
   const storage = openStorage(directory, huk);
-  const world = new World([pkcs11App(storage)], reportPanic);
+  const world = new World([pkcs11App(storage), festoreApp(storage)], reportPanic);
   const server = createWorldServer(world);
   const removeSocket = await listenAt(server, socket);
   endOnSignal(server, () => {
