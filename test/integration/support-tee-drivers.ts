@@ -41,6 +41,14 @@ export interface Run {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** How to run something, beside the script. */
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  /** A program, with its arguments, that runs the driver. */
+  readonly under?: readonly string[];
+}
+
 /**
  * Runs `script` in a process of its own.
  *
@@ -50,10 +58,11 @@ export async function runDriver(
   driver: Driver,
   variant: Variant,
   script: readonly string[],
-  { env = {}, timeoutMs = 30_000 }: { env?: Readonly<Record<string, string>>; timeoutMs?: number },
+  { env = {}, timeoutMs = 30_000, under = [] }: RunOptions,
 ): Promise<Run> {
   const path = join(BUILD, VARIANTS[variant].folder, driver);
-  const child = spawn(path, { env: { ...process.env, ...env }, timeout: timeoutMs });
+  const [program = path, ...args] = [...under, path];
+  const child = spawn(program, args, { env: { ...process.env, ...env }, timeout: timeoutMs });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

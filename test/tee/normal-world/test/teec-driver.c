@@ -1,6 +1,7 @@
 /* Calls the TEE Client API as the script on standard input says. */
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -150,6 +151,19 @@ static void protections(void)
 	munmap(unused.buffer, page);
 }
 
+/* wrong leak | uninitialised: what a checker of memory has to find */
+static void wrong(void)
+{
+	uint8_t *volatile bytes = malloc(64);
+
+	if (strcmp(script_word(true), "leak") == 0)
+		bytes = NULL;
+	else if (bytes[1])
+		printf("one ");
+	free(bytes);
+	printf("done");
+}
+
 int main(void)
 {
 	static const struct script_call calls[] = {
@@ -162,6 +176,7 @@ int main(void)
 		{ "invoke", invoke },
 		{ "invoke_bare", invoke_bare },
 		{ "protections", protections },
+		{ "wrong", wrong },
 		{ NULL, NULL },
 	};
 	static const struct script_call *const tables[] = { calls,
