@@ -61,7 +61,7 @@ export async function runDriver(
   { env = {}, timeoutMs = 30_000, under = [] }: RunOptions,
 ): Promise<Run> {
   const path = join(BUILD, VARIANTS[variant].folder, driver);
-  const [program = path, ...args] = [...under, path];
+  const [program, ...args] = [...under, path];
   const child = spawn(program, args, { env: { ...process.env, ...env }, timeout: timeoutMs });
   let stdout = '';
   let stderr = '';

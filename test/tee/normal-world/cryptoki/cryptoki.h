@@ -1,5 +1,5 @@
 /*
- * What the files of the Cryptoki library share. C_* functions alone are
+ * What the files of the Cryptoki library share. Only C_* functions are
  * exported.
  *
  * A function makes a `struct ta_call`, serializes its arguments into it and

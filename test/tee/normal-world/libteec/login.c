@@ -13,21 +13,21 @@
 #include "libteec.h"
 
 /* As Linux judges it: by effective group, or by membership. */
-static TEEC_Result check_membership(gid_t wanted)
+static TEEC_Result check_membership(gid_t wanted, uint32_t *origin)
 {
 	const int count = getgroups(0, NULL);
-	gid_t *groups;
+	gid_t *groups = calloc(count > 0 ? (size_t)count : 1, sizeof(*groups));
 	bool member = wanted == getegid();
 
-	if (member || count <= 0)
-		return member ? TEEC_SUCCESS : TEEC_ERROR_GENERIC;
-	groups = calloc((size_t)count, sizeof(*groups));
 	if (!groups)
 		return TEEC_ERROR_OUT_OF_MEMORY;
-	for (int i = getgroups(count, groups) - 1; i >= 0 && !member; i--)
-		member = groups[i] == wanted;
+	for (int i = count > 0 ? getgroups(count, groups) : 0; i > 0; i--)
+		member = member || groups[i - 1] == wanted;
 	free(groups);
-	return member ? TEEC_SUCCESS : TEEC_ERROR_GENERIC;
+	if (member)
+		return TEEC_SUCCESS;
+	*origin = TEEC_ORIGIN_COMMS;
+	return TEEC_ERROR_GENERIC;
 }
 
 TEEC_Result login_check(uint32_t method, const void *data, uint32_t *gid,
@@ -47,8 +47,7 @@ TEEC_Result login_check(uint32_t method, const void *data, uint32_t *gid,
 	case TEEC_LOGIN_USER:
 		return TEEC_SUCCESS;
 	case TEEC_LOGIN_GROUP:
-		*origin = TEEC_ORIGIN_COMMS;
-		return check_membership(*gid);
+		return check_membership(*gid, origin);
 	case TEEC_LOGIN_APPLICATION:
 	case TEEC_LOGIN_USER_APPLICATION:
 	case TEEC_LOGIN_GROUP_APPLICATION:
