@@ -19,6 +19,8 @@ opensc                    pkcs11-tool, an independent PKCS#11 client
 openssl                   an independent judge of certificates and signatures
 squashfs-tools            makes the root file systems of the demonstration
 time                      what a run of the agent costs
+valgrind                  memory errors and leaks in the C programs of the emulated TEE
+libc6-dbg                 symbols of the C library, without which valgrind does not start
 strace                    power cuts and disk errors at chosen system calls
 faketime                  devices that start in 1970
 qemu-user-static          runs OP-TEE's own test programs, which Debian has for arm64 alone

@@ -12,15 +12,25 @@ import { FakeWorld } from './support-tee-fake-world.ts';
 const NORMAL_WORLD = join(import.meta.dirname, '../tee/normal-world');
 export const BUILD = join(import.meta.dirname, '../tee/build');
 
-export type Variant = 'plain' | 'sanitized';
-export type Driver = 'teec-driver' | 'cryptoki-driver';
+/** `debug` and `sanitized` check every return code of Cryptoki. */
+export type Variant = 'plain' | 'debug' | 'sanitized';
+
+const VARIANTS: Readonly<Record<Variant, { readonly folder: string; readonly make: string }>> = {
+  plain: { folder: '.', make: '' },
+  debug: { folder: 'debug', make: 'DEBUG=1' },
+  sanitized: { folder: 'san', make: 'SANITIZE=1' },
+};
+
+export type Driver = 'teec-driver' | 'teec-driver-abi1' | 'cryptoki-driver';
 
 /** Test files run at the same time: one of them builds, the others wait. */
 export function buildDrivers(variant: Variant): void {
   mkdirSync(BUILD, { recursive: true });
-  const make = ['make', '-s', '-C', NORMAL_WORLD, 'test-drivers'];
-  if (variant === 'sanitized') make.push('SANITIZE=1');
-  execFileSync('flock', [join(BUILD, 'lock'), ...make], { stdio: 'pipe', timeout: 300_000 });
+  const make = ['make', '-s', '-C', NORMAL_WORLD, 'test-drivers', VARIANTS[variant].make];
+  execFileSync('flock', [join(BUILD, 'lock'), ...make.filter(Boolean)], {
+    stdio: 'pipe',
+    timeout: 300_000,
+  });
 }
 
 export interface Run {
@@ -28,6 +38,15 @@ export interface Run {
   readonly lines: readonly string[];
   readonly stderr: string;
   readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** How to run something, beside the script. */
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  /** A program, with its arguments, that runs the driver. */
+  readonly under?: readonly string[];
 }
 
 /**
@@ -39,10 +58,11 @@ export async function runDriver(
   driver: Driver,
   variant: Variant,
   script: readonly string[],
-  { env = {}, timeoutMs = 30_000 }: { env?: Readonly<Record<string, string>>; timeoutMs?: number },
+  { env = {}, timeoutMs = 30_000, under = [] }: RunOptions,
 ): Promise<Run> {
-  const path = join(BUILD, variant === 'sanitized' ? 'san' : '.', driver);
-  const child = spawn(path, { env: { ...process.env, ...env }, timeout: timeoutMs });
+  const path = join(BUILD, VARIANTS[variant].folder, driver);
+  const [program, ...args] = [...under, path];
+  const child = spawn(program, args, { env: { ...process.env, ...env }, timeout: timeoutMs });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -54,7 +74,12 @@ export async function runDriver(
   child.stdin.on('error', () => undefined);
   child.stdin.end(script.map((line) => `${line}\n`).join(''));
   await once(child, 'close');
-  return { lines: stdout.split('\n').slice(0, -1), stderr, exitCode: child.exitCode };
+  return {
+    lines: stdout.split('\n').slice(0, -1),
+    stderr,
+    exitCode: child.exitCode,
+    signal: child.signalCode,
+  };
 }
 
 export interface RunningDriver {

@@ -13,6 +13,9 @@ import {
   type Reply,
 } from './support-tee-fake-world.ts';
 
+/** Debug builds abort at codes that a function may not return; these tests want to see them. */
+export const ANY_RETURN = { OTA_TEE_ANY_RETURN: '1' } as const;
+
 export interface TaCall {
   readonly command: number;
   readonly params: readonly Param[];
@@ -85,9 +88,10 @@ export class CryptokiSuite {
   async calls(
     script: readonly string[],
     answer: (call: TaCall) => TaAnswer = fillWithOnes,
+    env: Readonly<Record<string, string>> = {},
   ): Promise<{ readonly lines: readonly string[]; readonly commands: readonly string[] }> {
     this.drivers.world.reply = taReply(answer);
-    const { lines } = await this.drivers.run(['initialize', ...script]);
+    const { lines } = await this.drivers.run(['initialize', ...script], env);
     const [ping, ...commands] = this.drivers.world.frames
       .filter(({ opcode }) => opcode === INVOKE)
       .map((asked) => describeCall(readCall(asked)));

@@ -21,6 +21,8 @@ import {
 } from './support-tee-fake-world.ts';
 
 const SUCCESS = '0x00000000';
+const GENERIC = '0xffff0000';
+const CANCEL_RESULT = '0xffff0002';
 const BAD_PARAMETERS = '0xffff0006';
 const ITEM_NOT_FOUND = '0xffff0008';
 const TARGET_DEAD = '0xffff3024';
@@ -33,22 +35,40 @@ describe('contexts and sessions of libteec', () => {
     suite.world.reply = (asked) => (asked.opcode === INVOKE ? reply(asked) : plainReply(asked));
   };
 
-  const logins: readonly (readonly [string, string, string])[] = [
-    ['0 null', SUCCESS, '00000000' + '00000000'],
-    ['1 null', SUCCESS, '01000000' + '00000000'],
-    ['2 0xfedcba98', SUCCESS, '02000000' + '98badcfe'],
-    ['4 null', SUCCESS, '04000000' + '00000000'],
-    ['6 5', SUCCESS, '06000000' + '05000000'],
-    ['2 null', BAD_PARAMETERS, ''],
-    ['0 5', BAD_PARAMETERS, ''],
-    ['3 null', BAD_PARAMETERS, ''],
-    ['7 null', BAD_PARAMETERS, ''],
+  const group = process.getegid?.() ?? 0;
+  const accepted: readonly (readonly [string, Buffer])[] = [
+    ['0 null', u32(0, 0)],
+    ['1 null', u32(1, 0)],
+    [`2 ${String(group)}`, u32(2, group)],
   ];
-  for (const [login, result, expected] of logins) {
-    test(`opens a session with login and data ${login} with ${result} (§4.4.6)`, async () => {
+  for (const [login, sent] of accepted) {
+    test(`opens a session with login and data ${login} (§4.4.6)`, async () => {
       const { lines } = await run('initialize 0', `open 0 0 ${login}`);
-      assert.equal(lines[1], `${result} origin=${result === SUCCESS ? '4' : '1'}`);
-      assert.equal((suite.sent(OPEN_SESSION)[0] ?? '').slice(2 * 28, 2 * 36), expected);
+      assert.equal(lines[1], `${SUCCESS} origin=4`);
+      assert.equal(suite.sent(OPEN_SESSION)[0]?.slice(2 * 28, 2 * 36), sent.toString('hex'));
+    });
+  }
+
+  const refused: readonly (readonly [string, string, string])[] = [
+    ['a group that the process is not in', '2 0xfedcba98', `${GENERIC} origin=2`],
+    [
+      'an application, which Linux cannot tell from another',
+      '4 null',
+      `${BAD_PARAMETERS} origin=2`,
+    ],
+    ['an application of a user', '5 null', `${BAD_PARAMETERS} origin=2`],
+    ['an application of a group', `6 ${String(group)}`, `${BAD_PARAMETERS} origin=2`],
+    ['a group without its number', '2 null', `${BAD_PARAMETERS} origin=1`],
+    ['the public with a number', '0 5', `${BAD_PARAMETERS} origin=1`],
+    ['a user with a number', '1 5', `${BAD_PARAMETERS} origin=1`],
+    ['login method 3', '3 null', `${BAD_PARAMETERS} origin=1`],
+    ['login method 7', '7 null', `${BAD_PARAMETERS} origin=1`],
+  ];
+  for (const [what, login, expected] of refused) {
+    test(`opens no session for ${what} and sends nothing (§4.4.6)`, async () => {
+      const { lines } = await run('initialize 0', `open 0 0 ${login}`, 'close 0');
+      assert.deepEqual(lines.slice(1), [expected, 'done']);
+      assert.deepEqual(suite.sent(OPEN_SESSION), []);
     });
   }
 
@@ -179,6 +199,15 @@ describe('contexts and sessions of libteec', () => {
         [INVOKE, 'command 9'],
         [CANCEL, second],
       ],
+    );
+  });
+
+  test('answers an operation that was cancelled before it began, and sends the next (§4.3.7)', async () => {
+    const { lines } = await run(...OPEN, 'cancel_before 0');
+    assert.equal(lines.at(-1), `${CANCEL_RESULT} origin=1 ${SUCCESS} ${SUCCESS}`);
+    assert.deepEqual(
+      suite.world.frames.slice(2).map(({ opcode }) => opcode),
+      [INVOKE, INVOKE],
     );
   });
 

@@ -15,6 +15,9 @@ import { readCall, describeCall } from './support-tee-ta-calls.ts';
 const SUCCESS = 0;
 const SHORT_BUFFER = 0xffff0010;
 const RELEASE_ACTIVE_PROCESSING = 44;
+const CREATE_OBJECT = 15;
+const KEY_FUNCTION_NOT_PERMITTED = 0x68;
+const ATTRIBUTE_READ_ONLY = 0x10;
 
 /** The recorded request in the words of describeCall(). */
 function describeRecorded({ cmd = -1, p = [] }: Recorded): string {
@@ -28,15 +31,15 @@ function describeRecorded({ cmd = -1, p = [] }: Recorded): string {
   return [String(cmd), ...p.slice(0, 3).map(show)].join(' ');
 }
 
-/** What the application saw: libckteec's mapping of the recorded answer. */
+/** What the application saw: libckteec's mapping of the recorded answer, and ours (cryptoki/codes.c). */
 function expectedRv({ cmd, res = '0', p = [] }: Recorded): string {
   if (cmd === RELEASE_ACTIVE_PROCESSING) return '0x7';
   const result = Number.parseInt(res, 16);
   if (result === SHORT_BUFFER) return p[2]?.size === 0 ? '0x0' : '0x150';
   if (result !== SUCCESS) return '0x5';
-  return `0x${Buffer.from(p[0]?.out ?? '', 'hex')
-    .readUInt32LE(0)
-    .toString(16)}`;
+  const rv = Buffer.from(p[0]?.out ?? '', 'hex').readUInt32LE(0);
+  const isTrusted = cmd === CREATE_OBJECT && rv === KEY_FUNCTION_NOT_PERMITTED;
+  return `0x${(isTrusted ? ATTRIBUTE_READ_ONLY : rv).toString(16)}`;
 }
 
 function recordedAnswer(asked: Frame, { res = '0', p = [] }: Recorded): Buffer {

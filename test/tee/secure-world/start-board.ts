@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url';
 
 import { Board } from './board.ts';
 import type { Control } from './control/control.ts';
+import { festoreApp } from './festore/ta.ts';
 import { readHuk } from './huk.ts';
 import { UsageError, type Options } from './options.ts';
 import { pkcs11App } from './pkcs11/ta.ts';
@@ -48,7 +49,9 @@ export async function startBoard(
           ),
           private: options.private,
         };
-        const apps = [pkcs11App(privateStorage(backends)), ...more.map((make) => make(backends))];
+        const storage = privateStorage(backends);
+        const own = [pkcs11App(storage), festoreApp(storage)];
+        const apps = [...own, ...more.map((make) => make(backends))];
         return {
           apps: control === undefined ? apps : apps.map((app) => control.wrapApp(app)),
           close: () => {

@@ -16,6 +16,16 @@
 #include "pkcs11_ta.h"
 #include "tee_client_api.h"
 
+/*
+ * With CHECK_RETURNS, returns.c stands before every function: what is written
+ * as C_Login in these files is linked as unchecked_C_Login.
+ */
+#ifdef CHECK_RETURNS
+#define PKCS11_PROTOTYPE(name, parameters, names)         \
+	CK_RV name parameters __asm__("unchecked_" #name) \
+		__attribute__((visibility("hidden")));
+#endif
+
 #pragma GCC visibility push(default)
 #include "pkcs11.h"
 #pragma GCC visibility pop
@@ -93,6 +103,9 @@ CK_RV ta_invoke_handle(struct ta_call *call, CK_ULONG *handle);
 CK_RV ta_invoke_sized(struct ta_call *call, void *out, CK_ULONG *size);
 /* ta_invoke() on a session that is not yet the library's. */
 CK_RV ta_invoke_on(TEEC_Session *session, struct ta_call *call);
+
+/* codes.c: what the function of `command` may return for a code of the TA's. */
+CK_RV permitted_code(uint32_t command, CK_RV rv);
 
 /* entry.c: from C_Initialize to C_Finalize there is one session to the TA. */
 CK_RV library_enter(TEEC_Session **session);

@@ -139,7 +139,7 @@ static CK_RV ping(TEEC_Session *session)
 		rv = CKR_GENERAL_ERROR;
 	if (rv != CKR_OK) {
 		explain("does not answer PING", rv, TEEC_ORIGIN_TRUSTED_APP);
-		return rv;
+		return CKR_GENERAL_ERROR;
 	}
 	if (load_u32(version) > PKCS11_TA_VERSION_MAJOR) {
 		explain("has another version", load_u32(version),

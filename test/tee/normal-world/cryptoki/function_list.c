@@ -1,106 +1,15 @@
-/* The function list, the library's own description, and what the TA has not. */
-#include <string.h>
+/*
+ * The function lists. Data alone: cryptoki.h would put the functions that are
+ * not checked into them.
+ */
+#include "function_list.h"
 
-#include "cryptoki.h"
+#define ENTRY(name, parameters, names) name,
 
-#define ENTRY(name, arguments) .name = name,
+const CK_FUNCTION_LIST functions_2_40 = { { 2, 40 }, PKCS11_FUNCTIONS(ENTRY) };
 
-static const CK_FUNCTION_LIST functions = {
-	.version = { CRYPTOKI_VERSION_MAJOR, CRYPTOKI_VERSION_MINOR },
-	PKCS11_FUNCTIONS(ENTRY)
+#define C_GetInfo get_info_3_0
+
+const CK_FUNCTION_LIST_3_0 functions_3_0 = {
+	{ 3, 0 }, PKCS11_FUNCTIONS(ENTRY) PKCS11_FUNCTIONS_3_0(ENTRY)
 };
-
-CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR ppFunctionList)
-{
-	if (!ppFunctionList)
-		return CKR_ARGUMENTS_BAD;
-	*ppFunctionList = (CK_FUNCTION_LIST *)(uintptr_t)&functions;
-	return CKR_OK;
-}
-
-static void set_text(CK_UTF8CHAR *field, size_t size, const char *text)
-{
-	memset(field, ' ', size);
-	memcpy(field, text, strlen(text));
-}
-
-CK_RV C_GetInfo(CK_INFO_PTR pInfo)
-{
-	if (!library_is_initialized())
-		return CKR_CRYPTOKI_NOT_INITIALIZED;
-	if (!pInfo)
-		return CKR_ARGUMENTS_BAD;
-	*pInfo = (CK_INFO){
-		.cryptokiVersion = { CRYPTOKI_VERSION_MAJOR,
-				     CRYPTOKI_VERSION_MINOR },
-		.libraryVersion = { 0, 1 },
-	};
-	set_text(pInfo->manufacturerID, sizeof(pInfo->manufacturerID),
-		 "ota-agent");
-	set_text(pInfo->libraryDescription, sizeof(pInfo->libraryDescription),
-		 "Cryptoki of the TEE emulator");
-	return CKR_OK;
-}
-
-static CK_RV no_command(CK_RV rv)
-{
-	return library_is_initialized() ? rv : CKR_CRYPTOKI_NOT_INITIALIZED;
-}
-
-/* clang-format off */
-#define NO_COMMAND(name, arguments, rv)                                        \
-	CK_RV name arguments                                                   \
-	{                                                                      \
-		return no_command(rv);                                         \
-	}
-
-_Pragma("GCC diagnostic push")
-_Pragma("GCC diagnostic ignored \"-Wunused-parameter\"")
-NO_COMMAND(C_GetOperationState,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR state, CK_ULONG_PTR size),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_SetOperationState,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR state, CK_ULONG size,
-	    CK_OBJECT_HANDLE encryption_key, CK_OBJECT_HANDLE authentication_key),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_SignRecoverInit,
-	   (CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
-	    CK_OBJECT_HANDLE key),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_SignRecover,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_size,
-	    CK_BYTE_PTR out, CK_ULONG_PTR out_size),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_VerifyRecoverInit,
-	   (CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
-	    CK_OBJECT_HANDLE key),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_VerifyRecover,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_size,
-	    CK_BYTE_PTR out, CK_ULONG_PTR out_size),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_DigestEncryptUpdate,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_size,
-	    CK_BYTE_PTR out, CK_ULONG_PTR out_size),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_DecryptDigestUpdate,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_size,
-	    CK_BYTE_PTR out, CK_ULONG_PTR out_size),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_SignEncryptUpdate,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_size,
-	    CK_BYTE_PTR out, CK_ULONG_PTR out_size),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_DecryptVerifyUpdate,
-	   (CK_SESSION_HANDLE session, CK_BYTE_PTR in, CK_ULONG in_size,
-	    CK_BYTE_PTR out, CK_ULONG_PTR out_size),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_WaitForSlotEvent,
-	   (CK_FLAGS flags, CK_SLOT_ID_PTR slot, CK_VOID_PTR reserved),
-	   CKR_FUNCTION_NOT_SUPPORTED)
-NO_COMMAND(C_GetFunctionStatus, (CK_SESSION_HANDLE session),
-	   CKR_FUNCTION_NOT_PARALLEL)
-NO_COMMAND(C_CancelFunction, (CK_SESSION_HANDLE session),
-	   CKR_FUNCTION_NOT_PARALLEL)
-_Pragma("GCC diagnostic pop")
-	/* clang-format on */

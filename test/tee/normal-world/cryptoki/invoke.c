@@ -89,7 +89,7 @@ CK_RV ta_invoke_on(TEEC_Session *session, struct ta_call *call)
 	operation.paramTypes = fill_operation(&operation, call);
 	result =
 		TEEC_InvokeCommand(session, call->command, &operation, &origin);
-	rv = result_of(result, &operation);
+	rv = permitted_code(call->command, result_of(result, &operation));
 	if (call->has_out && !call->out_is_input)
 		call->out_size = operation.params[2].tmpref.size;
 	/* Attack: data that was not delivered must not be read as an answer. */

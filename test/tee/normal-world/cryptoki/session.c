@@ -29,7 +29,8 @@ CK_RV C_CloseAllSessions(CK_SLOT_ID slotID)
 	return ta_invoke(&call);
 }
 
-CK_RV C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo)
+static CK_RV get_session_info(CK_SESSION_HANDLE hSession,
+			      CK_SESSION_INFO_PTR pInfo)
 {
 	struct ta_call call = ta_begin(PKCS11_CMD_SESSION_INFO);
 	uint8_t answer[PKCS11_SESSION_INFO_SIZE] = { 0 };
@@ -46,6 +47,11 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo)
 	pInfo->flags = load_ulong(answer + 8);
 	pInfo->ulDeviceError = load_ulong(answer + 12);
 	return CKR_OK;
+}
+
+CK_RV C_GetSessionInfo(CK_SESSION_HANDLE hSession, CK_SESSION_INFO_PTR pInfo)
+{
+	return get_session_info(hSession, pInfo);
 }
 
 CK_RV C_InitPIN(CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pPin,
@@ -72,16 +78,32 @@ CK_RV C_SetPIN(CK_SESSION_HANDLE hSession, CK_UTF8CHAR_PTR pOldPin,
 	return ta_invoke(&call);
 }
 
-CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType,
-	      CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
+static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user,
+		   const CK_UTF8CHAR *pin, CK_ULONG size, bool is_nameless)
 {
 	struct ta_call call = ta_begin(PKCS11_CMD_LOGIN);
 
-	args_ulong(&call.args, hSession);
-	args_ulong(&call.args, userType);
-	args_ulong(&call.args, ulPinLen);
-	args_bytes(&call.args, pPin, ulPinLen);
+	args_require(&call.args, is_nameless);
+	args_ulong(&call.args, session);
+	args_ulong(&call.args, user);
+	args_ulong(&call.args, size);
+	args_bytes(&call.args, pin, size);
 	return ta_invoke(&call);
+}
+
+CK_RV C_Login(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType,
+	      CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen)
+{
+	return login(hSession, userType, pPin, ulPinLen, true);
+}
+
+/* The TA's users are two, and have no names. */
+CK_RV C_LoginUser(CK_SESSION_HANDLE hSession, CK_USER_TYPE userType,
+		  CK_UTF8CHAR_PTR pPin, CK_ULONG ulPinLen,
+		  CK_UTF8CHAR_PTR pUsername, CK_ULONG ulUsernameLen)
+{
+	(void)pUsername;
+	return login(hSession, userType, pPin, ulPinLen, ulUsernameLen == 0);
 }
 
 CK_RV C_Logout(CK_SESSION_HANDLE hSession)
@@ -90,6 +112,45 @@ CK_RV C_Logout(CK_SESSION_HANDLE hSession)
 
 	args_ulong(&call.args, hSession);
 	return ta_invoke(&call);
+}
+
+/* Ends one kind of operation. That there is none is no failure. */
+static CK_RV cancel(CK_SESSION_HANDLE session, uint32_t command)
+{
+	const bool is_find = command == PKCS11_CMD_FIND_OBJECTS_FINAL;
+	struct ta_call call = ta_begin(
+		is_find ? command : PKCS11_CMD_RELEASE_ACTIVE_PROCESSING);
+	CK_RV rv;
+
+	args_ulong(&call.args, session);
+	if (!is_find)
+		args_ulong(&call.args, command);
+	rv = ta_invoke(&call);
+	return rv == CKR_OPERATION_NOT_INITIALIZED ? CKR_OK : rv;
+}
+
+/* Flags of operations that the TA has not are of such as are never active. */
+CK_RV C_SessionCancel(CK_SESSION_HANDLE hSession, CK_FLAGS flags)
+{
+	static const struct {
+		CK_FLAGS flag;
+		uint32_t command;
+	} kinds[] = {
+		{ CKF_FIND_OBJECTS, PKCS11_CMD_FIND_OBJECTS_FINAL },
+		{ CKF_ENCRYPT, PKCS11_CMD_ENCRYPT_INIT },
+		{ CKF_DECRYPT, PKCS11_CMD_DECRYPT_INIT },
+		{ CKF_DIGEST, PKCS11_CMD_DIGEST_INIT },
+		{ CKF_SIGN, PKCS11_CMD_SIGN_INIT },
+		{ CKF_VERIFY, PKCS11_CMD_VERIFY_INIT },
+	};
+	CK_SESSION_INFO info;
+	CK_RV rv = get_session_info(hSession, &info);
+
+	for (size_t i = 0; rv == CKR_OK && i < sizeof(kinds) / sizeof(*kinds);
+	     i++)
+		if (flags & kinds[i].flag)
+			rv = cancel(hSession, kinds[i].command);
+	return rv;
 }
 
 CK_RV C_SeedRandom(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pSeed,

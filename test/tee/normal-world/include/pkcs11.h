@@ -1,5 +1,5 @@
 /*
- * PKCS#11 Cryptographic Token Interface Base Specification v2.40.
+ * PKCS#11 Cryptographic Token Interface Base Specification v2.40 and v3.0.
  *
  * Types here, numbers in pkcs11_values.h and pkcs11_mechanisms.h, functions in
  * pkcs11_functions.h. Structures have the C compiler's own layout (on Unix the
@@ -47,6 +47,15 @@ typedef struct CK_VERSION {
 	CK_BYTE major;
 	CK_BYTE minor;
 } CK_VERSION;
+typedef CK_VERSION *CK_VERSION_PTR;
+
+typedef struct CK_INTERFACE {
+	CK_CHAR *pInterfaceName;
+	CK_VOID_PTR pFunctionList;
+	CK_FLAGS flags;
+} CK_INTERFACE;
+typedef CK_INTERFACE *CK_INTERFACE_PTR;
+typedef CK_INTERFACE_PTR *CK_INTERFACE_PTR_PTR;
 
 typedef struct CK_INFO {
 	CK_VERSION cryptokiVersion;

@@ -1,8 +1,8 @@
 /*
- * GlobalPlatform TEE Client API v1.0, as libteec.so.2 of OP-TEE lays it out.
+ * GlobalPlatform TEE Client API v1.0, as OP-TEE lays it out.
  *
- * The sizes of the four structures are ABI: an unmodified libckteec is built
- * against them. What is private in them is ours; `libteec/` alone looks there.
+ * What is private in the structures is in tee_client_abi.h; `libteec/` alone
+ * looks there.
  */
 #ifndef TEE_CLIENT_API_H
 #define TEE_CLIENT_API_H
@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "tee_client_abi.h"
 
 #define TEEC_CONFIG_PAYLOAD_REF_COUNT  4
 #define TEEC_CONFIG_SHAREDMEM_MAX_SIZE ((size_t)-1)
@@ -84,26 +86,18 @@ typedef struct {
 } TEEC_UUID;
 
 typedef struct {
-	struct {
-		struct connection *connection;
-	} imp;
+	TEEC_CONTEXT_PRIVATE
 } TEEC_Context;
 
 typedef struct {
-	struct {
-		struct connection *connection;
-		uint32_t id;
-	} imp;
+	TEEC_SESSION_PRIVATE
 } TEEC_Session;
 
 typedef struct {
 	void *buffer;
 	size_t size;
 	uint32_t flags;
-	struct {
-		void *allocated;
-		uint64_t reserved[3];
-	} imp;
+	TEEC_SHARED_MEMORY_PRIVATE
 } TEEC_SharedMemory;
 
 typedef struct {
@@ -132,18 +126,32 @@ typedef struct {
 	uint32_t started;
 	uint32_t paramTypes;
 	TEEC_Parameter params[TEEC_CONFIG_PAYLOAD_REF_COUNT];
-	struct {
-		void *reserved;
-	} imp;
+	TEEC_OPERATION_PRIVATE
 } TEEC_Operation;
 
-#if UINTPTR_MAX == UINT64_MAX
-_Static_assert(sizeof(TEEC_Context) == 8, "ABI of libteec.so.2");
-_Static_assert(sizeof(TEEC_Session) == 16, "ABI of libteec.so.2");
-_Static_assert(sizeof(TEEC_SharedMemory) == 56, "ABI of libteec.so.2");
-_Static_assert(sizeof(TEEC_Operation) == 112, "ABI of libteec.so.2");
-_Static_assert(offsetof(TEEC_Operation, params) == 8, "ABI of libteec.so.2");
-#endif
+_Static_assert(sizeof(TEEC_Context) == 8, "ABI: TEEC_Context");
+_Static_assert(_Alignof(TEEC_Context) == 4, "ABI: TEEC_Context");
+_Static_assert(sizeof(TEEC_Session) == TEEC_SIZE(16, 8), "ABI: TEEC_Session");
+_Static_assert(sizeof(TEEC_SharedMemory) == TEEC_SHARED_MEMORY_SIZE,
+	       "ABI: TEEC_SharedMemory");
+_Static_assert(offsetof(TEEC_SharedMemory, size) == sizeof(void *),
+	       "ABI: TEEC_SharedMemory.size");
+_Static_assert(offsetof(TEEC_SharedMemory, flags) == 2 * sizeof(void *),
+	       "ABI: TEEC_SharedMemory.flags");
+_Static_assert(sizeof(TEEC_Operation) == TEEC_SIZE(112, 60),
+	       "ABI: TEEC_Operation");
+_Static_assert(offsetof(TEEC_Operation, paramTypes) == 4,
+	       "ABI: TEEC_Operation.paramTypes");
+_Static_assert(offsetof(TEEC_Operation, params) == 8,
+	       "ABI: TEEC_Operation.params");
+_Static_assert(sizeof(TEEC_Parameter) == 3 * sizeof(void *),
+	       "ABI: TEEC_Parameter");
+_Static_assert(offsetof(TEEC_RegisteredMemoryReference, size) == sizeof(void *),
+	       "ABI: TEEC_RegisteredMemoryReference.size");
+_Static_assert(offsetof(TEEC_RegisteredMemoryReference, offset) ==
+		       2 * sizeof(void *),
+	       "ABI: TEEC_RegisteredMemoryReference.offset");
+_Static_assert(sizeof(TEEC_UUID) == 16, "ABI: TEEC_UUID");
 
 /*
  * Connects to the TEE. `name` is NULL or "optee-tz".
@@ -154,7 +162,13 @@ _Static_assert(offsetof(TEEC_Operation, params) == 8, "ABI of libteec.so.2");
 TEEC_Result TEEC_InitializeContext(const char *name, TEEC_Context *context);
 void TEEC_FinalizeContext(TEEC_Context *context);
 
-/* `connectionData` is NULL, or a uint32_t group id for the group logins. */
+/*
+ * `connectionData` is NULL, or a uint32_t group id for the group logins.
+ *
+ * Linux tells a TA users and groups apart, not applications: the three
+ * application logins are answered with TEEC_ERROR_BAD_PARAMETERS, a group that
+ * the process is not in with TEEC_ERROR_GENERIC, both of origin COMMS.
+ */
 TEEC_Result TEEC_OpenSession(TEEC_Context *context, TEEC_Session *session,
 			     const TEEC_UUID *destination,
 			     uint32_t connectionMethod,
@@ -166,7 +180,11 @@ TEEC_Result TEEC_InvokeCommand(TEEC_Session *session, uint32_t commandID,
 			       TEEC_Operation *operation,
 			       uint32_t *returnOrigin);
 
-/* Asks only: the TA decides, and the operation still ends by itself. */
+/*
+ * Asks only: the TA decides, and the operation still ends by itself. Asked
+ * before the operation begins, and after its `started` was set to 0, it is
+ * answered with TEEC_ERROR_CANCEL when it begins, and nothing is sent.
+ */
 void TEEC_RequestCancellation(TEEC_Operation *operation);
 
 /* Memory of any protection and of any size, 0 included; nothing is copied. */
@@ -175,7 +193,7 @@ TEEC_Result TEEC_RegisterSharedMemory(TEEC_Context *context,
 TEEC_Result TEEC_AllocateSharedMemory(TEEC_Context *context,
 				      TEEC_SharedMemory *sharedMem);
 
-/* A second release of the same block does nothing. */
+/* A second release does nothing. Registered memory stays the caller's. */
 void TEEC_ReleaseSharedMemory(TEEC_SharedMemory *sharedMem);
 
 #endif

@@ -4,6 +4,14 @@
 
 #include "libteec.h"
 
+/*
+ * TEEC_Operation.started. The caller may leave anything in it that it does not
+ * mean to cancel, so what says "cancelled" is a number of no other meaning.
+ */
+#define NOT_STARTED	 0u
+#define STARTED		 1u
+#define CANCELLED_BEFORE 0x4C434E43u
+
 /* A request between its start and its end, so that it can be cancelled. */
 struct pending {
 	TEEC_Operation *operation;
@@ -82,27 +90,42 @@ static void send_cancel(const struct pending *pending)
 	wire_discard(&w);
 }
 
-void connection_cancel(const TEEC_Operation *operation)
+void connection_cancel(TEEC_Operation *operation)
 {
+	bool found = false;
+
 	pthread_mutex_lock(&registry.lock);
 	for (struct pending *p = registry.pending; p; p = p->next) {
-		if (p->operation != operation || p->cancelled)
+		if (p->operation != operation)
 			continue;
-		p->cancelled = true;
-		if (p->sent && is_usable(p->connection))
+		found = true;
+		if (!p->cancelled && p->sent && is_usable(p->connection))
 			send_cancel(p);
+		p->cancelled = true;
 	}
+	if (!found && operation->started == NOT_STARTED)
+		operation->started = CANCELLED_BEFORE;
 	pthread_mutex_unlock(&registry.lock);
 }
 
-/* From here on a cancellation finds it, which `started` tells the caller. */
-static void pending_add(struct pending *pending)
+/*
+ * From here on a cancellation finds it, which `started` tells the caller.
+ * False: one came before.
+ */
+static bool pending_add(struct pending *pending)
 {
+	uint32_t *started = &pending->operation->started;
+	bool wanted;
+
 	pthread_mutex_lock(&registry.lock);
-	__atomic_store_n(&pending->operation->started, 1, __ATOMIC_RELEASE);
-	pending->next = registry.pending;
-	registry.pending = pending;
+	wanted = *started != CANCELLED_BEFORE;
+	__atomic_store_n(started, STARTED, __ATOMIC_RELEASE);
+	if (wanted) {
+		pending->next = registry.pending;
+		registry.pending = pending;
+	}
 	pthread_mutex_unlock(&registry.lock);
+	return wanted;
 }
 
 /* A cancellation that came before the request was sent follows it. */
@@ -141,7 +164,7 @@ static bool round_trip(struct connection *c, struct exchange *x,
 			    x->answer_max);
 }
 
-bool connection_exchange(struct connection *connection, struct exchange *x)
+static TEEC_Result perform(struct connection *connection, struct exchange *x)
 {
 	struct pending pending = {
 		.operation = x->operation,
@@ -150,23 +173,31 @@ bool connection_exchange(struct connection *connection, struct exchange *x)
 	bool answered = false;
 
 	/* Before any lock: in a forked child nobody would release it. */
+	if (!is_usable(connection))
+		return TEEC_ERROR_TARGET_DEAD;
+	if (pending.operation && !pending_add(&pending))
+		return TEEC_ERROR_CANCEL;
+	pthread_mutex_lock(&connection->round_trip);
 	if (is_usable(connection)) {
-		if (pending.operation)
-			pending_add(&pending);
-		pthread_mutex_lock(&connection->round_trip);
-		if (is_usable(connection)) {
-			answered = round_trip(connection, x, &pending);
-			if (!answered)
-				connection_kill(connection);
-		}
-		pthread_mutex_unlock(&connection->round_trip);
-		if (pending.operation)
-			pending_remove(&pending);
+		answered = round_trip(connection, x, &pending);
+		if (!answered)
+			connection_kill(connection);
 	}
+	pthread_mutex_unlock(&connection->round_trip);
+	if (pending.operation)
+		pending_remove(&pending);
+	return answered ? TEEC_SUCCESS : TEEC_ERROR_TARGET_DEAD;
+}
+
+TEEC_Result connection_exchange(struct connection *connection,
+				struct exchange *x)
+{
+	const TEEC_Result result = perform(connection, x);
+
 	wire_discard(&x->request);
-	if (!answered)
+	if (result != TEEC_SUCCESS)
 		wire_release(&x->answer);
-	return answered;
+	return result;
 }
 
 void connection_kill(struct connection *connection)
@@ -200,7 +231,7 @@ static bool say_hello(struct connection *connection)
 	wire_begin(&x.request);
 	wire_hello(&x.request, &hello);
 	free(groups);
-	if (connection_exchange(connection, &x)) {
+	if (connection_exchange(connection, &x) == TEEC_SUCCESS) {
 		agreed = wire_read_u32(&x.answer.payload) == WIRE_VERSION &&
 			 wire_finished(&x.answer.payload);
 		wire_release(&x.answer);

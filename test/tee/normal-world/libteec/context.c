@@ -42,26 +42,50 @@ static void explain(const char *path, TEEC_Result result, int failure)
 		path, why);
 }
 
+/* Copied, not cast: a context is aligned as an int, not as a pointer. */
+static void set_connection(TEEC_Context *context, struct connection *connection)
+{
+	_Static_assert(sizeof(connection) <=
+			       sizeof(TEEC_IMP(context).connection),
+		       "a pointer fits a context");
+	memcpy(TEEC_IMP(context).connection, &connection, sizeof(connection));
+}
+
+struct connection *context_connection(const TEEC_Context *context)
+{
+	struct connection *connection = NULL;
+
+	if (context)
+		memcpy(&connection, TEEC_IMP(context).connection,
+		       sizeof(connection));
+	return connection;
+}
+
 TEEC_Result TEEC_InitializeContext(const char *name, TEEC_Context *context)
 {
 	const char *path = socket_path();
+	struct connection *connection = NULL;
 	TEEC_Result result;
 
 	if (!context)
 		return TEEC_ERROR_BAD_PARAMETERS;
-	context->imp.connection = NULL;
+	set_connection(context, NULL);
 	if (name && strcmp(name, TEE_NAME) != 0)
 		return TEEC_ERROR_ITEM_NOT_FOUND;
-	result = connection_open(path, &context->imp.connection);
-	if (result != TEEC_SUCCESS)
+	result = connection_open(path, &connection);
+	if (result == TEEC_SUCCESS)
+		set_connection(context, connection);
+	else
 		explain(path, result, errno);
 	return result;
 }
 
 void TEEC_FinalizeContext(TEEC_Context *context)
 {
-	if (!context || !context->imp.connection)
+	struct connection *connection = context_connection(context);
+
+	if (!connection)
 		return;
-	connection_close(context->imp.connection);
-	context->imp.connection = NULL;
+	connection_close(connection);
+	set_connection(context, NULL);
 }

@@ -54,13 +54,28 @@ TEEC_Result connection_open(const char *path, struct connection **opened);
 void connection_close(struct connection *connection);
 void connection_kill(struct connection *connection);
 
-/* Consumes the request. False: the connection is dead, no answer to read. */
-bool connection_exchange(struct connection *connection, struct exchange *x);
-void connection_cancel(const TEEC_Operation *operation);
+/*
+ * Consumes the request. TEEC_ERROR_TARGET_DEAD: the connection is dead.
+ * TEEC_ERROR_CANCEL: cancelled before it began, and not sent. On both there is
+ * no answer to read.
+ */
+TEEC_Result connection_exchange(struct connection *connection,
+				struct exchange *x);
+void connection_cancel(TEEC_Operation *operation);
 
-/* Returns a result of origin `*origin` when `operation` cannot be sent. */
+/* NULL when there is no context, or it is finalized. */
+struct connection *context_connection(const TEEC_Context *context);
+
+/*
+ * Returns the result of origin `*origin` that refuses a login, TEEC_SUCCESS
+ * when it goes to the secure world with `*gid`.
+ */
+TEEC_Result login_check(uint32_t method, const void *data, uint32_t *gid,
+			uint32_t *origin);
+
+/* Returns a result of origin API when `operation` cannot be sent. */
 TEEC_Result operation_to_wire(const TEEC_Operation *operation,
-			      struct wire_operation *wire, uint32_t *origin);
+			      struct wire_operation *wire);
 void operation_from_wire(TEEC_Operation *operation,
 			 const struct wire_operation *wire);
 

@@ -52,7 +52,7 @@ static TEEC_Result part_to_wire(const TEEC_RegisteredMemoryReference *memref,
 }
 
 static TEEC_Result param_to_wire(const TEEC_Parameter *from, uint32_t type,
-				 struct wire_param *param, uint32_t *origin)
+				 struct wire_param *param)
 {
 	switch (type) {
 	case TEEC_NONE:
@@ -84,25 +84,23 @@ static TEEC_Result param_to_wire(const TEEC_Parameter *from, uint32_t type,
 		return part_to_wire(&from->memref,
 				    TEEC_MEM_INPUT | TEEC_MEM_OUTPUT, param);
 	default:
-		*origin = TEEC_ORIGIN_TEE;
 		return TEEC_ERROR_BAD_PARAMETERS;
 	}
 }
 
 TEEC_Result operation_to_wire(const TEEC_Operation *operation,
-			      struct wire_operation *wire, uint32_t *origin)
+			      struct wire_operation *wire)
 {
 	TEEC_Result result = TEEC_SUCCESS;
 
 	*wire = (struct wire_operation){ 0 };
-	*origin = TEEC_ORIGIN_API;
 	if (!operation)
 		return TEEC_SUCCESS;
 	for (unsigned int i = 0; i < WIRE_PARAMS && result == TEEC_SUCCESS; i++)
 		result = param_to_wire(
 			&operation->params[i],
 			TEEC_PARAM_TYPE_GET(operation->paramTypes, i),
-			&wire->params[i], origin);
+			&wire->params[i]);
 	/* Neither the request nor any answer to it may be longer than a frame.
 	 */
 	if (result == TEEC_SUCCESS &&

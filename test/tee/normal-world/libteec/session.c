@@ -23,7 +23,7 @@ static bool call_begin(struct call *call, struct connection *connection,
 	};
 	if (!connection)
 		return false;
-	call->result = operation_to_wire(operation, &call->wire, &call->origin);
+	call->result = operation_to_wire(operation, &call->wire);
 	if (call->result != TEEC_SUCCESS)
 		return false;
 	wire_begin(&call->exchange.request);
@@ -71,10 +71,11 @@ static void call_perform(struct call *call)
 	}
 	x->answer_max =
 		(size_t)wire_answer_bound(&call->wire) + 3 * sizeof(uint32_t);
-	if (!connection_exchange(call->connection, x)) {
+	call->result = connection_exchange(call->connection, x);
+	if (call->result == TEEC_ERROR_TARGET_DEAD)
 		call_dies(call);
+	if (call->result != TEEC_SUCCESS)
 		return;
-	}
 	if (read_answer(call)) {
 		operation_from_wire(call->operation, &call->wire);
 	} else {
@@ -102,51 +103,36 @@ static void write_uuid(struct wire_writer *w, const TEEC_UUID *uuid)
 	wire_bytes(w, uuid->clockSeqAndNode, sizeof(uuid->clockSeqAndNode));
 }
 
-/* TEEC_OpenSession: group logins need a group id, others must have no data. */
-static bool read_login(uint32_t method, const void *data, uint32_t *login_data)
-{
-	switch (method) {
-	case TEEC_LOGIN_PUBLIC:
-	case TEEC_LOGIN_USER:
-	case TEEC_LOGIN_APPLICATION:
-	case TEEC_LOGIN_USER_APPLICATION:
-		return data == NULL;
-	case TEEC_LOGIN_GROUP:
-	case TEEC_LOGIN_GROUP_APPLICATION:
-		if (data)
-			*login_data = *(const uint32_t *)data;
-		return data != NULL;
-	default:
-		return false;
-	}
-}
-
 TEEC_Result TEEC_OpenSession(TEEC_Context *context, TEEC_Session *session,
 			     const TEEC_UUID *destination,
 			     uint32_t connectionMethod,
 			     const void *connectionData,
 			     TEEC_Operation *operation, uint32_t *returnOrigin)
 {
-	struct connection *connection = context ? context->imp.connection
-						: NULL;
-	uint32_t login_data = 0;
+	struct connection *connection = context_connection(context);
+	uint32_t gid = 0;
 	struct call call;
 
 	/* A session that was not opened must lead nowhere. */
 	if (session)
 		*session = (TEEC_Session){ 0 };
-	if (!session || !destination ||
-	    !read_login(connectionMethod, connectionData, &login_data))
+	if (!session || !destination)
 		connection = NULL;
 	if (!call_begin(&call, connection, WIRE_OPEN_SESSION, operation))
 		return call_end(&call, returnOrigin);
+	call.result = login_check(connectionMethod, connectionData, &gid,
+				  &call.origin);
+	if (call.result != TEEC_SUCCESS) {
+		wire_discard(&call.exchange.request);
+		return call_end(&call, returnOrigin);
+	}
 	write_uuid(&call.exchange.request, destination);
 	wire_u32(&call.exchange.request, connectionMethod);
-	wire_u32(&call.exchange.request, login_data);
+	wire_u32(&call.exchange.request, gid);
 	call_perform(&call);
 	if (call.result == TEEC_SUCCESS) {
-		session->imp.connection = connection;
-		session->imp.id = call.session;
+		TEEC_IMP(session).connection = connection;
+		TEEC_IMP(session).number = call.session;
 	}
 	return call_end(&call, returnOrigin);
 }
@@ -158,14 +144,15 @@ void TEEC_CloseSession(TEEC_Session *session)
 		.answer_max = sizeof(TEEC_Result),
 	};
 
-	if (!session || !session->imp.connection)
+	if (!session || !TEEC_IMP(session).connection)
 		return;
 	wire_begin(&x.request);
-	wire_u32(&x.request, session->imp.id);
-	if (connection_exchange(session->imp.connection, &x)) {
+	wire_u32(&x.request, TEEC_IMP(session).number);
+	if (connection_exchange(TEEC_IMP(session).connection, &x) ==
+	    TEEC_SUCCESS) {
 		wire_read_u32(&x.answer.payload);
 		if (!wire_finished(&x.answer.payload))
-			connection_kill(session->imp.connection);
+			connection_kill(TEEC_IMP(session).connection);
 		wire_release(&x.answer);
 	}
 	*session = (TEEC_Session){ 0 };
@@ -175,13 +162,13 @@ TEEC_Result TEEC_InvokeCommand(TEEC_Session *session, uint32_t commandID,
 			       TEEC_Operation *operation,
 			       uint32_t *returnOrigin)
 {
-	struct connection *connection = session ? session->imp.connection
+	struct connection *connection = session ? TEEC_IMP(session).connection
 						: NULL;
 	struct call call;
 
 	if (!call_begin(&call, connection, WIRE_INVOKE, operation))
 		return call_end(&call, returnOrigin);
-	wire_u32(&call.exchange.request, session->imp.id);
+	wire_u32(&call.exchange.request, TEEC_IMP(session).number);
 	wire_u32(&call.exchange.request, commandID);
 	call_perform(&call);
 	return call_end(&call, returnOrigin);

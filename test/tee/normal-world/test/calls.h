@@ -12,6 +12,7 @@ extern CK_FUNCTION_LIST *p11;
 extern const struct script_call slot_calls[];
 extern const struct script_call object_calls[];
 extern const struct script_call processing_calls[];
+extern const struct script_call interface_calls[];
 
 void print_rv(CK_RV rv);
 void print_handle(CK_RV rv, CK_ULONG handle);

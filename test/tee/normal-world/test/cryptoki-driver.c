@@ -226,7 +226,8 @@ static const struct script_call library_calls[] = {
 int main(void)
 {
 	static const struct script_call *const tables[] = {
-		library_calls, slot_calls, object_calls, processing_calls, NULL,
+		library_calls,	  slot_calls,	   object_calls,
+		processing_calls, interface_calls, NULL,
 	};
 
 	if (C_GetFunctionList(&p11) != CKR_OK)

@@ -1,5 +1,7 @@
 /* Calls the TEE Client API as the script on standard input says. */
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,12 +21,41 @@ unsigned long slot_number(void)
 	return number;
 }
 
+#define SIZE_AND_ALIGNMENT(type) sizeof(type), _Alignof(type)
+
 /* sizes: the ABI */
 static void sizes(void)
 {
-	printf("context=%zu session=%zu memory=%zu operation=%zu",
-	       sizeof(TEEC_Context), sizeof(TEEC_Session),
-	       sizeof(TEEC_SharedMemory), sizeof(TEEC_Operation));
+	printf("context=%zu/%zu session=%zu/%zu memory=%zu/%zu operation=%zu/%zu",
+	       SIZE_AND_ALIGNMENT(TEEC_Context),
+	       SIZE_AND_ALIGNMENT(TEEC_Session),
+	       SIZE_AND_ALIGNMENT(TEEC_SharedMemory),
+	       SIZE_AND_ALIGNMENT(TEEC_Operation));
+	printf(" size@%zu flags@%zu types@%zu params@%zu",
+	       offsetof(TEEC_SharedMemory, size),
+	       offsetof(TEEC_SharedMemory, flags),
+	       offsetof(TEEC_Operation, paramTypes),
+	       offsetof(TEEC_Operation, params));
+}
+
+/* misaligned: a context that stands where a pointer may not */
+static void misaligned(void)
+{
+	static const TEEC_UUID uuid = { 0 };
+	struct {
+		_Alignas(8) uint32_t before;
+		TEEC_Context context;
+	} owner;
+	TEEC_Session session;
+	TEEC_Result result = TEEC_InitializeContext(NULL, &owner.context);
+
+	printf("0x%08x ", result);
+	result = TEEC_OpenSession(&owner.context, &session, &uuid,
+				  TEEC_LOGIN_PUBLIC, NULL, NULL, NULL);
+	printf("0x%08x ", result);
+	printf("0x%08x", TEEC_InvokeCommand(&session, 1, NULL, NULL));
+	TEEC_CloseSession(&session);
+	TEEC_FinalizeContext(&owner.context);
 }
 
 /* initialize CONTEXT [NAME] */
@@ -120,10 +151,24 @@ static void protections(void)
 	munmap(unused.buffer, page);
 }
 
+/* wrong leak | uninitialised: what a checker of memory has to find */
+static void wrong(void)
+{
+	uint8_t *volatile bytes = malloc(64);
+
+	if (strcmp(script_word(true), "leak") == 0)
+		bytes = NULL;
+	else if (bytes[1])
+		printf("one ");
+	free(bytes);
+	printf("done");
+}
+
 int main(void)
 {
 	static const struct script_call calls[] = {
 		{ "sizes", sizes },
+		{ "misaligned", misaligned },
 		{ "initialize", initialize },
 		{ "finalize", finalize },
 		{ "open", open_session },
@@ -131,6 +176,7 @@ int main(void)
 		{ "invoke", invoke },
 		{ "invoke_bare", invoke_bare },
 		{ "protections", protections },
+		{ "wrong", wrong },
 		{ NULL, NULL },
 	};
 	static const struct script_call *const tables[] = { calls,

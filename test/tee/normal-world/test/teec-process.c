@@ -50,7 +50,6 @@ static void cancel(void)
 	struct cancellable first = { 0 };
 	struct cancellable second = { 0 };
 
-	TEEC_RequestCancellation(&first.operation);
 	start(&first, &sessions[session]);
 	start(&second, &sessions[session]);
 	TEEC_RequestCancellation(&second.operation);
@@ -62,6 +61,29 @@ static void cancel(void)
 	TEEC_RequestCancellation(&first.operation);
 	printf("0x%08x 0x%08x", atomic_load(&first.result),
 	       atomic_load(&second.result));
+}
+
+/*
+ * cancel_before SESSION: an operation that is cancelled before it begins; the
+ * same again as it was left; and once more with `started` set to 0.
+ */
+static void cancel_before(void)
+{
+	const unsigned long session = slot_number();
+	TEEC_Operation operation = { 0 };
+	uint32_t origin = 0;
+
+	TEEC_RequestCancellation(&operation);
+	TEEC_RequestCancellation(&operation);
+	printf("0x%08x ",
+	       TEEC_InvokeCommand(&sessions[session], 9, &operation, &origin));
+	printf("origin=%u ", origin);
+	TEEC_RequestCancellation(&operation);
+	printf("0x%08x ",
+	       TEEC_InvokeCommand(&sessions[session], 9, &operation, NULL));
+	operation.started = 0;
+	printf("0x%08x",
+	       TEEC_InvokeCommand(&sessions[session], 9, &operation, NULL));
 }
 
 static atomic_ulong thread_failures;
@@ -188,8 +210,12 @@ static void count_alarms(void)
 }
 
 const struct script_call process_calls[] = {
-	{ "cancel", cancel },	{ "threads", threads },
-	{ "fork", fork_child }, { "inherited", inherited },
-	{ "alarms", alarms },	{ "count_alarms", count_alarms },
+	{ "cancel", cancel },
+	{ "cancel_before", cancel_before },
+	{ "threads", threads },
+	{ "fork", fork_child },
+	{ "inherited", inherited },
+	{ "alarms", alarms },
+	{ "count_alarms", count_alarms },
 	{ NULL, NULL },
 };
