@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   BackendFailure,
   openBackends,
+  openDisks,
   type StorageBackends,
 } from '../tee/secure-world/storage/backends.ts';
 import { StorageFailure } from '../tee/secure-world/storage/trusted-storage.ts';
@@ -18,11 +19,13 @@ export type Backend = 'ree' | 'anchored' | 'rpmb';
  * @throws StorageFailure as the backend does
  */
 export function openBackend(backend: Backend, directory: string): StorageBackends {
-  const rpmbDirectory = backend === 'ree' ? undefined : join(directory, 'rpmb');
+  const kind = backend === 'rpmb' ? 'rpmb' : 'ree';
+  const disks = {
+    ...(kind === 'ree' && { ree: directory }),
+    ...(backend !== 'ree' && { rpmb: join(directory, 'rpmb') }),
+  };
   try {
-    return backend === 'rpmb'
-      ? openBackends({ private: 'rpmb', rpmbDirectory: join(directory, 'rpmb'), huk: HUK })
-      : openBackends({ private: 'ree', reeDirectory: directory, rpmbDirectory, huk: HUK });
+    return { ...openBackends(HUK, openDisks(disks)), private: kind };
   } catch (error) {
     if (error instanceof BackendFailure && error.cause instanceof StorageFailure) throw error.cause;
     throw error;

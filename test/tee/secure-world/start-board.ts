@@ -9,17 +9,16 @@ import { UsageError, type Options } from './options.ts';
 import { pkcs11App } from './pkcs11/ta.ts';
 import {
   BackendFailure,
-  BACKENDS,
   closeBackends,
   openBackends,
+  openDisks,
   privateStorage,
-  type BackendName,
+  type DiskDirectories,
   type Disks,
   type StorageBackends,
 } from './storage/backends.ts';
 import type { BlockDirectory } from './storage/block-file.ts';
-import { openDirectory } from './storage/disk-directory.ts';
-import { StorageFailure, TEE_ERROR_SECURITY } from './storage/trusted-storage.ts';
+import { TEE_ERROR_SECURITY } from './storage/trusted-storage.ts';
 import type { TrustedApp } from './ta.ts';
 import type { OnPanic } from './world/world.ts';
 
@@ -40,7 +39,7 @@ export async function startBoard(
   const more = await Promise.all(options.taModules.map(loadApp));
   try {
     return new Board({
-      openDisks: () => openDisks(options),
+      openDisks: () => openDisks(directories(options)),
       boot: (disks) => {
         const backends = {
           ...openBackends(
@@ -76,25 +75,11 @@ async function loadApp(path: string): Promise<MakeApp> {
   throw new UsageError(`${path} exports no app: a --ta module exports app(backends): TrustedApp`);
 }
 
-function directoryOf(backend: BackendName, options: Options): string | undefined {
-  if (backend === 'rpmb') return options.rpmbDirectory;
-  return options.private === 'rpmb' ? undefined : options.storage;
-}
-
-function openDisks(options: Options): Disks {
-  const disks: Partial<Record<BackendName, BlockDirectory>> = {};
-  for (const backend of BACKENDS) {
-    const directory = directoryOf(backend, options);
-    if (directory === undefined) continue;
-    try {
-      disks[backend] = openDirectory(directory);
-    } catch (error) {
-      for (const disk of Object.values(disks)) disk.close();
-      if (!(error instanceof StorageFailure)) throw error;
-      throw new BackendFailure(backend, error);
-    }
-  }
-  return disks;
+function directories({ private: kind, storage, rpmbDirectory }: Options): DiskDirectories {
+  return {
+    ...(kind === 'ree' && { ree: storage }),
+    ...(rpmbDirectory !== undefined && { rpmb: rpmbDirectory }),
+  };
 }
 
 function mapDisks({ ree, rpmb }: Disks, wrap: (disk: BlockDirectory) => BlockDirectory): Disks {

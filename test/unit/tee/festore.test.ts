@@ -17,6 +17,7 @@ import {
   type TrustedStorage,
 } from '../../tee/secure-world/storage/trusted-storage.ts';
 import type { TaInstance } from '../../tee/secure-world/ta.ts';
+import { Cancellation } from '../../tee/secure-world/world/cancellation.ts';
 import {
   Memory,
   packTypes,
@@ -60,7 +61,9 @@ class Client {
     const none: Parameter = { kind: 'none' };
     const [first = none, second = none] = given;
     const operation: Operation = { types, parameters: [first, second, none, none] };
-    return this.#ta.invoke(SESSION, command, operation);
+    const result = this.#ta.invoke(SESSION, command, operation, new Cancellation());
+    assert.ok(typeof result === 'number', 'it answers at once');
+    return result;
   }
 
   put(tag: Uint8Array, value: Uint8Array): number {

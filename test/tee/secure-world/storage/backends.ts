@@ -2,8 +2,11 @@
  * Which storages a world has, as CFG_REE_FS, CFG_RPMB_FS and CFG_REE_FS_INTEGRITY_RPMB choose them.
  * Composition only.
  */
+import { resolve } from 'node:path';
+
 import { openRpmbAnchor } from './anchor.ts';
 import type { BlockDirectory } from './block-file.ts';
+import { openDirectory } from './disk-directory.ts';
 import { isReeFsFile, openReeFsOn } from './ree-fs.ts';
 import { openRpmbFs, type RawFiles } from './rpmb-fs.ts';
 import { CHIP_FILE, type ChipParameters } from './rpmb/chip.ts';
@@ -15,6 +18,9 @@ export const BACKENDS: readonly BackendName[] = ['ree', 'rpmb'];
 
 /** The disks there are, by what is kept on them. */
 export type Disks = Readonly<Partial<Record<BackendName, BlockDirectory>>>;
+
+/** Where the disks are; without an RPMB there is no anchor. */
+export type DiskDirectories = Readonly<Partial<Record<BackendName, string>>>;
 
 export interface StorageBackends {
   /** TEE_STORAGE_PRIVATE_REE, 0x80000000. */
@@ -50,6 +56,22 @@ export class BackendFailure extends Error {
     this.backend = backend;
     this.result = cause.result;
   }
+}
+
+/** @throws BackendFailure when one is in use or cannot be used; none is open then */
+export function openDisks(directories: DiskDirectories): Disks {
+  const disks: Partial<Record<BackendName, BlockDirectory>> = {};
+  for (const backend of BACKENDS) {
+    const directory = directories[backend];
+    if (directory === undefined) continue;
+    try {
+      disks[backend] = openDirectory(resolve(directory));
+    } catch (error) {
+      for (const disk of Object.values(disks)) disk.close();
+      throw failureOf(backend, error);
+    }
+  }
+  return disks;
 }
 
 /**
@@ -100,7 +122,10 @@ function opening<T>(
   try {
     return disk && open(disk);
   } catch (error) {
-    if (!(error instanceof StorageFailure)) throw error;
-    throw new BackendFailure(backend, error);
+    throw failureOf(backend, error);
   }
+}
+
+function failureOf(backend: BackendName, error: unknown): unknown {
+  return error instanceof StorageFailure ? new BackendFailure(backend, error) : error;
 }
