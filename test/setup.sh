@@ -128,11 +128,13 @@ setup_node_modules() {
 }
 
 setup_tee_libraries() {
-	make -s -q -C test/tee/normal-world >/dev/null 2>&1 && return
-	changed=yes
-	step 'building the C libraries of the emulated TEE' \
-		'see the lines above; the sources are in test/tee/normal-world' \
-		make -s -C test/tee/normal-world
+	for part in normal-world secure-world/native; do
+		make -s -q -C "test/tee/$part" >/dev/null 2>&1 && continue
+		changed=yes
+		step "building the C libraries of the emulated TEE: $part" \
+			"see the lines above; the sources are in test/tee/$part" \
+			make -s -C "test/tee/$part"
+	done
 }
 
 log=$(mktemp)

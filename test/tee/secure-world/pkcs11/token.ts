@@ -78,7 +78,7 @@ export class Token {
       user: NO_CREDENTIAL,
       objectIds: [],
     });
-    for (const object of this.#objects ?? []) object.isDestroyed = true;
+    for (const object of this.#objects ?? []) object.destroy();
     this.#objects = [];
     for (const id of removed) this.#store.removeObject(id);
   }
@@ -162,7 +162,7 @@ export class Token {
     const objectIds = this.#record.objectIds.filter((id) => id !== home.storageId);
     this.#save({ ...this.#record, objectIds });
     this.#objects = this.objects().filter((other) => other !== object);
-    object.isDestroyed = true;
+    object.destroy();
     this.#store.removeObject(home.storageId);
   }
 
