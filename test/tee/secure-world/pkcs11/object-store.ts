@@ -23,6 +23,12 @@ import {
   type TokenRecord,
 } from './token-record.ts';
 
+export interface NewObject {
+  /** Identifier in trusted storage, 16 random bytes. */
+  readonly id: Uint8Array;
+  readonly attributes: Attributes;
+}
+
 export class ObjectStore {
   readonly #storage: TrustedStorage;
 
@@ -62,6 +68,30 @@ export class ObjectStore {
       if (cause instanceof StorageFailure) throw new TaFailure(CKR.DEVICE_MEMORY, { cause });
       throw cause;
     }
+  }
+
+  /**
+   * Stores new objects, and then the record that claims them; at once where storage can do that. Cut
+   * in between, nobody owns them and they are swept at start.
+   *
+   * @throws TaFailure DEVICE_MEMORY when storage refuses; what was stored is as it was
+   */
+  saveClaimed(slot: number, objects: readonly NewObject[], record: TokenRecord): void {
+    const written = objects.map(({ id, attributes }) => ({ id, data: attributes.serialize() }));
+    const claim = { id: recordId(slot), data: encodeRecord(record) };
+    try {
+      if (this.#storage.writeAll !== undefined) {
+        this.#storage.writeAll(PKCS11_TA_UUID, [...written, claim]);
+        return;
+      }
+      for (const { id, data } of written) this.#storage.write(PKCS11_TA_UUID, id, data);
+    } catch (cause) {
+      if (!(cause instanceof StorageFailure)) throw cause;
+      // Storage that is in doubt refuses this as well, and that is a panic: nobody knows what is so.
+      for (const { id } of written) this.#storage.remove(PKCS11_TA_UUID, id);
+      throw new TaFailure(CKR.DEVICE_MEMORY, { cause });
+    }
+    this.saveRecord(slot, record);
   }
 
   removeObject(id: Uint8Array): void {

@@ -18,11 +18,25 @@ export interface TrustedStorage {
    * @throws StorageFailure with `result` TEE_ERROR_STORAGE_NO_SPACE when the disk is full
    */
   write(ta: TaUuid, id: Uint8Array, data: Uint8Array): void;
+  /**
+   * Creates or replaces several objects: after a power cut all are old or all are new.
+   *
+   * A backend that cannot promise it does not have it.
+   *
+   * @param objects - no identifier twice
+   * @throws StorageFailure as `write` does
+   */
+  writeAll?(ta: TaUuid, objects: readonly StoredObject[]): void;
   /** @returns whether there was one */
   remove(ta: TaUuid, id: Uint8Array): boolean;
   /** Identifiers of the TA's objects, in the order they were created. */
   list(ta: TaUuid): readonly Uint8Array[];
   close(): void;
+}
+
+export interface StoredObject {
+  readonly id: Uint8Array;
+  readonly data: Uint8Array;
 }
 
 /** RFC 4122 text form, lower case. */
