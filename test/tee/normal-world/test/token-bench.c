@@ -235,7 +235,8 @@ static const struct workload {
 	{ "RSA-2048 pair, session objects", rsa_pair_session },
 };
 
-static CK_SLOT_ID slot_with(CK_FUNCTION_LIST *p11, bool initialized)
+/* With `label` NULL, the first slot whose token is blank. */
+static CK_SLOT_ID slot_of(CK_FUNCTION_LIST *p11, const CK_UTF8CHAR *label)
 {
 	CK_SLOT_ID slots[16];
 	CK_ULONG count = COUNT(slots);
@@ -243,30 +244,31 @@ static CK_SLOT_ID slot_with(CK_FUNCTION_LIST *p11, bool initialized)
 	check(p11->C_GetSlotList(1, slots, &count), "C_GetSlotList");
 	for (CK_ULONG i = 0; i < count; i++) {
 		CK_TOKEN_INFO info;
-		bool is;
+		bool is_blank;
 
 		check(p11->C_GetTokenInfo(slots[i], &info), "C_GetTokenInfo");
-		is = (info.flags & CKF_TOKEN_INITIALIZED) != 0;
-		if (is == initialized)
+		is_blank = (info.flags & CKF_TOKEN_INITIALIZED) == 0;
+		if (label ? memcmp(info.label, label, sizeof(info.label)) == 0
+			  : is_blank)
 			return slots[i];
 	}
-	fail("no slot has %s token",
-	     initialized ? "an initialized" : "a blank");
+	fail("no slot has %s", label ? "the token just made" : "a blank token");
 	return 0;
 }
 
 /* SoftHSM2 gives a token that was initialized another slot. */
-static CK_SESSION_HANDLE log_in(CK_FUNCTION_LIST *p11)
+static CK_SESSION_HANDLE log_in(CK_FUNCTION_LIST *p11, int module)
 {
 	const CK_FLAGS flags = CKF_SERIAL_SESSION | CKF_RW_SESSION;
 	CK_UTF8CHAR label[32];
 	CK_SESSION_HANDLE session;
 
 	memset(label, ' ', sizeof(label));
-	check(p11->C_InitToken(slot_with(p11, false), so_pin,
-			       sizeof(so_pin) - 1, label),
+	label[0] = (CK_UTF8CHAR)('0' + module);
+	check(p11->C_InitToken(slot_of(p11, NULL), so_pin, sizeof(so_pin) - 1,
+			       label),
 	      "C_InitToken");
-	check(p11->C_OpenSession(slot_with(p11, true), flags, NULL, NULL,
+	check(p11->C_OpenSession(slot_of(p11, label), flags, NULL, NULL,
 				 &session),
 	      "C_OpenSession");
 	check(p11->C_Login(session, CKU_SO, so_pin, sizeof(so_pin) - 1),
@@ -295,21 +297,21 @@ static CK_OBJECT_HANDLE make_aes_key(struct token *t)
 	return key;
 }
 
-static void open_token(struct token *t, const char *path)
+static void open_token(struct token *t, const char *path, int module)
 {
-	void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	CK_RV (*list)(CK_FUNCTION_LIST_PTR_PTR);
 	void *symbol;
 
-	if (!module)
+	if (!library)
 		fail("%s", dlerror());
-	symbol = dlsym(module, "C_GetFunctionList");
+	symbol = dlsym(library, "C_GetFunctionList");
 	if (!symbol)
 		fail("%s is no PKCS#11 module", path);
 	memcpy(&list, &symbol, sizeof(list));
 	check(list(&t->p11), "C_GetFunctionList");
 	check(t->p11->C_Initialize(NULL), "C_Initialize");
-	t->session = log_in(t->p11);
+	t->session = log_in(t->p11, module);
 	check(ec_pair_session(t), "making an EC pair");
 	t->ec_session_key = t->made[1];
 	check(ec_pair_token(t), "making an EC pair on the token");
@@ -404,7 +406,7 @@ int main(int argc, char **argv)
 		fail("usage: token-bench MILLISECONDS MODULE...");
 	slice_ns = (uint64_t)atoi(argv[1]) * 1000000u / SLICES;
 	for (int i = 0; i < modules; i++)
-		open_token(&tokens[i], argv[i + 2]);
+		open_token(&tokens[i], argv[i + 2], i);
 	for (size_t w = 0; w < COUNT(workloads); w++) {
 		struct samples samples[MODULES_MAX] = { 0 };
 
