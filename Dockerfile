@@ -9,6 +9,7 @@ WORKDIR /usr/src/ota-agent
 COPY package.json package-lock.json .npmrc ./
 COPY test/setup.sh test/setup.sh
 COPY test/tee/normal-world test/tee/normal-world
+COPY test/tee/secure-world/native test/tee/secure-world/native
 RUN sh test/setup.sh
 COPY . .
 CMD [".ci/run"]

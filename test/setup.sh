@@ -23,7 +23,7 @@ valgrind                  memory errors and leaks in the C programs of the emula
 libc6-dbg                 symbols of the C library, without which valgrind does not start
 strace                    power cuts and disk errors at chosen system calls
 faketime                  devices that start in 1970
-qemu-user-static          runs OP-TEE's own test programs, which Debian has for arm64 alone
+qemu-user-static          runs the test programs of OP-TEE, which Debian has for arm64 alone
 gcc-aarch64-linux-gnu     builds our libteec for them
 libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
@@ -133,11 +133,13 @@ setup_node_modules() {
 }
 
 setup_tee_libraries() {
-	make -s -q -C test/tee/normal-world >/dev/null 2>&1 && return
-	changed=yes
-	step 'building the C libraries of the emulated TEE' \
-		'see the lines above; the sources are in test/tee/normal-world' \
-		make -s -C test/tee/normal-world
+	for part in normal-world secure-world/native; do
+		make -s -q -C "test/tee/$part" >/dev/null 2>&1 && continue
+		changed=yes
+		step "building the C libraries of the emulated TEE: $part" \
+			"see the lines above; the sources are in test/tee/$part" \
+			make -s -C "test/tee/$part"
+	done
 }
 
 log=$(mktemp)

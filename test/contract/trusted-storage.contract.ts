@@ -65,6 +65,21 @@ export function trustedStorageContract(
       assert.equal(storage.list(TA).length, 1);
     });
 
+    test('writes several objects at once, new ones and old ones, if it offers that', () => {
+      if (storage.writeAll === undefined) return;
+      storage.write(TA, id('old'), pattern(5000));
+      storage.writeAll(TA, [
+        { id: id('new'), data: pattern(0) },
+        { id: id('old'), data: pattern(100) },
+        { id: id('large'), data: pattern(200_000) },
+      ]);
+      storage = fixture.reopen();
+      assert.deepEqual(storage.list(TA), ['old', 'new', 'large'].map(id));
+      assert.deepEqual(storage.read(TA, id('new')), pattern(0));
+      assert.deepEqual(storage.read(TA, id('old')), pattern(100));
+      assert.deepEqual(storage.read(TA, id('large')), pattern(200_000));
+    });
+
     test('forgets a removed object and says that there was one', () => {
       storage.write(TA, id('a'), pattern(5));
       assert.equal(storage.remove(TA, id('a')), true);

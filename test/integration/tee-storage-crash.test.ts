@@ -27,7 +27,18 @@ const SCRIPT: readonly Act[] = [
   write('b', 9000, 7),
   write('', 0, 8),
   (storage) => storage.remove(TA, id('b')),
+  writeTogether(['d', 10, 1], ['c', 9000, 2], ['e', 4072, 3]),
+  writeTogether(['e', 10, 4], ['d', 9000, 5]),
 ];
+
+function writeTogether(...objects: readonly (readonly [string, number, number])[]): Act {
+  return (storage) => {
+    storage.writeAll?.(
+      TA,
+      objects.map(([name, size, fill]) => ({ id: id(name), data: bytes(size, fill) })),
+    );
+  };
+}
 
 function write(name: string, lengthBytes: number, fill: number): Act {
   return (storage) => {

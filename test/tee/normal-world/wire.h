@@ -92,6 +92,15 @@ struct wire_frame {
 	struct wire_reader payload;
 };
 
+/*
+ * Whether it pays to look for an answer instead of sleeping until it comes:
+ * while looking does not help, it is tried more and more seldom.
+ */
+struct wire_patience {
+	uint32_t failures;
+	uint32_t sleeps_left;
+};
+
 void wire_begin(struct wire_writer *w);
 void wire_u32(struct wire_writer *w, uint32_t value);
 void wire_bytes(struct wire_writer *w, const void *bytes, size_t size);
@@ -122,7 +131,8 @@ bool wire_send(int fd, struct wire_writer *w, uint32_t request,
  * Returns false when the connection ends, or when what arrives is anything but
  * one answer to this request with at most `payload_max` bytes.
  */
-bool wire_receive(int fd, struct wire_frame *frame, uint32_t request,
+bool wire_receive(int fd, struct wire_patience *patience,
+		  struct wire_frame *frame, uint32_t request,
 		  enum wire_opcode opcode, size_t payload_max);
 /* Overwrites what was received before it frees it: it may be plaintext. */
 void wire_release(struct wire_frame *frame);

@@ -160,7 +160,7 @@ static bool round_trip(struct connection *c, struct exchange *x,
 		return false;
 	if (pending->operation)
 		pending_sent(pending);
-	return wire_receive(c->fd, &x->answer, request, x->opcode,
+	return wire_receive(c->fd, &c->patience, &x->answer, request, x->opcode,
 			    x->answer_max);
 }
 

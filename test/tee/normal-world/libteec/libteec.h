@@ -30,7 +30,9 @@ struct connection {
 	pid_t owner;
 	atomic_bool dead;
 	atomic_uint last_request;
+	/* Held from a request to its answer; guards `patience`. */
 	pthread_mutex_t round_trip;
+	struct wire_patience patience;
 	pthread_mutex_t sending;
 	struct connection *next;
 };

@@ -3,13 +3,12 @@ import { CKR } from './abi.ts';
 import { TaFailure } from './failure.ts';
 
 export class ArgReader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  readonly #bytes: Buffer;
   #offset = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const { buffer, byteOffset, byteLength } = bytes;
+    this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(buffer, byteOffset, byteLength);
   }
 
   get leftBytes(): number {
@@ -18,7 +17,7 @@ export class ArgReader {
 
   u32(): number {
     const at = this.#take(4);
-    return this.#view.getUint32(at, true);
+    return this.#bytes.readUInt32LE(at);
   }
 
   /** A view, not a copy: valid until the command returns. */
@@ -47,7 +46,8 @@ export class ArgReader {
 
 /** Numbers one after another. */
 export function words(...values: readonly number[]): Buffer {
-  const bytes = Buffer.alloc(4 * values.length);
-  values.forEach((value, index) => bytes.writeUInt32LE(value >>> 0, 4 * index));
+  const bytes = Buffer.allocUnsafe(4 * values.length);
+  let at = 0;
+  for (const value of values) at = bytes.writeUInt32LE(value >>> 0, at);
   return bytes;
 }

@@ -111,10 +111,12 @@ function parsePrivate(attributes: Attributes): KeyObject {
   }
 }
 
+/** OpenSSL takes 0, or the order, for a private key and signs with it. */
 function ecPrivateKey(curve: Curve, value: Uint8Array): KeyObject {
   const version = integer(Uint8Array.of(1));
-  const key = octetString(padded(value, curve.bytes));
-  const der = sequence(version, key, explicit(0, curve.namedParams));
+  const secret = padded(value, curve.bytes);
+  if (!curve.noble.utils.isValidSecretKey(secret)) refuse();
+  const der = sequence(version, octetString(secret), explicit(0, curve.namedParams));
   return createPrivateKey({ key: der, format: 'der', type: 'sec1' });
 }
 

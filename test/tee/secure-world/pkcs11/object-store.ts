@@ -11,7 +11,7 @@ import {
   TEE_ERROR_CORRUPT_OBJECT,
   type TrustedStorage,
 } from '../storage/trusted-storage.ts';
-import { readWhole, replaceWhole } from '../storage/whole-object.ts';
+import { encodeWhole, readWhole, replaceWhole } from '../storage/whole-object.ts';
 import { CKR, PKCS11_TA_UUID } from './abi.ts';
 import { ArgReader } from './args.ts';
 import { Attributes, readAttributeList, sameBytes } from './attributes.ts';
@@ -23,6 +23,12 @@ import {
   recordId,
   type TokenRecord,
 } from './token-record.ts';
+
+export interface NewObject {
+  /** Identifier in trusted storage, 16 random bytes. */
+  readonly id: Uint8Array;
+  readonly attributes: Attributes;
+}
 
 export class ObjectStore {
   readonly #storage: TrustedStorage;
@@ -63,6 +69,33 @@ export class ObjectStore {
       if (cause instanceof StorageFailure) throw new TaFailure(CKR.DEVICE_MEMORY, { cause });
       throw cause;
     }
+  }
+
+  /**
+   * Stores new objects, and then the record that claims them; at once where storage can do that. Cut
+   * in between, nobody owns them and they are swept at start.
+   *
+   * @throws TaFailure DEVICE_MEMORY when storage refuses; what was stored is as it was
+   */
+  saveClaimed(slot: number, objects: readonly NewObject[], record: TokenRecord): void {
+    const written = objects.map(({ id, attributes }) => ({
+      id,
+      data: encodeWhole(attributes.serialize()),
+    }));
+    const claim = { id: recordId(slot), data: encodeWhole(encodeRecord(record)) };
+    try {
+      if (this.#storage.writeAll !== undefined) {
+        this.#storage.writeAll(PKCS11_TA_UUID, [...written, claim]);
+        return;
+      }
+      for (const { id, data } of written) this.#storage.write(PKCS11_TA_UUID, id, data);
+    } catch (cause) {
+      if (!(cause instanceof StorageFailure)) throw cause;
+      // Storage that is in doubt refuses this as well, and that is a panic: nobody knows what is so.
+      for (const { id } of written) this.#storage.remove(PKCS11_TA_UUID, id);
+      throw new TaFailure(CKR.DEVICE_MEMORY, { cause });
+    }
+    this.saveRecord(slot, record);
   }
 
   removeObject(id: Uint8Array): void {

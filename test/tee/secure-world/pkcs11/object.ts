@@ -16,13 +16,22 @@ export class P11Object {
   attributes: Attributes;
   /** `undefined` for a session object. */
   readonly home: Home | undefined;
-  /** A handle to it that another client still holds means nothing any more. */
-  isDestroyed = false;
+  #isDestroyed = false;
   readonly #keys = new Map<'public' | 'private' | 'secret', KeyObject>();
 
   constructor(attributes: Attributes, home?: Home) {
     this.attributes = attributes;
     this.home = home;
+  }
+
+  /** A handle to it that another client still holds means nothing any more. */
+  get isDestroyed(): boolean {
+    return this.#isDestroyed;
+  }
+
+  destroy(): void {
+    this.#isDestroyed = true;
+    this.forgetKeys();
   }
 
   get isPrivate(): boolean {
@@ -36,6 +45,11 @@ export class P11Object {
     const key = parse(this.attributes);
     this.#keys.set(kind, key);
     return key;
+  }
+
+  /** Drops what was parsed; the next use parses again. */
+  forgetKeys(): void {
+    this.#keys.clear();
   }
 }
 

@@ -7,7 +7,8 @@ import type { Session } from './session.ts';
 /** Puts an object where its CKA_TOKEN says. @returns its handle */
 export function place(session: Session, attributes: Attributes): number {
   if (!attributes.boolean(CKA.TOKEN)) return session.addObject(new P11Object(attributes));
-  return session.client.publish(session.token.add(attributes));
+  const [object] = session.token.add(attributes);
+  return session.client.publish(object);
 }
 
 /** Both or neither: half a pair is of no use to anyone. @returns their handles */
@@ -16,6 +17,10 @@ export function placePair(
   publicKey: Attributes,
   privateKey: Attributes,
 ): readonly [number, number] {
+  if (publicKey.boolean(CKA.TOKEN) && privateKey.boolean(CKA.TOKEN)) {
+    const [publicObject, privateObject] = session.token.add(publicKey, privateKey);
+    return [session.client.publish(publicObject), session.client.publish(privateObject)];
+  }
   const publicHandle = place(session, publicKey);
   try {
     return [publicHandle, place(session, privateKey)];

@@ -141,7 +141,11 @@ export class Client {
       session.operation = undefined;
       session.found = undefined;
     }
-    for (const object of token.objects()) if (object.isPrivate) this.forget(object);
+    for (const object of token.objects()) {
+      if (!object.isPrivate) continue;
+      object.forgetKeys();
+      this.forget(object);
+    }
   }
 
   /** @returns the handle of an object, given now if it had none */
@@ -165,7 +169,7 @@ export class Client {
   }
 
   #destroy(object: P11Object): void {
-    object.isDestroyed = true;
+    object.destroy();
     this.forget(object);
   }
 }

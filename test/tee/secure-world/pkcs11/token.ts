@@ -78,7 +78,7 @@ export class Token {
       user: NO_CREDENTIAL,
       objectIds: [],
     });
-    for (const object of this.#objects ?? []) object.isDestroyed = true;
+    for (const object of this.#objects ?? []) object.destroy();
     this.#objects = [];
     for (const id of removed) this.#store.removeObject(id);
   }
@@ -134,18 +134,20 @@ export class Token {
   }
 
   /**
-   * Stores a new object, then claims it: cut in between, nobody owns it and it is swept at start.
+   * Stores new objects, all or none of them.
    *
    * @throws TaFailure DEVICE_MEMORY when storage has no room
    */
-  add(attributes: Attributes): P11Object {
-    const id = Uint8Array.from(randomBytes(16));
-    const object = this.#at(id, attributes);
+  add<T extends readonly Attributes[]>(...each: T): { readonly [K in keyof T]: P11Object } {
     const others = this.objects();
-    this.#store.saveObject(id, attributes);
-    this.#save({ ...this.#record, objectIds: [...this.#record.objectIds, id] });
-    this.#objects = [object, ...others];
-    return object;
+    const added = each.map((attributes) => ({ id: Uint8Array.from(randomBytes(16)), attributes }));
+    const objectIds = [...this.#record.objectIds, ...added.map(({ id }) => id)];
+    const record = { ...this.#record, objectIds };
+    this.#store.saveClaimed(this.slot, added, record);
+    this.#record = record;
+    const objects = added.map(({ id, attributes }) => this.#at(id, attributes));
+    this.#objects = [...objects.toReversed(), ...others];
+    return objects as { [K in keyof T]: P11Object };
   }
 
   /** @throws TaFailure DEVICE_MEMORY when storage has no room; the object is then as it was */
@@ -162,7 +164,7 @@ export class Token {
     const objectIds = this.#record.objectIds.filter((id) => id !== home.storageId);
     this.#save({ ...this.#record, objectIds });
     this.#objects = this.objects().filter((other) => other !== object);
-    object.isDestroyed = true;
+    object.destroy();
     this.#store.removeObject(home.storageId);
   }
 

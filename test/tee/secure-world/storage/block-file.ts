@@ -44,8 +44,7 @@ export const DRAFT_SUFFIX = '.new';
 /**
  * Makes a file appear under its name, whole and durably: one sync for its data, one for its name.
  *
- * What a crash leaves of it is a draft, or a file that dirf.db does not list; both are swept at the
- * next opening.
+ * What a crash leaves of it is a draft, which is swept at the next opening.
  */
 export function publish(disk: BlockDirectory, name: string, bytes: Uint8Array): void {
   const draft = name + DRAFT_SUFFIX;

@@ -3,8 +3,9 @@
  * the other way round.
  *
  * A write makes the object's own file durable first, then commits dirf.db. A new object costs four
- * syncs (its data, its name, dirf.db's blocks, dirf.db's head), a changed one three, a removal three
- * (the last for the name that goes), a rename two. An object that does not verify is refused and kept as evidence,
+ * syncs (its data, its name, dirf.db's blocks, dirf.db's head), a changed one three, a removal three (the
+ * last for the name that goes), a rename two; objects that are written together share all but the one
+ * for their data. An object that does not verify is refused and kept as evidence,
  * where OP-TEE deletes it; `remove` still removes it.
  *
  * The directory as a whole can be replaced by an older copy of itself unless there is an anchor.
@@ -18,7 +19,7 @@ import { Directory, DIRECTORY_NAME } from './ree-fs/directory.ts';
 import { MAX_ID_BYTES, type Entry } from './ree-fs/dirfile.ts';
 import { deriveStorageKey, deriveTaKey, uuidInMemory } from './ree-fs/keys.ts';
 import { createObject, fileName, readObject, replaceObject } from './ree-fs/object-file.ts';
-import type { Renaming, TaUuid, TrustedStorage } from './trusted-storage.ts';
+import type { ObjectBytes, Renaming, TaUuid, TrustedStorage } from './trusted-storage.ts';
 
 export interface ReeFsOptions {
   /** Made when there is none. No other process can have it open. */
@@ -78,14 +79,33 @@ class ReeFs implements TrustedStorage {
   }
 
   write(ta: TaUuid, id: Uint8Array, data: Uint8Array): void {
-    const { uuid, entry } = this.#find(ta, id);
-    const content = { taKey: deriveTaKey(this.#storageKey, uuid), data };
-    if (entry === undefined) {
-      this.#create({ uuid, id: new Uint8Array(id) }, content);
-      return;
+    this.writeAll(ta, [{ id, data }]);
+  }
+
+  writeAll(ta: TaUuid, objects: readonly ObjectBytes[]): void {
+    const { index } = this.#directory;
+    const numbers = index.freeFileNumbers();
+    const created: number[] = [];
+    try {
+      const entries = objects.map(({ id, data }) => {
+        const { uuid, entry } = this.#find(ta, id);
+        const content = { taKey: deriveTaKey(this.#storageKey, uuid), data };
+        if (entry !== undefined) {
+          return { ...entry, rootHash: replaceObject(this.#disk, entry, content) };
+        }
+        const fileNumber = numbers.next().value;
+        created.push(fileNumber);
+        const rootHash = createObject(this.#disk, fileNumber, content);
+        return { uuid, id: Uint8Array.from(id), rootHash, fileNumber };
+      });
+      if (created.length > 0) this.#disk.sync();
+      this.#directory.commit(index.planPut(entries));
+    } catch (error) {
+      // In doubt, dirf.db may list them already.
+      const orphans = this.#directory.isInDoubt ? [] : created;
+      for (const fileNumber of orphans) discard(this.#disk, fileName(fileNumber));
+      throw error;
     }
-    const rootHash = replaceObject(this.#disk, entry, content);
-    this.#directory.commit(this.#directory.index.planPut({ ...entry, rootHash }));
   }
 
   rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): Renaming {
@@ -116,22 +136,6 @@ class ReeFs implements TrustedStorage {
     this.#isOpen = false;
     this.#directory.close();
     this.#disk.close();
-  }
-
-  #create(
-    object: Pick<Entry, 'uuid' | 'id'>,
-    content: { readonly taKey: Uint8Array; readonly data: Uint8Array },
-  ): void {
-    const fileNumber = this.#directory.index.lowestFreeFileNumber();
-    try {
-      const rootHash = createObject(this.#disk, fileNumber, content);
-      const entry = { ...object, rootHash, fileNumber };
-      this.#directory.commit(this.#directory.index.planPut(entry));
-    } catch (error) {
-      // In doubt, dirf.db may list it already.
-      if (!this.#directory.isInDoubt) discard(this.#disk, fileName(fileNumber));
-      throw error;
-    }
   }
 
   #find(ta: TaUuid, id: Uint8Array): { uuid: Uint8Array; entry: Entry | undefined } {

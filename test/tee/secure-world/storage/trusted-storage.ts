@@ -25,6 +25,15 @@ export interface TrustedStorage {
    * @returns `missing` when there is no `from`, else `exists` when there is a `to`
    */
   rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): Renaming;
+  /**
+   * Creates or replaces several objects: after a power cut all are old or all are new.
+   *
+   * A backend that cannot promise it does not have it.
+   *
+   * @param objects - no identifier twice
+   * @throws StorageFailure as `write` does
+   */
+  writeAll?(ta: TaUuid, objects: readonly ObjectBytes[]): void;
   /** @returns whether there was one */
   remove(ta: TaUuid, id: Uint8Array): boolean;
   /**
@@ -36,6 +45,12 @@ export interface TrustedStorage {
 }
 
 export type Renaming = 'renamed' | 'missing' | 'exists';
+
+/** An object under its identifier, whole. */
+export interface ObjectBytes {
+  readonly id: Uint8Array;
+  readonly data: Uint8Array;
+}
 
 /** RFC 4122 text form, lower case. */
 export type TaUuid = string;

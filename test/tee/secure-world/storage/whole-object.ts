@@ -28,5 +28,10 @@ export function replaceWhole(
   ta: TaUuid,
   { id, data }: { readonly id: Uint8Array; readonly data: Uint8Array },
 ): void {
-  storage.write(ta, id, encodeObject({ ...DATA_OBJECT, data }));
+  storage.write(ta, id, encodeWhole(data));
+}
+
+/** The bytes that storage keeps for a data stream. */
+export function encodeWhole(data: Uint8Array): Uint8Array {
+  return encodeObject({ ...DATA_OBJECT, data });
 }

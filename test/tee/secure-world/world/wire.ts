@@ -10,6 +10,7 @@ export const PROTOCOL_VERSION = 1;
 export const HEADER_BYTES = 12;
 export const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const ANSWER_BIT = 0x8000;
+const NOTHING = new Uint8Array();
 /** NGROUPS_MAX of Linux: no honest process is in more groups. */
 const MAX_GROUPS = 65536;
 
@@ -53,28 +54,31 @@ export type Request =
     }
   | { readonly at: 'cancel'; readonly request: number };
 
+function asBuffer(bytes: Uint8Array): Buffer {
+  if (Buffer.isBuffer(bytes)) return bytes;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /** A cursor over received bytes. `failed` latches: check it once, at the end. */
 export class WireReader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  readonly #bytes: Buffer;
   #offset = 0;
   #failed = false;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = asBuffer(bytes);
   }
 
   /** @returns 0 once failed */
   u32(): number {
     const at = this.#take(4);
-    return this.#failed ? 0 : this.#view.getUint32(at, true);
+    return this.#failed ? 0 : this.#bytes.readUInt32LE(at);
   }
 
   /** A view, not a copy. @returns nothing once failed */
   bytes(length: number): Uint8Array {
     const at = this.#take(length);
-    return this.#failed ? new Uint8Array() : this.#bytes.subarray(at, at + length);
+    return this.#failed ? NOTHING : this.#bytes.subarray(at, at + length);
   }
 
   fail(): void {
@@ -120,7 +124,8 @@ export class FrameSplitter {
     this.#chunks.push(chunk);
     this.#bytes += chunk.byteLength;
     if (this.#bytes < this.#wantedBytes) return [];
-    const joined = Buffer.concat(this.#chunks, this.#bytes);
+    const [only = chunk, ...more] = this.#chunks;
+    const joined = more.length === 0 ? asBuffer(only) : Buffer.concat(this.#chunks, this.#bytes);
     const frames: Frame[] = [];
     let at = 0;
     for (;;) {
@@ -228,46 +233,71 @@ function readMemory(isSent: boolean, reader: WireReader): Memory {
   const present = reader.u32();
   const size = reader.u32();
   if (present > 1 || (present === 0 && size !== 0)) reader.fail();
-  return new Memory(isSent ? reader.bytes(size) : new Uint8Array(), size, present === 0);
+  return new Memory(isSent ? reader.bytes(size) : NOTHING, size, present === 0);
 }
 
 export function encodeAnswer(frame: Frame, ...parts: readonly Uint8Array[]): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES);
   const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
-  header.writeUInt32LE(length, 0);
-  header.writeUInt32LE(frame.request, 4);
-  header.writeUInt16LE(frame.opcode | ANSWER_BIT, 8);
-  return Buffer.concat([header, ...parts], HEADER_BYTES + length);
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + length);
+  bytes.writeUInt32LE(length, 0);
+  bytes.writeUInt32LE(frame.request, 4);
+  // The upper half is the field that must be zero.
+  let at = bytes.writeUInt32LE(frame.opcode | ANSWER_BIT, 8);
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.byteLength;
+  }
+  return bytes;
 }
 
 export function u32s(...values: readonly number[]): Buffer {
-  const bytes = Buffer.alloc(4 * values.length);
-  values.forEach((value, index) => bytes.writeUInt32LE(value >>> 0, 4 * index));
+  const bytes = Buffer.allocUnsafe(4 * values.length);
+  let at = 0;
+  for (const value of values) at = bytes.writeUInt32LE(value >>> 0, at);
   return bytes;
 }
 
 /** The OPERATION of an answer: what the client reads back. */
 export function encodeOperation({ types, parameters }: Operation): Buffer {
-  const parts: Uint8Array[] = [u32s(types)];
-  parameters.forEach((parameter, index) => {
-    const type = typeAt(types, index);
-    if (parameter.kind === 'value' && type !== PARAM.VALUE_INPUT) {
-      parts.push(u32s(parameter.a, parameter.b));
-    } else if (parameter.kind === 'memory' && type !== PARAM.MEMREF_INPUT) {
-      parts.push(...memoryParts(parameter));
-    }
-  });
-  return Buffer.concat(parts);
+  const outputs = parameters.map((parameter, index) => outputOf(parameter, typeAt(types, index)));
+  const size = outputs.reduce((sum, output) => sum + outputBytes(output), 4);
+  const bytes = Buffer.allocUnsafe(size);
+  let at = bytes.writeUInt32LE(types, 0);
+  for (const output of outputs) {
+    if (output === undefined) continue;
+    at = bytes.writeUInt32LE(output.first >>> 0, at);
+    at = bytes.writeUInt32LE(output.second >>> 0, at);
+    bytes.set(output.bytes, at);
+    at += output.bytes.byteLength;
+  }
+  return bytes;
 }
 
-function memoryParts(memory: Memory): readonly Uint8Array[] {
-  const bytes = memory.output ?? untouched(memory);
-  return [u32s(memory.size, bytes.byteLength), bytes];
+/** Two numbers, and the memory that follows them. */
+interface Output {
+  readonly first: number;
+  readonly second: number;
+  readonly bytes: Uint8Array;
+}
+
+function outputOf(parameter: Parameter, type: number): Output | undefined {
+  if (parameter.kind === 'value' && type !== PARAM.VALUE_INPUT) {
+    return { first: parameter.a, second: parameter.b, bytes: NOTHING };
+  }
+  if (parameter.kind === 'memory' && type !== PARAM.MEMREF_INPUT) {
+    const bytes = parameter.output ?? untouched(parameter);
+    return { first: parameter.size, second: bytes.byteLength, bytes };
+  }
+  return undefined;
+}
+
+function outputBytes(output: Output | undefined): number {
+  return output === undefined ? 0 : 8 + output.bytes.byteLength;
 }
 
 /** Memory the TA left alone reads back as it was sent; output-only memory starts as zeros. */
 function untouched(memory: Memory): Uint8Array {
-  if (memory.size > memory.capacityBytes) return new Uint8Array();
+  if (memory.size > memory.capacityBytes) return NOTHING;
   if (memory.input.byteLength > 0) return memory.input.subarray(0, memory.size);
   return new Uint8Array(memory.size);
 }

@@ -42,10 +42,9 @@ describe('REE-FS', () => {
       storage.write(TA, id('new'), bytes(50, 2));
     });
     assert.deepEqual(steps, [
-      'create 1.new',
-      'write 1.new',
-      'sync 1.new',
-      'rename 1',
+      'create 1',
+      'write 1 head',
+      'sync 1',
       'sync-names',
       'write dirf.db block',
       'write dirf.db node',
@@ -71,6 +70,23 @@ describe('REE-FS', () => {
       'write dirf.db head',
       'sync dirf.db',
     ]);
+  });
+
+  test('writes several objects with one commit, and only their data one by one', () => {
+    const { disk, storage } = withObject();
+    const steps = stepsOf(disk, () => {
+      storage.writeAll?.(TA, [
+        { id: id('new'), data: bytes(50, 2) },
+        { id: id('other'), data: bytes(50, 3) },
+        { id: id('a'), data: bytes(60, 4) },
+      ]);
+    });
+    assert.deepEqual(
+      steps.filter((step) => step.startsWith('sync')),
+      ['sync 1', 'sync 2', 'sync 0', 'sync-names', 'sync dirf.db', 'sync dirf.db'],
+    );
+    assert.equal(steps.at(-2), 'write dirf.db head');
+    assert.deepEqual([...contentsOf(openOn(disk)).keys()], ['a', 'new', 'other']);
   });
 
   test('commits a removal before the file goes, in three syncs', () => {

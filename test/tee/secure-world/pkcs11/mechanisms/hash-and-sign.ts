@@ -13,11 +13,10 @@ import { CKR } from '../abi.ts';
 import { attempt } from '../keys.ts';
 import type { Signer, Verifier } from '../processing.ts';
 
-/** Padding and encoding, in node:crypto's words. */
+/** Padding, in node:crypto's words. */
 export interface SignatureForm {
   readonly padding?: number;
   readonly saltLength?: number;
-  readonly dsaEncoding?: 'ieee-p1363';
 }
 
 export function hashingSigner(

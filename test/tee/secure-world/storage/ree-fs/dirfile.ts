@@ -71,27 +71,36 @@ export class DirectoryIndex {
     );
   }
 
-  lowestFreeFileNumber(): number {
-    let fileNumber = 0;
-    while (this.#fileNumbers.has(fileNumber)) fileNumber += 1;
-    return fileNumber;
+  /** Lowest first. */
+  *freeFileNumbers(): Generator<number, never> {
+    for (let fileNumber = 0; ; fileNumber += 1) {
+      if (!this.#fileNumbers.has(fileNumber)) yield fileNumber;
+    }
   }
 
   /**
-   * Plans to add an entry, or to replace the one of the same object where it is.
+   * Plans to add entries, or to replace those of the same objects where they are.
    *
    * A new entry goes after all others, where OP-TEE takes the first free slot: listing then keeps
    * the order of creation. Slots are renumbered instead when that halves the file.
+   *
+   * @param entries - of different objects
    */
-  planPut(entry: Entry): DirectoryChange {
-    const known = this.#slots.get(keyOf(entry.uuid, entry.id));
-    if (known !== undefined) return this.#plan(new Map([[known, entry]]));
-    const end = this.#entries.length;
+  planPut(entries: readonly Entry[]): DirectoryChange {
+    const after = [...this.#entries];
+    for (const entry of entries) {
+      after[this.#slots.get(keyOf(entry.uuid, entry.id)) ?? after.length] = entry;
+    }
+    const before = this.#entries.length;
     const isCrowded =
-      (end + 1) * ENTRY_BYTES <= this.#content.byteLength || end < 2 * this.#slots.size;
-    if (end < FEW_SLOTS || isCrowded) return this.#plan(new Map([[end, entry]]));
-    const packed = [...this.#entries.filter((other) => other !== undefined), entry];
-    return this.#plan(new Map(this.#entries.map((_, slot) => [slot, packed[slot]])));
+      after.length * ENTRY_BYTES <= this.#content.byteLength || before < 2 * this.#slots.size;
+    const isAsBefore = after.length === before || before < FEW_SLOTS || isCrowded;
+    const laid = isAsBefore ? after : after.filter((entry) => entry !== undefined);
+    const slots = new Map<number, Entry | undefined>();
+    for (let slot = 0; slot < after.length; slot += 1) {
+      if (laid[slot] !== this.#entries[slot]) slots.set(slot, laid[slot]);
+    }
+    return this.#plan(slots);
   }
 
   /** Plans to give an entry another identifier, where it is. */

@@ -3,13 +3,7 @@
  * never by the file's own head; so nothing here needs an order of writes, only to be durable before
  * dirf.db is committed.
  */
-import {
-  MAX_FILE_BYTES,
-  publish,
-  withFile,
-  type BlockDirectory,
-  type BlockFile,
-} from '../block-file.ts';
+import { MAX_FILE_BYTES, withFile, type BlockDirectory, type BlockFile } from '../block-file.ts';
 import type { Entry } from './dirfile.ts';
 import { blocksOf, openTree, readContent, versionOf, type HashTree } from './htree.ts';
 import { blocksIn, imageOf, newTree, stageTree, type Staged } from './htree-stage.ts';
@@ -29,7 +23,8 @@ export function readObject(disk: BlockDirectory, entry: Entry, taKey: Uint8Array
 }
 
 /**
- * Writes an object into a new file that is durable when this returns.
+ * Writes an object into a new file. Its data is durable when this returns, its name is not: what a
+ * crash leaves of it is a file that dirf.db does not list, and the next opening sweeps it.
  *
  * @returns the root hash for dirf.db
  */
@@ -39,7 +34,10 @@ export function createObject(
   { taKey, data }: { readonly taKey: Uint8Array; readonly data: Uint8Array },
 ): Uint8Array {
   const staged = stageObject(newTree(taKey), data);
-  publish(disk, fileName(fileNumber), imageOf(staged));
+  withFile(disk.create(fileName(fileNumber)), (file) => {
+    file.write({ offsetBytes: 0, bytes: imageOf(staged) });
+    file.sync();
+  });
   return staged.tree.rootHash;
 }
 
