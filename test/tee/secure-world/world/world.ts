@@ -102,11 +102,10 @@ export class WorldClient {
   }
 
   open(uuid: string, login: number, loginData: number, operation: Operation): OpenOutcome {
+    if (!fitsAnswer(operation)) return refused(TEE.OUT_OF_MEMORY);
     const identity = clientIdentity(login, loginData, this.#credentials);
     if (typeof identity === 'number') return refused(identity);
-    if (this.#sessions.size >= MAX_SESSIONS_PER_CLIENT || !fitsAnswer(operation)) {
-      return refused(TEE.OUT_OF_MEMORY);
-    }
+    if (this.#sessions.size >= MAX_SESSIONS_PER_CLIENT) return refused(TEE.OUT_OF_MEMORY);
     const loaded = this.#world.load(uuid);
     if (typeof loaded === 'number') return refused(loaded);
     const session = this.#world.nextSession();
@@ -118,9 +117,9 @@ export class WorldClient {
   }
 
   invoke(session: number, command: number, operation: Operation): Outcome {
+    if (!fitsAnswer(operation)) return { result: TEE.OUT_OF_MEMORY, origin: ORIGIN.TEE };
     const loaded = this.#sessions.get(session);
     if (loaded === undefined) return { result: TEE.BAD_PARAMETERS, origin: ORIGIN.TEE };
-    if (!fitsAnswer(operation)) return { result: TEE.OUT_OF_MEMORY, origin: ORIGIN.TEE };
     if (loaded.isDead) return { result: TEE.TARGET_DEAD, origin: ORIGIN.TEE };
     const result = this.#world.enter(loaded, (ta) => ta.invoke(session, command, operation));
     if (result === undefined) return { result: TEE.TARGET_DEAD, origin: ORIGIN.TEE };
@@ -149,8 +148,9 @@ function refused(result: number): OpenOutcome {
 }
 
 /**
- * Output memory costs the client four bytes to ask for, so ask before a TA fills it. What does not
- * fit is taken away: its size reads back as 0.
+ * Output memory costs the client four bytes to ask for, so ask before a TA fills it, and before
+ * anything else is refused: a refusal answers with the memory as well. What does not fit is taken
+ * away: its size reads back as 0.
  */
 function fitsAnswer({ types, parameters }: Operation): boolean {
   let bytes = ANSWER_OVERHEAD_BYTES;
