@@ -63,7 +63,7 @@ export function completeRsaKey(attributes: Attributes): RsaNumbers {
   const d = number(attributes, CKA.PRIVATE_EXPONENT);
   if (n <= 1n || n % 2n === 0n || e <= 1n || d <= 1n) throw new TaFailure(CKR.GENERAL_ERROR);
   const given = number(attributes, CKA.PRIME_1);
-  const p = given > 1n && n % given === 0n ? given : findPrime(n, e, d);
+  const p = given > 1n && given < n && n % given === 0n ? given : findPrime(n, e, d);
   const q = n / p;
   const coefficient = number(attributes, CKA.COEFFICIENT);
   return {

@@ -302,6 +302,32 @@ describe('importing private keys', () => {
     client.refused(CKR.GENERAL_ERROR, CMD.SIGN_INIT, control);
   });
 
+  test('an RSA key whose prime is its modulus does not end the TA', () => {
+    const tee = new TestTee();
+    const { client, session } = tee.connectUser();
+    const jwk = rsaJwk();
+    const numbers = (prime: string | undefined): Buffer =>
+      attributes(
+        [CKA.CLASS, CKO.PRIVATE_KEY],
+        [CKA.KEY_TYPE, CKK.RSA],
+        [CKA.SIGN, true],
+        [CKA.MODULUS, value(jwk.n)],
+        [CKA.PUBLIC_EXPONENT, value(jwk.e)],
+        [CKA.PRIVATE_EXPONENT, value(jwk.d)],
+        [CKA.PRIME_1, value(prime)],
+      );
+    const good = client.create(session, numbers(jwk.p));
+    const odd = client.create(session, numbers(jwk.n));
+    const sign = mechanism(CKM.SHA256_RSA_PKCS);
+
+    // It says nothing of the primes, so that they are found as without it.
+    assert.deepEqual(
+      client.sign(session, odd, sign, message),
+      client.sign(session, good, sign, message),
+    );
+    assert.deepEqual(tee.panics, []);
+  });
+
   test('a public key that is no point of its curve verifies nothing', () => {
     const { client, session } = new TestTee().connectUser();
     const key = client.create(
