@@ -35,14 +35,27 @@ export function createWorldServer(world: World): Server {
 function serve(socket: Socket, world: World): void {
   const connection = new Connection(world);
   const splitter = new FrameSplitter();
+  let waiting: readonly Frame[] = [];
+  const answerWaiting = (): void => {
+    const left = answerInOrder(waiting, connection, socket);
+    if (left === undefined) {
+      socket.destroy();
+      return;
+    }
+    waiting = left;
+    if (left.length > 0 || socket.writableLength > MAX_UNREAD_BYTES) socket.pause();
+    else socket.resume();
+  };
   socket.on('data', (chunk: Buffer) => {
     const frames = splitter.push(chunk);
-    if (frames === undefined || !answerAll(frames, connection, socket)) socket.destroy();
-    else if (socket.writableLength > MAX_UNREAD_BYTES) socket.pause();
+    if (frames === undefined) {
+      socket.destroy();
+      return;
+    }
+    waiting = [...waiting, ...frames];
+    answerWaiting();
   });
-  socket.on('drain', () => {
-    socket.resume();
-  });
+  socket.on('drain', answerWaiting);
   socket.on('close', () => {
     connection.end();
   });
@@ -50,13 +63,24 @@ function serve(socket: Socket, world: World): void {
   socket.on('error', () => undefined);
 }
 
-function answerAll(frames: readonly Frame[], connection: Connection, socket: Socket): boolean {
-  for (const frame of frames) {
+/**
+ * Attack: one small chunk can hold a thousand requests for megabytes each, so what is unread is
+ * looked at before each of them.
+ *
+ * @returns what has to wait until the client reads, or `undefined` to close the connection
+ */
+function answerInOrder(
+  frames: readonly Frame[],
+  connection: Connection,
+  socket: Socket,
+): readonly Frame[] | undefined {
+  for (const [index, frame] of frames.entries()) {
+    if (socket.writableLength > MAX_UNREAD_BYTES) return frames.slice(index);
     const answer = connection.answer(frame);
-    if (answer === undefined) return false;
+    if (answer === undefined) return undefined;
     if (answer.byteLength > 0) socket.write(answer);
   }
-  return true;
+  return [];
 }
 
 /** The protocol of one connection: HELLO first, then requests. */
