@@ -21,7 +21,6 @@ import type { FuzzTarget } from './target.ts';
 const HEAD_BYTES = 2;
 const HAS_ANCHOR = 1;
 const WRITES = 2;
-/** What anybody may make the secure world hold, for directories of some 100 KiB. */
 const NEW_ID = Buffer.from(id('new')).toString('hex');
 const NEW_DATA = bytes(5000, 9);
 

@@ -3,7 +3,7 @@ import { BOOLEANS, CKA } from '../tee/secure-world/pkcs11/abi-attributes.ts';
 import { CKM } from '../tee/secure-world/pkcs11/abi-mechanisms.ts';
 import { CKK, CKO, CMD } from '../tee/secure-world/pkcs11/abi.ts';
 import { attributes, ED25519, P256, u32 } from '../unit/tee/pkcs11/ta-client.ts';
-import { edgeOr, mutateBytes, withWord } from './mutate.ts';
+import { edgeOr, MAX_INPUT_BYTES, mutateBytes, withWord } from './mutate.ts';
 import type { Random } from './random.ts';
 import { highestHandle } from './ta-fixture.ts';
 import { decodeProgram, encodeProgram, SHAPES, type Step } from './ta-program.ts';
@@ -12,7 +12,23 @@ import { findTemplate, type Entry } from './template-bytes.ts';
 const COMMANDS = Object.values(CMD);
 const ATTRIBUTES = Object.values(CKA);
 const MECHANISMS = Object.values(CKM);
-const ROOMS: readonly number[] = [0, 4, 8, 12, 16, 20, 32, 64, 104, 128, 160, 256, 400, 0xffff];
+const MAX_ROOM_BYTES = 0xffff;
+const ROOMS: readonly number[] = [
+  0,
+  4,
+  8,
+  12,
+  16,
+  20,
+  32,
+  64,
+  104,
+  128,
+  160,
+  256,
+  400,
+  MAX_ROOM_BYTES,
+];
 const WORDS: readonly number[] = [
   ...Array.from({ length: highestHandle() + 4 }, (_, handle) => handle),
   ...MECHANISMS,
@@ -42,7 +58,7 @@ const IN_STEP: readonly ((step: Step, random: Random) => Partial<Step>)[] = [
     types: random.oneIn(6) ? random.below(0x8000) : random.pick(Object.values(SHAPES)),
   }),
   ({ roomBytes }, random) => ({
-    roomBytes: random.oneIn(2) ? random.pick(ROOMS) : Math.max(0, roomBytes + random.below(5) - 2),
+    roomBytes: random.oneIn(2) ? random.pick(ROOMS) : near(roomBytes, random),
   }),
   ({ control }, random) => ({ control: changeWord(control, random) }),
   ({ control }, random) => ({ control: changeWord(control, random) }),
@@ -64,11 +80,16 @@ export function mutateProgram(input: Uint8Array, random: Random, other: Uint8Arr
     if (step === undefined || random.oneIn(4)) random.pick(ON_STEPS)(steps, at, random, others);
     else steps[at] = { ...step, ...random.pick(IN_STEP)(step, random) };
   }
-  return encodeProgram({
+  const program = encodeProgram({
     fixture: random.oneIn(16) ? (fixture === 0 ? 1 : 0) : fixture,
     failingWrite: random.oneIn(16) ? random.below(24) : random.oneIn(4) ? 0 : failingWrite,
     steps,
   });
+  return program.subarray(0, MAX_INPUT_BYTES);
+}
+
+function near(roomBytes: number, random: Random): number {
+  return Math.min(Math.max(0, roomBytes + random.below(5) - 2), MAX_ROOM_BYTES);
 }
 
 function changeWord(control: Uint8Array, random: Random): Uint8Array {

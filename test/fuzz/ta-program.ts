@@ -38,6 +38,7 @@ export const SHAPES = {
 } as const;
 
 const MAX_STEPS = 64;
+const MAX_PART_BYTES = 0x3fff;
 const INPUT_IS_OUTPUT = 2;
 const SIGNATURE_IS_OUTPUT = 4;
 const NONE = { kind: 'none' } as const;
@@ -97,9 +98,10 @@ function encodeStep(step: Step): Buffer {
 }
 
 function counted(bytes: Uint8Array): Buffer {
+  const part = bytes.subarray(0, MAX_PART_BYTES);
   const head = Buffer.alloc(2);
-  head.writeUInt16LE(bytes.byteLength);
-  return Buffer.concat([head, bytes]);
+  head.writeUInt16LE(part.byteLength);
+  return Buffer.concat([head, part]);
 }
 
 function readStep(reader: Reader): Step {
