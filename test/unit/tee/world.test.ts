@@ -224,6 +224,24 @@ function connectionOf(probe: Probe): (bytes: Buffer) => Buffer | undefined {
   };
 }
 
+test('a refusal does not carry more memory than an answer can: no session, no such login', () => {
+  const { world } = worldOf(new Probe());
+  const client = new PromptClient(world, NOBODY);
+  const NO_LOGIN = 99;
+  const refusals = [
+    (asked: Operation) => client.invoke(12345, SAY_INSTANCE, asked),
+    (asked: Operation) => client.open(UUID, NO_LOGIN, 0, asked),
+  ];
+  for (const refusal of refusals) {
+    const huge = new Memory(new Uint8Array(), 0xffff_ffff, false);
+
+    const { result, origin } = refusal(operation(huge));
+
+    assert.deepEqual({ result, origin }, { result: OUT_OF_MEMORY, origin: FROM_TEE });
+    assert.equal(huge.size, 0);
+  }
+});
+
 test('HELLO comes first and once, in the version that both sides speak', () => {
   assert.equal(connectionOf(new Probe())(wire.closeSession(1, 1)), undefined);
   assert.equal(connectionOf(new Probe())(wire.hello(1, { version: 2 })), undefined);

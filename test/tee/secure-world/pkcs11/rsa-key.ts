@@ -63,7 +63,7 @@ export function completeRsaKey(attributes: Attributes): RsaNumbers {
   const d = number(attributes, CKA.PRIVATE_EXPONENT);
   if (n <= 1n || n % 2n === 0n || e <= 1n || d <= 1n) throw new TaFailure(CKR.GENERAL_ERROR);
   const given = number(attributes, CKA.PRIME_1);
-  const p = given > 1n && n % given === 0n ? given : findPrime(n, e, d);
+  const p = given > 1n && given < n && n % given === 0n ? given : findPrime(n, e, d);
   const q = n / p;
   const coefficient = number(attributes, CKA.COEFFICIENT);
   return {
@@ -101,6 +101,9 @@ function number(attributes: Attributes, id: number): bigint {
 /** A square root of 1 that is neither 1 nor -1 shares a factor with the modulus. */
 function findPrime(n: bigint, e: bigint, d: bigint): bigint {
   let odd = d * e - 1n;
+  // Attack: a modulus that is a prime, or a power of one, has no such root, and every round is in vain.
+  const isPrime = odd % (n - 1n) === 0n;
+  if (isPrime || gcd(odd, n) !== 1n) throw new TaFailure(CKR.GENERAL_ERROR);
   let twos = 0;
   while (odd % 2n === 0n) {
     odd /= 2n;

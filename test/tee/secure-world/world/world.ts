@@ -142,10 +142,11 @@ export class WorldClient {
     loginData: number,
     operation: Operation,
   ): OpenOutcome | Pending<OpenOutcome> {
+    if (!fitsAnswer(operation)) return refused(TEE.OUT_OF_MEMORY);
     const identity = clientIdentity(login, loginData, this.#credentials);
     if (typeof identity === 'number') return refused(identity, ORIGIN.COMMS);
     const isFull = this.#sessions.size + this.#opening >= MAX_SESSIONS_PER_CLIENT;
-    if (isFull || !fitsAnswer(operation)) return refused(TEE.OUT_OF_MEMORY);
+    if (isFull) return refused(TEE.OUT_OF_MEMORY);
     if (this.#pending >= MAX_PENDING_PER_CLIENT) return refused(TEE.BUSY);
     const place = this.#world.admit(uuid);
     if (typeof place === 'number') return refused(place);
@@ -159,9 +160,9 @@ export class WorldClient {
   }
 
   invoke(session: number, command: number, operation: Operation): Outcome | Pending<Outcome> {
+    if (!fitsAnswer(operation)) return { result: TEE.OUT_OF_MEMORY, origin: ORIGIN.TEE };
     const instance = this.#sessions.get(session);
     if (instance === undefined) return { result: TEE.BAD_PARAMETERS, origin: ORIGIN.TEE };
-    if (!fitsAnswer(operation)) return { result: TEE.OUT_OF_MEMORY, origin: ORIGIN.TEE };
     if (this.#pending >= MAX_PENDING_PER_CLIENT) return { result: TEE.BUSY, origin: ORIGIN.TEE };
     const answered = instance.run((ta, cancellation) =>
       ta.invoke(session, command, operation, cancellation),
@@ -236,8 +237,9 @@ function isKeptAlive({ flags }: TrustedApp): boolean {
 }
 
 /**
- * Output memory costs the client four bytes to ask for, so ask before a TA fills it. What does not
- * fit is taken away: its size reads back as 0.
+ * Output memory costs the client four bytes to ask for, so ask before a TA fills it, and before
+ * anything else is refused: a refusal answers with the memory as well. What does not fit is taken
+ * away: its size reads back as 0.
  */
 function fitsAnswer({ types, parameters }: Operation): boolean {
   let bytes = ANSWER_OVERHEAD_BYTES;
