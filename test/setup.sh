@@ -21,7 +21,7 @@ squashfs-tools            makes the root file systems of the demonstration
 time                      what a run of the agent costs
 strace                    power cuts and disk errors at chosen system calls
 faketime                  devices that start in 1970
-qemu-user-static          runs OP-TEE's own test programs, which Debian has for arm64 alone
+qemu-user-static          runs the test programs of OP-TEE, which Debian has for arm64 alone
 gcc-aarch64-linux-gnu     builds our libteec for them
 libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
