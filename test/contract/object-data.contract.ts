@@ -1,6 +1,6 @@
 /**
- * What the Trusted Storage API promises a TA about data streams, enumerators and keys, whichever storage is below it. Run
- * once per storage.
+ * What the Trusted Storage API promises a TA about data streams, enumerators and keys, whichever
+ * storage is below it. Run once per storage.
  *
  * GlobalPlatform TEE Internal Core API v1.3 §5.6, §5.8, §5.9, as OP-TEE implements it.
  */

@@ -49,7 +49,9 @@ fetch_packages() {
 unpack_packages() {
 	rm -rf "$cache/root" "$cache/root.new"
 	mkdir -p "$cache/root.new"
-	for deb in "$cache"/apt/packages/*.deb; do dpkg-deb -x "$deb" "$cache/root.new"; done
+	for deb in "$cache"/apt/packages/*.deb; do
+		dpkg-deb -x "$deb" "$cache/root.new" || exit
+	done
 	ln -s usr/lib "$cache/root.new/lib"
 	echo "$release $packages" >"$cache/root.new/packages"
 	mv "$cache/root.new" "$cache/root"
@@ -67,6 +69,6 @@ make_ready() {
 		fetch_packages
 		unpack_packages
 	fi
-	make -s -C "$tee/normal-world" CC=aarch64-linux-gnu-gcc BUILD="$cache/build"
+	make -s -C "$tee/normal-world" CC=aarch64-linux-gnu-gcc BUILD="$cache/build" || exit
 	exec 9<&-
 }

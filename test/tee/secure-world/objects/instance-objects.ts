@@ -1,6 +1,6 @@
 /**
- * The objects of one TA instance. They end with it, whatever ends it, so that a TA that panicked never
- * keeps others from an object.
+ * The objects of one TA instance. Its handles end with it, whatever ends it, so that a TA that panicked
+ * never keeps others from an object.
  */
 import type { StorageBackends } from '../storage/backends.ts';
 import type { TaUuid } from '../storage/trusted-storage.ts';
@@ -41,6 +41,7 @@ export interface ObjectApp {
   readonly create: (objects: InstanceObjects) => TaInstance;
 }
 
+/** A TA that keeps objects: the world takes back what a dead instance had open. */
 export function appWithObjects(
   { uuid, flags, create }: ObjectApp,
   backends: StorageBackends,
