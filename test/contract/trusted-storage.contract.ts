@@ -251,7 +251,10 @@ function followsModel(
       const was = model.get(each.ta)?.delete(each.id);
       assert.equal(storage.remove(each.ta, id(each.id)), was);
     } else if (each.do === 'rename') {
-      const { result, objects } = renamed(model.get(each.ta) ?? new Map(), each);
+      const { result, objects } = renamed(
+        model.get(each.ta) ?? new Map<string, Uint8Array>(),
+        each,
+      );
       model.set(each.ta, objects);
       assert.equal(storage.rename(each.ta, id(each.id), id(each.to)), result);
     } else {
