@@ -97,25 +97,39 @@ function openRpmb(
   huk: Uint8Array,
   open: (directory: string) => BlockDirectory,
 ): TrustedStorage & RawFiles {
-  return openOn(open, ['rpmb', directory], (disk) => {
-    const device = openRpmbDevice(disk, CHIP);
-    return openRpmbFs({ device, huk });
+  const place = ['rpmb', directory] as const;
+  const device = openOn(open, place, (disk) => openRpmbDevice(disk, CHIP));
+  return located(place, () => {
+    try {
+      return openRpmbFs({ device, huk });
+    } catch (error) {
+      device.close();
+      throw error;
+    }
   });
 }
 
+type Place = readonly [backend: 'ree' | 'rpmb', directory: string];
+
 function openOn<T>(
   open: (directory: string) => BlockDirectory,
-  [backend, directory]: readonly ['ree' | 'rpmb', string],
+  place: Place,
   use: (disk: BlockDirectory) => T,
 ): T {
-  try {
-    const disk = open(path.resolve(directory));
+  return located(place, () => {
+    const disk = open(path.resolve(place[1]));
     try {
       return use(disk);
     } catch (error) {
       disk.close();
       throw error;
     }
+  });
+}
+
+function located<T>([backend, directory]: Place, act: () => T): T {
+  try {
+    return act();
   } catch (error) {
     if (!(error instanceof StorageFailure)) throw error;
     throw new BackendFailure(backend, directory, error);
