@@ -192,7 +192,7 @@ class TokenModel {
       token.C_Login(session, USER, pin);
       this.#isCountLow = false;
     } catch (error) {
-      if (!/CKR_PIN_INCORRECT/u.test(String(error))) throw error;
+      if (!String(error).includes('CKR_PIN_INCORRECT')) throw error;
       this.#isCountLow = true;
     }
   }

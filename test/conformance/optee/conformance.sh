@@ -44,13 +44,9 @@ suite() {
 
 suite 'pkcs11 on REE-FS' 31 -t pkcs11
 suite 'storage on REE-FS' 20 -t regression regression_60
-if node "$tee/secure-world/main.ts" --help | grep -q -e --rpmb; then
-	suite 'pkcs11 on RPMB' 31 -t pkcs11 -- --rpmb --private rpmb
-	suite 'storage on RPMB' 20 -t regression regression_60 -- --rpmb --private rpmb
-	suite 'storage on REE-FS with RPMB' 20 -t regression regression_60 -- --rpmb
-else
-	echo 'this secure world has no --rpmb: its suites are not run'
-fi
+suite 'pkcs11 on RPMB' 31 -t pkcs11 -- --rpmb --private rpmb
+suite 'storage on RPMB' 20 -t regression regression_60 -- --rpmb --private rpmb
+suite 'storage on REE-FS with RPMB' 20 -t regression regression_60 -- --rpmb
 
 echo "conformance: $passed passed, $failed failed"
 [ $failed -eq 0 ]

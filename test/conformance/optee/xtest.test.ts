@@ -32,7 +32,9 @@ test("OP-TEE's own programs find no fault: the PKCS#11 suite and the storage sui
     ),
   );
   assert.equal(suites.get('pkcs11 on REE-FS')?.cases, 31);
-  assert.equal(suites.get('storage on REE-FS')?.cases, 20);
+  assert.equal(suites.get('pkcs11 on RPMB')?.cases, 31);
   // Were a storage not found, its part would be left out and nothing would fail.
-  assert.equal(suites.get('storage on REE-FS')?.subtests, 1322);
+  assert.deepEqual(suites.get('storage on REE-FS'), { cases: 20, subtests: 1322 });
+  assert.deepEqual(suites.get('storage on RPMB'), { cases: 20, subtests: 1242 });
+  assert.deepEqual(suites.get('storage on REE-FS with RPMB'), { cases: 20, subtests: 1943 });
 });

@@ -82,22 +82,22 @@ export function openDisks(directories: DiskDirectories): Disks {
  * @throws BackendFailure when one does not open
  */
 export function openBackends(huk: Uint8Array, disks: Disks): Omit<StorageBackends, 'private'> {
-  let rpmb: (TrustedStorage & RawFiles) | undefined;
-  try {
-    rpmb = opening('rpmb', disks, (disk) =>
-      openRpmbFs({ device: openRpmbDevice(disk, CHIP), huk }),
-    );
-    const anchor = rpmb && openRpmbAnchor(rpmb);
-    const ree = opening('ree', disks, (disk) =>
-      openReeFsOn(disk, { huk, ...(anchor && { anchor }) }),
-    );
-    return { ...(ree && { ree }), ...(rpmb && { rpmb }) };
-  } catch (error) {
-    if (rpmb === undefined) disks.rpmb?.close();
-    else rpmb.close();
-    disks.ree?.close();
-    throw error;
-  }
+  const rpmb = opening('rpmb', disks.rpmb, {
+    open: (disk) => openRpmb(disk, huk),
+    otherwise: () => disks.ree?.close(),
+  });
+  const anchor = rpmb && openRpmbAnchor(rpmb);
+  const ree = opening('ree', disks.ree, {
+    open: (disk) =>
+      closingOnFailure(disk, () => openReeFsOn(disk, { huk, ...(anchor && { anchor }) })),
+    otherwise: () => rpmb?.close(),
+  });
+  return { ...(ree && { ree }), ...(rpmb && { rpmb }) };
+}
+
+function openRpmb(disk: BlockDirectory, huk: Uint8Array): TrustedStorage & RawFiles {
+  const device = closingOnFailure(disk, () => openRpmbDevice(disk, CHIP));
+  return closingOnFailure(device, () => openRpmbFs({ device, huk }));
 }
 
 /** The storage behind TEE_STORAGE_PRIVATE. */
@@ -115,14 +115,23 @@ export function closeBackends({ ree, rpmb }: Omit<StorageBackends, 'private'>): 
 
 function opening<T>(
   backend: BackendName,
-  disks: Disks,
-  open: (disk: BlockDirectory) => T,
+  disk: BlockDirectory | undefined,
+  { open, otherwise }: { open: (disk: BlockDirectory) => T; otherwise: () => void },
 ): T | undefined {
-  const disk = disks[backend];
   try {
     return disk && open(disk);
   } catch (error) {
+    otherwise();
     throw failureOf(backend, error);
+  }
+}
+
+function closingOnFailure<T>(resource: { close(): void }, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    resource.close();
+    throw error;
   }
 }
 
