@@ -47,7 +47,9 @@ describe('a short run finds nothing', () => {
 
   for (const name of ['wire-answer', 'cryptoki-templates']) {
     test(`${name}: the C library, sanitized, with the corpus and changes of it`, () => {
-      const made = spawnSync('make', ['-s', '-C', HERE, `${BUILD}${name}`], { encoding: 'utf8' });
+      const made = spawnSync('make', ['-s', '-C', HERE, `../tee/build/fuzz/${name}`], {
+        encoding: 'utf8',
+      });
       assert.equal(made.status, 0, made.stderr);
       const corpus = join(KEPT_CORPUS, name);
       const files = readdirSync(corpus).map((file) => join(corpus, file));

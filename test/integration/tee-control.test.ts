@@ -48,7 +48,8 @@ test('whichever step of storage the power stops while a pair is made, what was r
     });
   }
 
-  assert.ok(kills >= 20, `${String(kills)} steps`);
+  // Two objects and the record that claims them: files, data, syncs, names, and dirf.db.
+  assert.ok(kills >= 12, `${String(kills)} steps`);
   await control.ask({ do: 'clear' });
   tee.withUser((token, session) => {
     assert.equal(findByLabel(token, session, `pair-${String(kills + 1)}`).length, 2);

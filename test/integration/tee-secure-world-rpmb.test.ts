@@ -117,9 +117,9 @@ test('refuses an RPMB of another key, a damaged one, and one that is in use', as
     at('s/rpmb'),
   ];
   const ended = await runToEnd(...second);
-  assert.equal(ended.code, FAILED);
-  assert.match(ended.stderr, /cannot open the storage in .*s\/rpmb: .*is in use/u);
   await world.end();
+  assert.equal(ended.code, FAILED);
+  assert.match(ended.stderr, /cannot open the RPMB in .*s\/rpmb: .*is in use.*--rpmb-dir/u);
 
   writeFileSync(at('s/rpmb/rpmb'), 'not a chip');
   await refused(FAILED, /s\/rpmb: rpmb: is not an emulated RPMB/u, '--rpmb');

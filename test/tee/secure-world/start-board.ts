@@ -13,12 +13,13 @@ import {
   openBackends,
   openDisks,
   privateStorage,
+  type BackendName,
   type DiskDirectories,
   type Disks,
   type StorageBackends,
 } from './storage/backends.ts';
 import type { BlockDirectory } from './storage/block-file.ts';
-import { TEE_ERROR_SECURITY } from './storage/trusted-storage.ts';
+import { TEE_ERROR_SECURITY, TEE_ERROR_STORAGE_NOT_AVAILABLE } from './storage/trusted-storage.ts';
 import type { TrustedApp } from './ta.ts';
 import type { OnPanic } from './world/world.ts';
 
@@ -87,11 +88,18 @@ function mapDisks({ ree, rpmb }: Disks, wrap: (disk: BlockDirectory) => BlockDir
 }
 
 function describeFailure({ backend, message, result }: BackendFailure, options: Options): string {
-  if (backend === 'rpmb') {
-    return `cannot open the RPMB in ${String(options.rpmbDirectory)}: ${message}; give the key it was made with by --huk, or another directory by --rpmb-dir`;
+  const { storage, rpmbDirectory = '' } = options;
+  const [what, option] =
+    backend === 'rpmb'
+      ? [`the RPMB in ${rpmbDirectory}`, '--rpmb-dir']
+      : [`the storage in ${storage}`, '--storage'];
+  return `cannot open ${what}: ${message}${remedyOf(result, backend, options)}, or give another directory by ${option}`;
+}
+
+function remedyOf(result: number, backend: BackendName, { rpmbDirectory }: Options): string {
+  if (result === TEE_ERROR_STORAGE_NOT_AVAILABLE) return '; let whoever uses it end';
+  if (backend === 'ree' && rpmbDirectory !== undefined && result === TEE_ERROR_SECURITY) {
+    return `: it is not what the RPMB in ${rpmbDirectory} remembers, so one of the two was put back or exchanged; put back the newest of both`;
   }
-  if (options.rpmbDirectory !== undefined && result === TEE_ERROR_SECURITY) {
-    return `cannot open the storage in ${options.storage}: ${message}: it is not what the RPMB in ${options.rpmbDirectory} remembers, so one of the two was put back or exchanged; put back the newest of both, or start with an empty directory for each`;
-  }
-  return `cannot open the storage in ${options.storage}: ${message}; give the key it was made with by --huk, or another directory by --storage`;
+  return '; give the key it was made with by --huk';
 }
