@@ -65,7 +65,7 @@ export function replay(calls: readonly RecordedCall[]): {
   readonly differences: readonly Difference[];
 } {
   const panics: unknown[] = [];
-  const world = new World([pkcs11App(openMemoryStorage())], (_uuid, cause) => panics.push(cause));
+  const world = new World([pkcs11App(openMemoryStorage(), { mode: 'strict' })], (_uuid, cause) => panics.push(cause));
   const process = new WorldClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
   const random = new Substitutions();
   const differences: Difference[] = [];

@@ -18,6 +18,8 @@ export class P11Object {
   readonly home: Home | undefined;
   /** A handle to it that another client still holds means nothing any more. */
   isDestroyed = false;
+  /** The hash for which a generic secret was first used as a MAC key. */
+  usedWith: string | undefined;
   readonly #keys = new Map<'public' | 'private' | 'secret', KeyObject>();
 
   constructor(attributes: Attributes, home?: Home) {

@@ -52,7 +52,7 @@ function unwrap(start: Start, wrapped: Uint8Array): Uint8Array {
 
 /** CK_RSA_AES_KEY_WRAP_PARAMS: bits of the AES key, then those of OAEP. */
 function readForm(parameter: Uint8Array): { readonly aesBytes: number; readonly form: Padding } {
-  return readParameter(parameter, (reader) => {
+  return readParameter(parameter, CKR.FUNCTION_FAILED, (reader) => {
     const aesBits = reader.u32();
     if (![128, 192, 256].includes(aesBits)) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
     const { form } = readOaep(reader.bytes(reader.leftBytes));
