@@ -2,12 +2,17 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { DEFAULT_SLOT_COUNT } from './pkcs11/abi.ts';
+import type { Pkcs11Options } from './pkcs11/ta.ts';
 import type { BackendName } from './storage/backends.ts';
 
 const DEFAULT_SOCKET = '/run/ota-agent-tee/socket';
+/** Each slot costs a record in storage at start. */
+const MAX_SLOTS = 64;
 
 export const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE]
-           [--rpmb] [--rpmb-dir PATH] [--private ree|rpmb] [--control PATH] [--ta MODULE]...
+           [--rpmb] [--rpmb-dir PATH] [--private ree|rpmb] [--slots N] [--strict]
+           [--control PATH] [--ta MODULE]...
 
   --storage DIR    where the tokens are kept; made, for its owner alone, when there is none
   --socket PATH    where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
@@ -16,6 +21,8 @@ export const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk
   --rpmb-dir PATH  where the RPMB is kept, with --rpmb; default DIR/rpmb
   --private KIND   what TEE_STORAGE_PRIVATE is: ree (default), or rpmb, with --rpmb, for tokens in
                    the RPMB and no REE-FS at all
+  --slots N        tokens of the PKCS#11 TA, 1 to ${String(MAX_SLOTS)}; default ${String(DEFAULT_SLOT_COUNT)}
+  --strict         answer as OP-TEE does where it falls short of PKCS#11, panics included
   --control PATH   where tests inject faults (test/tee/CONTROL.md); off when it is not given
   --ta MODULE      one more trusted application: a module that exports app(backends)
   --help           this text
@@ -33,6 +40,7 @@ export interface Options {
   /** `undefined` without an RPMB. */
   readonly rpmbDirectory: string | undefined;
   readonly private: BackendName;
+  readonly pkcs11: Pkcs11Options;
   readonly controlSocket: string | undefined;
   /** Modules of trusted applications beside those that are always there. */
   readonly taModules: readonly string[];
@@ -55,6 +63,10 @@ export function readOptions(args: readonly string[]): Options | undefined {
     ...readSockets(values),
     hukFile: values.huk,
     ...readRpmb(values, values.storage),
+    pkcs11: {
+      slotCount: readSlotCount(values.slots),
+      mode: values.strict === true ? 'strict' : 'default',
+    },
     taModules: values.ta ?? [],
   };
 }
@@ -85,6 +97,13 @@ function readRpmb(values: Values, storage: string): Pick<Options, 'rpmbDirectory
   return { private: kind, rpmbDirectory: rpmb ? (directory ?? join(storage, 'rpmb')) : undefined };
 }
 
+function readSlotCount(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_SLOT_COUNT;
+  const count = /^[0-9]{1,3}$/u.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= MAX_SLOTS) return count;
+  throw new UsageError(`--slots ${text}: give a number of tokens from 1 to ${String(MAX_SLOTS)}`);
+}
+
 function parse(args: readonly string[]) {
   try {
     return parseArgs({
@@ -96,6 +115,8 @@ function parse(args: readonly string[]) {
         rpmb: { type: 'boolean' },
         'rpmb-dir': { type: 'string' },
         private: { type: 'string' },
+        slots: { type: 'string' },
+        strict: { type: 'boolean' },
         control: { type: 'string' },
         ta: { type: 'string', multiple: true },
         help: { type: 'boolean' },

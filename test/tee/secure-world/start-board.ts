@@ -50,7 +50,7 @@ export async function startBoard(
           private: options.private,
         };
         const storage = privateStorage(backends);
-        const own = [pkcs11App(storage), festoreApp(storage)];
+        const own = [pkcs11App(storage, options.pkcs11), festoreApp(storage)];
         const apps = [...own, ...more.map((make) => make(backends))];
         return {
           apps: control === undefined ? apps : apps.map((app) => control.wrapApp(app)),

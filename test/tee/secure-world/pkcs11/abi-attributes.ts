@@ -68,6 +68,8 @@ export const CKA = {
   ALLOWED_MECHANISMS: 0x4000_0600,
   /** OP-TEE's own: the public point of an EC private key, which GlobalPlatform's API wants. */
   HIDDEN_EC_POINT: 0x8001_0000,
+  /** OP-TEE's own: no attribute, which its TA lets pass. */
+  UNDEFINED: 0xffff_ffff,
 } as const;
 
 /** Attributes whose value is another list of attributes. */
@@ -104,8 +106,8 @@ export const BOOLEANS: ReadonlySet<number> = new Set([
 ]);
 
 /**
- * Four bytes, or a date, which OP-TEE also takes as four bytes although a CK_DATE has eight: a
- * client cannot store a correct date on a device either.
+ * Four bytes. OP-TEE also takes a date as four bytes, although a CK_DATE has eight: a client cannot
+ * store a correct date on a device.
  */
 export const WORDS: ReadonlySet<number> = new Set([
   CKA.CLASS,
@@ -148,6 +150,7 @@ const OPEN_ENDED: readonly number[] = [
   CKA.EC_POINT,
   CKA.ALLOWED_MECHANISMS,
   CKA.HIDDEN_EC_POINT,
+  CKA.UNDEFINED,
 ];
 
 /** Every attribute a template may name. */

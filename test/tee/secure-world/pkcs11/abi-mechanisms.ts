@@ -64,6 +64,24 @@ export const CKM = {
   AES_CBC_ENCRYPT_DATA: 0x1105,
 } as const;
 
+/** Mechanisms without a parameter, of which OP-TEE does not look at the one that it is given. */
+export const IGNORES_PARAMETER: ReadonlySet<number> = new Set([
+  CKM.RSA_PKCS,
+  CKM.RSA_X_509,
+  CKM.MD5_RSA_PKCS,
+  CKM.SHA1_RSA_PKCS,
+  CKM.SHA224_RSA_PKCS,
+  CKM.SHA256_RSA_PKCS,
+  CKM.SHA384_RSA_PKCS,
+  CKM.SHA512_RSA_PKCS,
+  CKM.ECDSA,
+  CKM.ECDSA_SHA1,
+  CKM.ECDSA_SHA224,
+  CKM.ECDSA_SHA256,
+  CKM.ECDSA_SHA384,
+  CKM.ECDSA_SHA512,
+]);
+
 /** CK_MECHANISM_INFO flags. */
 export const CKF_MECHANISM = {
   ENCRYPT: 0x0_0100,

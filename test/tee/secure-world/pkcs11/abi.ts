@@ -122,6 +122,8 @@ export const CKR = {
   WRAPPING_KEY_HANDLE_INVALID: 0x113,
   WRAPPING_KEY_TYPE_INCONSISTENT: 0x115,
   BUFFER_TOO_SMALL: 0x150,
+  /** OP-TEE's own (PKCS11_RV_NOT_FOUND), which gets out at times. */
+  NOT_FOUND: 0x8000_0000,
 } as const;
 
 /** What a length or a count says when there is none to give. */
@@ -180,7 +182,8 @@ export const CKF = {
   SO_PIN_TO_BE_CHANGED: 0x80_0000,
 } as const;
 
-export const SLOT_COUNT = 3;
+/** OP-TEE's CFG_PKCS11_TA_TOKEN_COUNT. */
+export const DEFAULT_SLOT_COUNT = 3;
 export const SLOT_INFO_BYTES = 104;
 export const TOKEN_INFO_BYTES = 160;
 export const SESSION_INFO_BYTES = 16;

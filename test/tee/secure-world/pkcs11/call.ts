@@ -3,6 +3,7 @@ import { Memory, packTypes, PARAM, type Operation } from '../world/operation.ts'
 import { CKR } from './abi.ts';
 import { ArgReader } from './args.ts';
 import { TaFailure } from './failure.ts';
+import type { Mode } from './mode.ts';
 import type { Client, Session } from './session.ts';
 import type { Token } from './token.ts';
 
@@ -27,6 +28,7 @@ export interface Command {
 
 /** What all sessions of the TA share. */
 export interface Shared {
+  readonly mode: Mode;
   readonly tokens: readonly Token[];
   readonly clients: ReadonlyMap<number, Client>;
 }
@@ -48,6 +50,12 @@ export class Call {
   get input(): Uint8Array {
     const parameter = this.#operation.parameters[1];
     return parameter.kind === 'memory' ? parameter.input : new Uint8Array();
+  }
+
+  /** @throws TaFailure ARGUMENTS_BAD without a parameter for data, be it empty, where one is needed */
+  requireData({ needsData }: { readonly needsData?: boolean }): void {
+    const hasParameter = this.#operation.parameters[1].kind === 'memory';
+    if (needsData === true && !hasParameter) throw new TaFailure(CKR.ARGUMENTS_BAD);
   }
 
   get signature(): Uint8Array {

@@ -34,9 +34,9 @@ export function checkCheckValue(attributes: Attributes): void {
   attributes.set(CKA.CHECK_VALUE, checkValue);
 }
 
-/** @throws TaFailure KEY_SIZE_RANGE for what is no AES key */
+/** @throws TaFailure GENERAL_ERROR for what is no AES key */
 function ofAesKey(key: Uint8Array): Buffer {
-  if (![16, 24, 32].includes(key.byteLength)) throw new TaFailure(CKR.KEY_SIZE_RANGE);
+  if (![16, 24, 32].includes(key.byteLength)) throw new TaFailure(CKR.GENERAL_ERROR);
   const cipher = createCipheriv(`aes-${String(8 * key.byteLength)}-ecb`, key, null);
   return cipher.update(Buffer.alloc(AES_BLOCK_BYTES));
 }

@@ -6,29 +6,30 @@
  */
 import { CKA } from './abi-attributes.ts';
 import { CKK, CKO, CKR, CKU, UNAVAILABLE } from './abi.ts';
-import type { Attribute, Attributes } from './attributes.ts';
+import { Attributes, type Attribute } from './attributes.ts';
 import { checkCheckValue } from './check-value.ts';
-import { TaFailure } from './failure.ts';
+import { TaFailure, TaPanic } from './failure.ts';
+import type { Mode } from './mode.ts';
 import { P11Object } from './object.ts';
 import type { Session } from './session.ts';
 import { shaped } from './shapes.ts';
 import { requireKnownKind, sanitize, type Hints } from './template.ts';
 
-/** Set by the TA alone. */
-const FORBIDDEN: readonly number[] = [CKA.LOCAL, CKA.KEY_GEN_MECHANISM, CKA.HIDDEN_EC_POINT];
-
 /** Attributes for an object whose values the client brings. */
-export function importedAttributes(template: readonly Attribute[]): Attributes {
-  const sanitized = checked(template, {});
+export function importedAttributes(template: readonly Attribute[], mode: Mode): Attributes {
+  const sanitized = checked(template, mode, {});
   const attributes = shaped(sanitized);
   if (attributes.objectClass === CKO.SECRET_KEY) {
     // A secret's length is what its value says: PKCS#11 v2.40 §2.7.
     if (sanitized.has(CKA.VALUE_LEN)) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
-    giveSecret(attributes, attributes.get(CKA.VALUE) ?? new Uint8Array());
+    const value = attributes.get(CKA.VALUE) ?? new Uint8Array();
+    if (value.byteLength === 0) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+    giveSecret(attributes, value);
   }
+  if (attributes.objectClass === CKO.PUBLIC_KEY) checkModulus(attributes, sanitized);
   if (attributes.objectClass === CKO.PRIVATE_KEY) requireCurve(attributes);
   markOrigin(attributes, UNAVAILABLE, { isSensitive: false, isUnextractable: false });
-  if (attributes.objectClass === CKO.CERTIFICATE) checkCheckValue(attributes);
+  if (attributes.objectClass === CKO.CERTIFICATE) checkCertificate(attributes, mode);
   return attributes;
 }
 
@@ -39,11 +40,12 @@ export function importedAttributes(template: readonly Attribute[]): Attributes {
  */
 export function generatedAttributes(
   template: readonly Attribute[],
+  mode: Mode,
   mechanism: number,
   kind: Required<Hints>,
   hints: Hints = kind,
 ): Attributes {
-  const sanitized = checked(template, hints);
+  const sanitized = checked(template, mode, hints);
   if (sanitized.objectClass !== kind.objectClass || sanitized.keyType !== kind.keyType) {
     throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   }
@@ -59,9 +61,10 @@ export function generatedAttributes(
  */
 export function descendantAttributes(
   template: readonly Attribute[],
+  mode: Mode,
   parent?: Attributes,
 ): Attributes {
-  const attributes = shaped(checked(template, {}));
+  const attributes = shaped(checked(template, mode, {}));
   const isKey =
     attributes.objectClass === CKO.SECRET_KEY || attributes.objectClass === CKO.PRIVATE_KEY;
   if (!isKey) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
@@ -95,11 +98,36 @@ export function requireMayCreate(session: Session, attributes: Attributes): void
   if (!session.mayAccess(new P11Object(attributes))) throw new TaFailure(CKR.USER_NOT_LOGGED_IN);
 }
 
-function checked(template: readonly Attribute[], hints: Hints): Attributes {
-  const sanitized = sanitize(template, hints);
+function checked(template: readonly Attribute[], mode: Mode, hints: Hints): Attributes {
+  const sanitized = sanitize(template, mode, hints);
   requireKnownKind(sanitized);
-  if (FORBIDDEN.some((id) => sanitized.has(id))) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
-  return sanitized;
+  // Set by the TA alone; what is no key has no generator, and drops that one.
+  const isKey = sanitized.keyType !== undefined;
+  const isForbidden = sanitized.has(CKA.LOCAL) || (isKey && sanitized.has(CKA.KEY_GEN_MECHANISM));
+  if (isForbidden) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+  return new Attributes([...sanitized].filter(({ id }) => id !== CKA.HIDDEN_EC_POINT));
+}
+
+/** An RSA public key says its length; OP-TEE computes it, whatever the template says. */
+function checkModulus(attributes: Attributes, template: Attributes): void {
+  if (attributes.keyType !== CKK.RSA) return;
+  const modulus = template.get(CKA.MODULUS);
+  if (modulus === undefined || !template.has(CKA.PUBLIC_EXPONENT)) {
+    throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
+  }
+  if (modulus.byteLength === 0) throw new TaFailure(CKR.ATTRIBUTE_TYPE_INVALID);
+  attributes.setWord(CKA.MODULUS_BITS, 8 * modulus.byteLength);
+}
+
+/** PKCS#11 v2.40 §4.6.3 lets a URL stand for the value; OP-TEE looks for the value all the same. */
+function checkCertificate(attributes: Attributes, mode: Mode): void {
+  const isSuppressed = attributes.get(CKA.CHECK_VALUE)?.byteLength === 0;
+  if (mode === 'strict' && !isSuppressed) {
+    const value = attributes.get(CKA.VALUE);
+    if (value === undefined) throw new TaFailure(CKR.NOT_FOUND);
+    if (value.byteLength === 0) throw new TaPanic('a certificate without a value');
+  }
+  checkCheckValue(attributes);
 }
 
 /** An Edwards private key may be silent: there is one curve it can be on. */

@@ -1,3 +1,5 @@
+import type { Mode } from './mode.ts';
+
 /** A command's refusal: the TA stays as it is and the caller gets the value. Anything else panics. */
 export class TaFailure extends Error {
   override readonly name = 'TaFailure';
@@ -18,4 +20,19 @@ export function renaming<T>(names: ReadonlyMap<number, number>, run: () => T): T
     const renamed = failure instanceof TaFailure ? names.get(failure.rv) : undefined;
     throw renamed === undefined ? failure : new TaFailure(renamed, { cause: failure });
   }
+}
+
+/** What kills OP-TEE's TA: in strict mode, ours too. */
+export class TaPanic extends Error {
+  override readonly name = 'TaPanic';
+}
+
+/**
+ * Refuses what OP-TEE's TA does not survive.
+ *
+ * @throws TaPanic in strict mode
+ * @throws TaFailure with `rv` otherwise
+ */
+export function panicOr(mode: Mode, rv: number, what: string): never {
+  throw mode === 'strict' ? new TaPanic(what) : new TaFailure(rv);
 }

@@ -17,6 +17,8 @@ export class P11Object {
   /** `undefined` for a session object. */
   readonly home: Home | undefined;
   #isDestroyed = false;
+  /** The hash for which a generic secret was first used as a MAC key. */
+  usedWith: string | undefined;
   readonly #keys = new Map<'public' | 'private' | 'secret', KeyObject>();
 
   constructor(attributes: Attributes, home?: Home) {

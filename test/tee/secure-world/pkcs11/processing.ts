@@ -2,14 +2,19 @@
  * Operations in progress: what a mechanism makes, and what a session holds between INIT and FINAL.
  *
  * A machine without `update` takes its data at once. Sizes are known before any work is done, so that
- * a caller with too little room can be told and try again.
+ * a caller with too little room can be told and try again. A machine that `needsData` takes no step
+ * that brings none at all, as OP-TEE's do not.
  */
 import type { Attributes } from './attributes.ts';
+import type { Mode } from './mode.ts';
 import type { P11Object } from './object.ts';
 
 export interface Signer {
   readonly does: 'sign';
   readonly signatureBytes: number;
+  /** Looks at the size of the data before the room for its signature is. */
+  readonly checkData?: (dataBytes: number) => void;
+  readonly needsData?: boolean;
   readonly update?: (data: Uint8Array) => void;
   /** @param data - the last part, or all of it */
   readonly sign: (data: Uint8Array) => Uint8Array;
@@ -18,8 +23,9 @@ export interface Signer {
 export interface Verifier {
   readonly does: 'verify';
   readonly signatureBytes: number;
-  /** A shorter one is compared by its own length: OP-TEE's way with MACs that are cut. */
-  readonly mayBeShorter?: boolean;
+  /** Whether a signature of that size is looked at; by default only one of `signatureBytes` is. */
+  readonly takesLength?: (lengthBytes: number) => boolean;
+  readonly needsData?: boolean;
   readonly update?: (data: Uint8Array) => void;
   readonly verify: (data: Uint8Array, signature: Uint8Array) => boolean;
 }
@@ -34,8 +40,13 @@ export interface Digester {
 /** Encryption or decryption. */
 export interface Cipher {
   readonly does: 'encrypt' | 'decrypt';
-  /** The exact size of the next output, or that only the result tells. */
-  readonly outputBytes: ((step: 'update' | 'last', inputBytes: number) => number) | 'when finished';
+  /**
+   * The exact size of the next output, or that only the result tells.
+   *
+   * @throws TaFailure for data of a size that is wrong whatever the room
+   */
+  readonly outputBytes: (step: 'update' | 'last', inputBytes: number) => number | 'when finished';
+  readonly needsData?: boolean;
   readonly update?: (data: Uint8Array) => Uint8Array;
   /** @param data - the last part, or all of it; repeatable until its result was handed out */
   readonly finish: (data: Uint8Array) => Uint8Array;
@@ -53,6 +64,7 @@ export interface ActiveOperation {
 
 /** What a mechanism starts from. */
 export interface Start {
+  readonly mode: Mode;
   readonly parameter: Uint8Array;
   readonly key: P11Object;
 }
@@ -70,7 +82,7 @@ export interface Mechanism {
   /** Makes a secret of a length that its type has. */
   readonly generate?: (lengthBytes: number) => Uint8Array;
   /** Adds the values of a new pair to its attributes. */
-  readonly generatePair?: (publicKey: Attributes, privateKey: Attributes) => void;
+  readonly generatePair?: (publicKey: Attributes, privateKey: Attributes, mode: Mode) => void;
   /** @returns as much of a secret as there is */
   readonly derive?: (start: Start) => Uint8Array;
   readonly wrap?: (start: Start, key: Uint8Array) => Uint8Array;

@@ -20,13 +20,13 @@ const MAX_NUMBER_BYTES = 512;
 /**
  * Gives a private key the numbers of an RSAPrivateKey (RFC 8017 §A.1.2), trailing zeros allowed.
  *
- * @throws TaFailure WRAPPED_KEY_INVALID when it is none
+ * @throws TaFailure ARGUMENTS_BAD when it is none
  */
 export function giveRsaNumbers(attributes: Attributes, der: Uint8Array): void {
   const members = readIntegers(der);
   const [version, ...numbers] = members ?? [];
   if (version === undefined || numbers.length !== RSA_PRIVATE_NUMBERS.length) {
-    throw new TaFailure(CKR.WRAPPED_KEY_INVALID);
+    throw new TaFailure(CKR.ARGUMENTS_BAD);
   }
   RSA_PRIVATE_NUMBERS.forEach((id, index) => {
     attributes.set(id, numbers[index] ?? new Uint8Array());
@@ -75,6 +75,22 @@ export function completeRsaKey(attributes: Attributes): RsaNumbers {
     dp: base64url(d % (p - 1n)),
     dq: base64url(d % (q - 1n)),
     qi: base64url((coefficient * q) % p === 1n ? coefficient : power(q, p - 2n, p)),
+  };
+}
+
+/** @returns `undefined` when these primes have no key with this public exponent */
+export function numbersOf(p: bigint, q: bigint, e: bigint): RsaNumbers | undefined {
+  const d = inverse(e, (p - 1n) * (q - 1n));
+  if (d === undefined) return undefined;
+  return {
+    n: base64url(p * q),
+    e: base64url(e),
+    d: base64url(d),
+    p: base64url(p),
+    q: base64url(q),
+    dp: base64url(d % (p - 1n)),
+    dq: base64url(d % (q - 1n)),
+    qi: base64url(power(q, p - 2n, p)),
   };
 }
 
@@ -137,6 +153,18 @@ function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
     square = (square * square) % modulus;
   }
   return result;
+}
+
+/** @returns `undefined` when the two share a factor */
+function inverse(value: bigint, modulus: bigint): bigint | undefined {
+  let [rest, next] = [modulus, value];
+  let [factor, nextFactor] = [0n, 1n];
+  while (next !== 0n) {
+    const times = rest / next;
+    [rest, next] = [next, rest - times * next];
+    [factor, nextFactor] = [nextFactor, factor - times * nextFactor];
+  }
+  return rest === 1n ? (factor + modulus) % modulus : undefined;
 }
 
 function gcd(a: bigint, b: bigint): bigint {

@@ -7,6 +7,7 @@
  * Source: OP-TEE ta/pkcs11/src/processing.c, `entry_processing_step`.
  */
 import { CKR } from './abi.ts';
+import type { Call } from './call.ts';
 import { TaFailure } from './failure.ts';
 import type { ActiveOperation, Doing, Machine } from './processing.ts';
 import type { Session } from './session.ts';
@@ -29,6 +30,15 @@ export function requireActive<D extends Doing>(
 export function requireMultiPart<U>(machine: { readonly update?: U }): U {
   if (machine.update === undefined) throw new TaFailure(CKR.MECHANISM_INVALID);
   return machine.update;
+}
+
+/**
+ * OP-TEE takes the end of an operation that has no parts for all of it, without data.
+ *
+ * @throws TaFailure MECHANISM_INVALID if the mechanism takes its data at once
+ */
+export function requireFinal(call: Call, machine: { readonly update?: unknown }): void {
+  if (call.shared.mode === 'default') requireMultiPart(machine);
 }
 
 /** Runs one step of the session's operation, and ends the operation if that is due. */

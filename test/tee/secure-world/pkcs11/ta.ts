@@ -7,7 +7,7 @@ import type { TrustedStorage } from '../storage/trusted-storage.ts';
 import { TA_FLAG, type ClientIdentity, type TaInstance, type TrustedApp } from '../ta.ts';
 import { Memory, PARAM, typeAt, type Operation } from '../world/operation.ts';
 import { TEE } from '../world/results.ts';
-import { CKR, PKCS11_TA_UUID, SLOT_COUNT } from './abi.ts';
+import { CKR, DEFAULT_SLOT_COUNT, PKCS11_TA_UUID } from './abi.ts';
 import { words } from './args.ts';
 import { Call, type Command } from './call.ts';
 import { CIPHER_COMMANDS } from './commands/ciphers.ts';
@@ -23,6 +23,7 @@ import { SLOT_COMMANDS } from './commands/slots.ts';
 import { STARTING_COMMANDS } from './commands/starting.ts';
 import { WRAP_COMMANDS } from './commands/wrap.ts';
 import { TaFailure } from './failure.ts';
+import type { Mode } from './mode.ts';
 import { ObjectStore } from './object-store.ts';
 import { Client } from './session.ts';
 import { Token } from './token.ts';
@@ -49,17 +50,31 @@ const COMMANDS: ReadonlyMap<number, Command> = new Map(
 
 const FLAGS = TA_FLAG.SINGLE_INSTANCE | TA_FLAG.MULTI_SESSION | TA_FLAG.INSTANCE_KEEP_ALIVE;
 
-export function pkcs11App(storage: TrustedStorage): TrustedApp {
-  return { uuid: PKCS11_TA_UUID, flags: FLAGS, create: () => new Pkcs11Ta(storage) };
+export interface Pkcs11Options {
+  /** Tokens, one a slot. */
+  readonly slotCount: number;
+  readonly mode: Mode;
+}
+
+const DEFAULTS: Pkcs11Options = { slotCount: DEFAULT_SLOT_COUNT, mode: 'default' };
+
+export function pkcs11App(
+  storage: TrustedStorage,
+  options: Partial<Pkcs11Options> = {},
+): TrustedApp {
+  const whole = { ...DEFAULTS, ...options };
+  return { uuid: PKCS11_TA_UUID, flags: FLAGS, create: () => new Pkcs11Ta(storage, whole) };
 }
 
 class Pkcs11Ta implements TaInstance {
   readonly #tokens: readonly Token[];
   readonly #clients = new Map<number, Client>();
+  readonly #mode: Mode;
 
-  constructor(storage: TrustedStorage) {
+  constructor(storage: TrustedStorage, { slotCount, mode }: Pkcs11Options) {
+    this.#mode = mode;
     const store = new ObjectStore(storage);
-    this.#tokens = Array.from({ length: SLOT_COUNT }, (_, slot) => new Token(slot, store));
+    this.#tokens = Array.from({ length: slotCount }, (_, slot) => new Token(slot, store));
     store.sweep(this.#tokens.flatMap((token) => token.storageIds));
   }
 
@@ -93,7 +108,8 @@ class Pkcs11Ta implements TaInstance {
   #run(command: Command, client: Client, operation: Operation): number {
     try {
       if (!command.shapes.includes(operation.types)) return CKR.ARGUMENTS_BAD;
-      command.run(new Call(client, { tokens: this.#tokens, clients: this.#clients }, operation));
+      const shared = { mode: this.#mode, tokens: this.#tokens, clients: this.#clients };
+      command.run(new Call(client, shared, operation));
       return CKR.OK;
     } catch (failure) {
       if (failure instanceof TaFailure) return failure.rv;

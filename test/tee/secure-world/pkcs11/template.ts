@@ -11,6 +11,7 @@ import { CKC_X_509, CKK, CKO, CKR } from './abi.ts';
 import { ArgReader } from './args.ts';
 import { Attributes, readAttributeList, sameBytes, type Attribute } from './attributes.ts';
 import { TaFailure } from './failure.ts';
+import type { Mode } from './mode.ts';
 
 /** Templates in templates: a limit, because each level costs a call. */
 const MAX_DEPTH = 5;
@@ -22,30 +23,38 @@ export interface Hints {
 }
 
 /**
- * @throws TaFailure TEMPLATE_INCONSISTENT for an unknown attribute, a wrong size, or two different
- *   values for one attribute
+ * Of two values for one attribute the first counts, unless it is a class, a type or a boolean:
+ * those must agree.
+ *
+ * @throws TaFailure TEMPLATE_INCONSISTENT for an unknown attribute, a wrong size, or a contradiction
+ * @throws TaFailure FUNCTION_FAILED for a boolean of a wrong size
  */
-export function sanitize(template: readonly Attribute[], hints: Hints = {}): Attributes {
+export function sanitize(
+  template: readonly Attribute[],
+  mode: Mode,
+  hints: Hints = {},
+): Attributes {
   const attributes = new Attributes();
   // Class and type first, then booleans, then the rest: the order in which OP-TEE stores them.
   const isKind = ({ id }: Attribute): boolean => id === CKA.CLASS || isTypeId(id);
-  for (const attribute of template.filter(isKind)) add(attributes, attribute);
+  for (const attribute of template.filter(isKind)) add(attributes, attribute, mode);
   if (hints.objectClass !== undefined && !attributes.has(CKA.CLASS)) {
     attributes.setWord(CKA.CLASS, hints.objectClass);
   }
   if (hints.keyType !== undefined && !attributes.has(CKA.KEY_TYPE)) {
     attributes.setWord(CKA.KEY_TYPE, hints.keyType);
   }
-  for (const attribute of template) if (BOOLEANS.has(attribute.id)) add(attributes, attribute);
+  for (const attribute of template)
+    if (BOOLEANS.has(attribute.id)) add(attributes, attribute, mode);
   for (const attribute of template) {
-    if (!BOOLEANS.has(attribute.id) && !isKind(attribute)) add(attributes, attribute);
+    if (!BOOLEANS.has(attribute.id) && !isKind(attribute)) add(attributes, attribute, mode);
   }
   return attributes;
 }
 
 /**
- * Checks that class and type name an object this TA can hold. A type that is missing is for the
- * shape of the class to complain about.
+ * Checks that class and type name an object this TA can hold. A certificate's type that is missing is
+ * for the shape of the class to complain about.
  *
  * @throws TaFailure TEMPLATE_INCONSISTENT
  */
@@ -54,7 +63,8 @@ export function requireKnownKind(attributes: Attributes): void {
   if (types === undefined) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   const isCertificate = attributes.objectClass === CKO.CERTIFICATE;
   const type = attributes.word(isCertificate ? CKA.CERTIFICATE_TYPE : CKA.KEY_TYPE);
-  if (type !== undefined && types !== 'none' && !types.has(type)) {
+  const isWrong = type === undefined ? !isCertificate : types !== 'none' && !types.has(type);
+  if (types !== 'none' && isWrong) {
     throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   }
 }
@@ -62,7 +72,7 @@ export function requireKnownKind(attributes: Attributes): void {
 /**
  * A template, and what a key says in one of its own that its descendants must have.
  *
- * Two different wishes meet in `sanitize`, which refuses them.
+ * @throws TaFailure TEMPLATE_INCONSISTENT for two different wishes
  */
 export function withInner(
   template: readonly Attribute[],
@@ -71,7 +81,12 @@ export function withInner(
 ): readonly Attribute[] {
   const inner = parent.get(innerId);
   if (inner === undefined || inner.byteLength === 0) return template;
-  return [...template, ...readAttributeList(new ArgReader(inner))];
+  const wanted = readAttributeList(new ArgReader(inner));
+  const isRefused = template.some(({ id, value }) =>
+    wanted.some((other) => other.id === id && !sameBytes(other.value, value)),
+  );
+  if (isRefused) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+  return [...template, ...wanted];
 }
 
 const HMAC_KEY_TYPES: readonly number[] = [
@@ -82,11 +97,7 @@ const HMAC_KEY_TYPES: readonly number[] = [
   CKK.SHA384_HMAC,
   CKK.SHA512_HMAC,
 ];
-const SECRET_KEY_TYPES: ReadonlySet<number> = new Set([
-  CKK.GENERIC_SECRET,
-  CKK.AES,
-  ...HMAC_KEY_TYPES,
-]);
+export const SECRET_KEY_TYPES: readonly number[] = [CKK.GENERIC_SECRET, CKK.AES, ...HMAC_KEY_TYPES];
 const PAIR_KEY_TYPES: ReadonlySet<number> = new Set([CKK.RSA, CKK.EC, CKK.EC_EDWARDS]);
 
 const TYPES_OF_CLASS: ReadonlyMap<number, ReadonlySet<number> | 'none'> = new Map<
@@ -95,7 +106,7 @@ const TYPES_OF_CLASS: ReadonlyMap<number, ReadonlySet<number> | 'none'> = new Ma
 >([
   [CKO.DATA, 'none'],
   [CKO.CERTIFICATE, new Set([CKC_X_509])],
-  [CKO.SECRET_KEY, SECRET_KEY_TYPES],
+  [CKO.SECRET_KEY, new Set(SECRET_KEY_TYPES)],
   [CKO.PUBLIC_KEY, PAIR_KEY_TYPES],
   [CKO.PRIVATE_KEY, PAIR_KEY_TYPES],
 ]);
@@ -104,33 +115,36 @@ function isTypeId(id: number): boolean {
   return id === CKA.KEY_TYPE || id === CKA.CERTIFICATE_TYPE;
 }
 
-function add(attributes: Attributes, { id, value }: Attribute): void {
-  requireWellFormed(id, value, 0);
-  const normal = BOOLEANS.has(id) ? Uint8Array.of(value[0] === 0 ? 0 : 1) : value;
+function add(attributes: Attributes, { id, value }: Attribute, mode: Mode): void {
+  requireWellFormed(id, value, mode, 0);
+  const isBoolean = BOOLEANS.has(id);
+  const normal = isBoolean ? Uint8Array.of(value[0] === 0 ? 0 : 1) : value;
   const present = attributes.get(id);
-  if (present === undefined) attributes.set(id, normal);
-  else if (!sameBytes(present, normal)) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+  if (present === undefined) {
+    attributes.set(id, normal);
+    return;
+  }
+  const mustAgree = isBoolean || id === CKA.CLASS || isTypeId(id);
+  if (mustAgree && !sameBytes(present, normal)) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
 }
 
-function requireWellFormed(id: number, value: Uint8Array, depth: number): void {
-  if (!KNOWN.has(id) || !hasRightSize(id, value.byteLength)) {
+function requireWellFormed(id: number, value: Uint8Array, mode: Mode, depth: number): void {
+  if (BOOLEANS.has(id) && value.byteLength !== 1) throw new TaFailure(CKR.FUNCTION_FAILED);
+  if (!KNOWN.has(id) || !hasRightSize(id, value.byteLength, mode)) {
     throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   }
-  if (!INDIRECT.has(id) || value.byteLength === 0) return;
+  if (!INDIRECT.has(id)) return;
   if (depth >= MAX_DEPTH) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   const reader = new ArgReader(value);
   for (const inner of readAttributeList(reader)) {
-    requireWellFormed(inner.id, inner.value, depth + 1);
+    requireWellFormed(inner.id, inner.value, mode, depth + 1);
   }
   reader.end();
 }
 
-function hasRightSize(id: number, bytes: number): boolean {
-  if (BOOLEANS.has(id)) return bytes === 1;
-  if (WORDS.has(id)) return bytes === 4 || (isDate(id) && bytes === 0);
-  return id !== CKA.ALLOWED_MECHANISMS || bytes % 4 === 0;
-}
-
-function isDate(id: number): boolean {
-  return id === CKA.START_DATE || id === CKA.END_DATE;
+/** OP-TEE takes four bytes for a date; CK_DATE has eight, or none when there is no date. */
+function hasRightSize(id: number, bytes: number, mode: Mode): boolean {
+  const isDate = id === CKA.START_DATE || id === CKA.END_DATE;
+  if (isDate && mode === 'default' && (bytes === 0 || bytes === 8)) return true;
+  return !WORDS.has(id) || bytes === 4;
 }

@@ -98,8 +98,6 @@ export class Token {
       return;
     }
     this.requireUnlocked(user);
-    // Without an owner there is no PIN to guess, and none to lock.
-    if (!this.isInitialized) throw new TaFailure(CKR.PIN_INCORRECT);
     const failures = credential.failures + 1;
     this.#save(withCredential(this.#record, user, { ...credential, failures }));
     if (!isPinOf(user, credential, pin)) {

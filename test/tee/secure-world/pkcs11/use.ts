@@ -4,7 +4,7 @@
  * Source: OP-TEE ta/pkcs11/src/pkcs11_attributes.c, `check_parent_attrs_against_processing`.
  */
 import { CKA } from './abi-attributes.ts';
-import { CKO, CKR } from './abi.ts';
+import { CKK, CKO, CKR } from './abi.ts';
 import { ArgReader } from './args.ts';
 import { TaFailure } from './failure.ts';
 import type { P11Object } from './object.ts';
@@ -29,16 +29,22 @@ const RULES: Readonly<Record<Use, Rule>> = {
   unwrap: { permission: CKA.UNWRAP, half: CKO.PRIVATE_KEY },
 };
 
+const PAIR_KEY_TYPES: ReadonlySet<number> = new Set([CKK.RSA, CKK.EC, CKK.EC_EDWARDS]);
+
 /**
  * @throws TaFailure KEY_FUNCTION_NOT_PERMITTED if the key, its half of the pair or its list of
- *   mechanisms does not allow it
- * @throws TaFailure KEY_TYPE_INCONSISTENT if the mechanism takes another type of key
+ *   mechanisms does not allow it, or the mechanism takes another type of secret key
+ * @throws TaFailure KEY_TYPE_INCONSISTENT if the mechanism takes another type of pair
  */
 export function requireUse({ attributes }: P11Object, mechanism: Mechanism, use: Use): void {
   const { permission, half } = RULES[use];
   if (!attributes.boolean(permission)) throw new TaFailure(CKR.KEY_FUNCTION_NOT_PERMITTED);
   const isType = mechanism.keyTypes.includes(attributes.keyType ?? -1);
-  if (!isType) throw new TaFailure(CKR.KEY_TYPE_INCONSISTENT);
+  if (!isType) {
+    const takesPairs = mechanism.keyTypes.some((type) => PAIR_KEY_TYPES.has(type));
+    const { KEY_FUNCTION_NOT_PERMITTED, KEY_TYPE_INCONSISTENT } = CKR;
+    throw new TaFailure(takesPairs ? KEY_TYPE_INCONSISTENT : KEY_FUNCTION_NOT_PERMITTED);
+  }
   const objectClass = attributes.objectClass;
   if (objectClass !== CKO.SECRET_KEY && objectClass !== half) {
     throw new TaFailure(CKR.KEY_FUNCTION_NOT_PERMITTED);

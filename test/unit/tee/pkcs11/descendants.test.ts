@@ -81,14 +81,43 @@ describe('deriving keys', () => {
       attributes([CKA.DERIVE, true]),
     );
     const theirs = createECDH('prime256v1').generateKeys();
-    const inDer = Buffer.concat([Buffer.of(4, 65), theirs]);
     const offCurve = Buffer.concat([Buffer.of(4), Buffer.alloc(64, 7)]);
 
-    for (const how of [ecdh(inDer), ecdh(offCurve), ecdh(theirs, 2), ecdh(theirs.subarray(1))]) {
+    for (const [rv, how] of [
+      [CKR.MECHANISM_PARAM_INVALID, ecdh(offCurve)],
+      [CKR.MECHANISM_PARAM_INVALID, ecdh(theirs.subarray(1))],
+      [CKR.FUNCTION_FAILED, ecdh(theirs, 2)],
+    ] as const) {
       const control = derive(session, privateKey, how, ...READABLE_SECRET);
-      client.refused(CKR.MECHANISM_PARAM_INVALID, CMD.DERIVE_KEY, control, { room: 4 });
+      client.refused(rv, CMD.DERIVE_KEY, control, { room: 4 });
     }
     assert.deepEqual(tee.panics, []);
+  });
+
+  test('a point in DER gives the same secret; in strict mode it kills the TA, as OP-TEE’s', () => {
+    const theirs = createECDH('prime256v1').generateKeys();
+    const inDer = Buffer.concat([Buffer.of(4, 65), theirs]);
+    const length = [CKA.VALUE_LEN, 32] as const;
+    const secrets = (tee: TestTee): readonly unknown[] => {
+      const { client, session } = tee.connectUser();
+      const { privateKey } = client.generatePair(
+        session,
+        CKM.EC_KEY_PAIR_GEN,
+        attributes([CKA.EC_PARAMS, P256]),
+        attributes([CKA.DERIVE, true]),
+      );
+      return [theirs, inDer].map((point) => {
+        const control = derive(session, privateKey, ecdh(point), ...READABLE_SECRET, length);
+        const { result, output } = client.call(CMD.DERIVE_KEY, control, { room: 4 });
+        return result === 0 ? client.attribute(session, output.readUInt32LE(), CKA.VALUE) : result;
+      });
+    };
+
+    const [plain, wrapped] = secrets(new TestTee());
+    assert.deepEqual(wrapped, plain);
+    const strict = TestTee.strict();
+    assert.equal(secrets(strict)[1], 0xffff_3024);
+    assert.equal(strict.panics.length, 1);
   });
 
   test('by encryption: the first bytes of the ciphertext (§2.15)', () => {
@@ -306,7 +335,7 @@ describe('wrapping keys', () => {
     );
     const ec = u32(open.session, open.wrapper, pair.privateKey);
     const control = Buffer.concat([ec, mechanism(CKM.AES_ECB)]);
-    open.client.refused(CKR.KEY_NOT_WRAPPABLE, CMD.WRAP_KEY, control, { room: 256 });
+    open.client.refused(CKR.GENERAL_ERROR, CMD.WRAP_KEY, control, { room: 256 });
   });
 
   test('what the unwrapping key demands holds, and bytes that are no key are refused', () => {
@@ -329,7 +358,7 @@ describe('wrapping keys', () => {
       [CKA.CLASS, CKO.PRIVATE_KEY],
       [CKA.KEY_TYPE, CKK.RSA],
     ];
-    unwrap(CKR.WRAPPED_KEY_INVALID, mechanism(CKM.AES_ECB), input, ...rsa);
+    unwrap(CKR.ARGUMENTS_BAD, mechanism(CKM.AES_ECB), input, ...rsa);
     const pem: Entries = [[CKA.CLASS, CKO.DATA]];
     unwrap(CKR.TEMPLATE_INCONSISTENT, mechanism(CKM.AES_ECB), input, ...pem);
   });

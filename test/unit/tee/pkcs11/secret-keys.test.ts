@@ -122,8 +122,8 @@ describe('HMAC (RFC 2104)', () => {
       client.verify(session, key, how, { data: MESSAGE, signature: mac.subarray(0, bytes) });
 
     assert.deepEqual([verified(8), verified(3)], [CKR.OK, CKR.OK]);
-    const { SIGNATURE_LEN_RANGE } = CKR;
-    assert.deepEqual([verified(9), verified(0)], [SIGNATURE_LEN_RANGE, SIGNATURE_LEN_RANGE]);
+    const { SIGNATURE_INVALID, SIGNATURE_LEN_RANGE } = CKR;
+    assert.deepEqual([verified(9), verified(0)], [SIGNATURE_INVALID, SIGNATURE_LEN_RANGE]);
     const wrong = { data: MESSAGE, signature: Buffer.alloc(3) };
     assert.equal(client.verify(session, key, how, wrong), CKR.SIGNATURE_INVALID);
   });
@@ -131,13 +131,18 @@ describe('HMAC (RFC 2104)', () => {
   test('no part, and more than there is, are no MAC', () => {
     const { client, session } = new TestTee().connectUser();
     const key = importSecret(client, session, CKK.SHA256_HMAC, VALUE);
-    for (const parameter of [u32(0), u32(33), Buffer.alloc(0), u32(1, 1)]) {
+    for (const [rv, parameter] of [
+      [CKR.SIGNATURE_LEN_RANGE, u32(0)],
+      [CKR.SIGNATURE_LEN_RANGE, u32(33)],
+      [CKR.MECHANISM_PARAM_INVALID, Buffer.alloc(0)],
+      [CKR.MECHANISM_PARAM_INVALID, u32(1, 1)],
+    ] as const) {
       const how = mechanism(CKM.SHA256_HMAC_GENERAL, parameter);
       const init = Buffer.concat([u32(session, key), how]);
-      client.refused(CKR.MECHANISM_PARAM_INVALID, CMD.SIGN_INIT, init);
+      client.refused(rv, CMD.SIGN_INIT, init);
     }
     const other = Buffer.concat([u32(session, key), mechanism(CKM.SHA384_HMAC)]);
-    client.refused(CKR.KEY_TYPE_INCONSISTENT, CMD.SIGN_INIT, other);
+    client.refused(CKR.KEY_FUNCTION_NOT_PERMITTED, CMD.SIGN_INIT, other);
   });
 });
 

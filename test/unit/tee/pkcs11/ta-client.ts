@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 
 import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
 import { CKF_SESSION, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
+import type { Mode } from '../../../tee/secure-world/pkcs11/mode.ts';
 import { pkcs11App } from '../../../tee/secure-world/pkcs11/ta.ts';
 import { openMemoryStorage } from '../../../tee/secure-world/storage/memory-storage.ts';
 import type { TrustedStorage } from '../../../tee/secure-world/storage/trusted-storage.ts';
@@ -47,11 +48,17 @@ export interface Extras {
 export class TestTee {
   readonly storage: TrustedStorage;
   readonly panics: unknown[] = [];
+  readonly #mode: Mode;
   #world: World;
 
-  constructor(storage: TrustedStorage = openMemoryStorage()) {
+  constructor(storage: TrustedStorage = openMemoryStorage(), mode: Mode = 'default') {
     this.storage = storage;
+    this.#mode = mode;
     this.#world = this.#boot();
+  }
+
+  static strict(): TestTee {
+    return new TestTee(openMemoryStorage(), 'strict');
   }
 
   /** The instance ends as if the power had gone; storage is what it was. */
@@ -86,7 +93,8 @@ export class TestTee {
   }
 
   #boot(): World {
-    return new World([pkcs11App(this.storage)], (_uuid, cause) => this.panics.push(cause));
+    const app = pkcs11App(this.storage, { mode: this.#mode });
+    return new World([app], (_uuid, cause) => this.panics.push(cause));
   }
 }
 

@@ -1,7 +1,8 @@
 /** Encrypting and decrypting, in one step or several: PKCS#11 v2.40 §5.8 and §5.9. */
 import { CMD } from '../abi.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
-import { requireActive, requireMultiPart, step } from '../steps.ts';
+import type { Cipher } from '../processing.ts';
+import { requireActive, requireFinal, requireMultiPart, step } from '../steps.ts';
 
 type Doing = 'encrypt' | 'decrypt';
 
@@ -29,6 +30,7 @@ function updater(doing: Doing): (call: Call) => void {
     const { machine } = requireActive(session, doing);
     step(session, 'update', () => {
       const update = requireMultiPart(machine);
+      call.requireData(machine);
       requireRoom(call, machine.outputBytes, 'update');
       call.answer(update(call.input));
     });
@@ -41,7 +43,8 @@ function last(doing: Doing, kind: 'final' | 'one-shot'): (call: Call) => void {
     call.args.end();
     const { machine } = requireActive(session, doing);
     step(session, kind, () => {
-      if (kind === 'final') requireMultiPart(machine);
+      if (kind === 'final') requireFinal(call, machine);
+      else call.requireData(machine);
       requireRoom(call, machine.outputBytes, 'last');
       call.answer(machine.finish(call.input));
     });
@@ -51,9 +54,9 @@ function last(doing: Doing, kind: 'final' | 'one-shot'): (call: Call) => void {
 /** Asked before the data is taken: what a cipher has taken cannot be taken again. */
 function requireRoom(
   call: Call,
-  outputBytes: ((step: 'update' | 'last', inputBytes: number) => number) | 'when finished',
+  outputBytes: Cipher['outputBytes'],
   when: 'update' | 'last',
 ): void {
-  if (outputBytes === 'when finished') return;
-  call.requireRoomFor(outputBytes(when, call.input.byteLength));
+  const bytes = outputBytes(when, call.input.byteLength);
+  if (bytes !== 'when finished') call.requireRoomFor(bytes);
 }

@@ -21,7 +21,7 @@ function findObjectsInit(call: Call): void {
   call.args.end();
   session.requireIdle();
   if (session.found !== undefined) throw new TaFailure(CKR.FUNCTION_FAILED);
-  const wanted = sanitize(template);
+  const wanted = sanitize(template, call.shared.mode);
   const inSessions = call.client.sessions().flatMap(({ objects }) => objects);
   session.found = [...inSessions, ...session.token.objects()]
     .filter((object) => session.mayAccess(object) && matches(object.attributes, wanted))

@@ -12,8 +12,9 @@ import {
   requireMayCreate,
 } from '../create.ts';
 import { renaming, TaFailure } from '../failure.ts';
-import { secretBytes } from '../mechanisms/secret-keys.ts';
+import { requireSecretSize, secretBytes } from '../mechanisms/secret-keys.ts';
 import { mechanismOf } from '../mechanisms/served.ts';
+import type { Mode } from '../mode.ts';
 import { place, placePair } from '../place.ts';
 import { withInner } from '../template.ts';
 import { requireUse } from '../use.ts';
@@ -28,7 +29,7 @@ function generateKey(call: Call): void {
   call.requireRoom(4);
   const session = call.session();
   const mechanismId = call.args.u32();
-  const parameter = call.args.counted();
+  ignoreParameter(call);
   const template = readAttributeList(call.args);
   call.args.end();
   session.requireIdle();
@@ -37,10 +38,9 @@ function generateKey(call: Call): void {
   if (mechanism?.generate === undefined || keyType === undefined) {
     throw new TaFailure(CKR.MECHANISM_INVALID);
   }
-  if (parameter.byteLength !== 0) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
   if (template.some(({ id }) => id === CKA.VALUE)) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   const kind = { objectClass: CKO.SECRET_KEY, keyType };
-  const key = generatedAttributes(template, mechanismId, kind);
+  const key = generatedAttributes(template, call.shared.mode, mechanismId, kind);
   requireMayCreate(session, key);
   giveSecret(key, mechanism.generate(secretBytes(key)));
   call.answer(words(place(session, key)));
@@ -50,7 +50,7 @@ function generateKeyPair(call: Call): void {
   call.requireRoom(8);
   const session = call.session();
   const mechanismId = call.args.u32();
-  const parameter = call.args.counted();
+  ignoreParameter(call);
   const publicTemplate = readAttributeList(call.args);
   const privateTemplate = readAttributeList(call.args);
   call.args.end();
@@ -60,21 +60,56 @@ function generateKeyPair(call: Call): void {
   if (mechanism?.generatePair === undefined || keyType === undefined) {
     throw new TaFailure(CKR.MECHANISM_INVALID);
   }
-  if (parameter.byteLength !== 0) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
+  const { mode } = call.shared;
   const make = (template: readonly Attribute[], objectClass: number): Attributes => {
-    const hints = { objectClass, ...impliedType(mechanismId, keyType) };
-    return generatedAttributes(template, mechanismId, { objectClass, keyType }, hints);
+    const hints = { objectClass, ...impliedType(mechanismId, keyType, mode) };
+    return generatedAttributes(template, mode, mechanismId, { objectClass, keyType }, hints);
   };
   const publicKey = make(publicTemplate, CKO.PUBLIC_KEY);
   const privateKey = make(privateTemplate, CKO.PRIVATE_KEY);
+  requireUnchosen(publicKey, CHOSEN_BY_TA.public);
+  requireUnchosen(privateKey, CHOSEN_BY_TA.private);
   for (const key of [publicKey, privateKey]) requireMayCreate(session, key);
-  mechanism.generatePair(publicKey, privateKey);
+  mechanism.generatePair(publicKey, privateKey, mode);
   call.answer(words(...placePair(session, publicKey, privateKey)));
 }
 
+/** What a template for a new pair may not say, of those attributes that OP-TEE looks at. */
+const CHOSEN_BY_TA = {
+  public: [CKA.EC_POINT],
+  private: [
+    CKA.MODULUS,
+    CKA.PUBLIC_EXPONENT,
+    CKA.PRIVATE_EXPONENT,
+    CKA.PRIME_1,
+    CKA.PRIME_2,
+    CKA.EXPONENT_1,
+    CKA.EXPONENT_2,
+    CKA.COEFFICIENT,
+    CKA.EC_PARAMS,
+    CKA.EC_POINT,
+    CKA.VALUE,
+  ],
+} as const;
+
+function requireUnchosen(key: Attributes, ids: readonly number[]): void {
+  const isChosen = ids.some((id) => (key.get(id)?.byteLength ?? 0) > 0);
+  if (isChosen) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+}
+
+/** None of the mechanisms that make keys has a parameter, and OP-TEE does not look at one. */
+function ignoreParameter(call: Call): void {
+  call.args.counted();
+}
+
 /** OP-TEE takes Ed25519 keys for another type unless the templates say CKK_EC_EDWARDS. */
-function impliedType(mechanism: number, keyType: number): { readonly keyType?: number } {
-  return mechanism === CKM.EC_EDWARDS_KEY_PAIR_GEN ? {} : { keyType };
+function impliedType(
+  mechanism: number,
+  keyType: number,
+  mode: Mode,
+): { readonly keyType?: number } {
+  const isSilent = mode === 'strict' && mechanism === CKM.EC_EDWARDS_KEY_PAIR_GEN;
+  return isSilent ? {} : { keyType };
 }
 
 /** OP-TEE does not tell a key that may not derive from one that cannot. */
@@ -84,6 +119,7 @@ const DERIVING: ReadonlyMap<number, number> = new Map([
 
 function deriveKey(call: Call): void {
   call.requireRoom(4);
+  const { mode } = call.shared;
   const session = call.session();
   const parentHandle = call.args.u32();
   const mechanismId = call.args.u32();
@@ -100,21 +136,32 @@ function deriveKey(call: Call): void {
     requireUse(parent, mechanism, 'derive');
   });
   const whole = withInner(template, parent.attributes, CKA.DERIVE_TEMPLATE);
-  const key = descendantAttributes(whole, parent.attributes);
-  if (key.objectClass !== CKO.SECRET_KEY) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+  const key = descendantAttributes(whole, mode, parent.attributes);
+  requireSecretTemplate(key);
   requireMayCreate(session, key);
-  const secret = mechanism.derive({ parameter, key: parent });
+  // OP-TEE looks for the length of an agreed secret, and says so when there is none.
+  const isSilent = key.word(CKA.VALUE_LEN) === undefined;
+  const isAgreed = parent.attributes.keyType === CKK.EC;
+  if (mode === 'strict' && isAgreed && isSilent) throw new TaFailure(CKR.NOT_FOUND);
+  const secret = mechanism.derive({ mode, parameter, key: parent });
   const isEncrypted = parent.attributes.objectClass === CKO.SECRET_KEY;
   const tooShort = isEncrypted ? CKR.DATA_LEN_RANGE : CKR.KEY_SIZE_RANGE;
   giveSecret(key, firstBytes(secret, key, tooShort));
   call.answer(words(place(session, key)));
 }
 
-/** The first bytes of the secret, as many as the template says; all of them when it may not say. */
+/** What OP-TEE says when it has no way to give the key its value. */
+function requireSecretTemplate(key: Attributes): void {
+  if (key.objectClass !== CKO.SECRET_KEY) {
+    throw new TaFailure(key.keyType === CKK.RSA ? CKR.ARGUMENTS_BAD : CKR.GENERAL_ERROR);
+  }
+  if (key.get(CKA.VALUE)?.byteLength !== 0) throw new TaFailure(CKR.GENERAL_ERROR);
+}
+
+/** The first bytes of the secret, as many as the template says; all of them when it does not say. */
 function firstBytes(secret: Uint8Array, key: Attributes, tooShort: number): Uint8Array {
-  const isSilent = key.get(CKA.VALUE_LEN)?.byteLength === 0;
-  if (isSilent && key.keyType !== CKK.AES) return secret;
-  const bytes = secretBytes(key);
+  const bytes = key.word(CKA.VALUE_LEN) || secret.byteLength;
   if (bytes > secret.byteLength) throw new TaFailure(tooShort);
+  requireSecretSize(key.keyType, bytes);
   return secret.subarray(0, bytes);
 }

@@ -1,7 +1,8 @@
 /** Commands that own a token, set PINs and log in and out: PKCS#11 v2.40 §5.5 and §5.6. */
 import { CKR, CKU, CMD, LABEL_BYTES } from '../abi.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
-import { TaFailure } from '../failure.ts';
+import { panicOr, TaFailure } from '../failure.ts';
+import type { Mode } from '../mode.ts';
 import type { UserType } from '../pins.ts';
 import type { Session } from '../session.ts';
 
@@ -43,7 +44,8 @@ function setPin(call: Call): void {
   call.args.end();
   if (!session.isReadWrite) throw new TaFailure(CKR.SESSION_READ_ONLY);
   const user = session.user === CKU.SO ? CKU.SO : CKU.USER;
-  requireUserPin(session, user);
+  // OP-TEE has a name for this when somebody logs in, but not here.
+  if (user === CKU.USER && !session.token.hasUserPin) throw new TaFailure(CKR.GENERAL_ERROR);
   session.token.verify(user, oldPin, call.client.identity);
   session.token.setPin(user, newPin, call.client.identity);
 }
@@ -57,6 +59,7 @@ function login(call: Call): void {
     case CKU.SO:
     case CKU.USER:
       requireMayLogin(session, user);
+      requireOwner(session, call.shared.mode);
       session.token.verify(user, pin, call.client.identity);
       call.client.login(session.token, user);
       return;
@@ -80,11 +83,12 @@ function requireMayLogin(session: Session, user: UserType): void {
   const current = session.user;
   if (current === user) throw new TaFailure(CKR.USER_ALREADY_LOGGED_IN);
   if (current !== undefined) throw new TaFailure(CKR.USER_ANOTHER_ALREADY_LOGGED_IN);
-  requireUserPin(session, user);
+  if (user === CKU.USER && !token.hasUserPin) throw new TaFailure(CKR.USER_PIN_NOT_INITIALIZED);
   const isReadOnlyToo = client.sessionsWith(token).some(({ isReadWrite }) => !isReadWrite);
   if (user === CKU.SO && isReadOnlyToo) throw new TaFailure(CKR.SESSION_READ_ONLY_EXISTS);
 }
 
-function requireUserPin({ token }: Session, user: UserType): void {
-  if (user === CKU.USER && !token.hasUserPin) throw new TaFailure(CKR.USER_PIN_NOT_INITIALIZED);
+/** Without an owner there is no PIN to guess, and none to lock; OP-TEE does not survive the guess. */
+function requireOwner({ token }: Session, mode: Mode): void {
+  if (!token.isInitialized) panicOr(mode, CKR.PIN_INCORRECT, 'a login to a token without an owner');
 }

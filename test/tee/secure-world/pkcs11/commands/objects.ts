@@ -30,7 +30,7 @@ function createObject(call: Call): void {
   const session = call.session();
   const template = readAttributeList(call.args);
   call.args.end();
-  const attributes = importedAttributes(template);
+  const attributes = importedAttributes(template, call.shared.mode);
   requireMayCreate(session, attributes);
   call.answer(words(place(session, attributes)));
 }
@@ -54,7 +54,7 @@ function copyObject(call: Call): void {
   const object = requireObject(session, handle);
   if (!session.mayAccess(object)) throw new TaFailure(CKR.USER_NOT_LOGGED_IN);
   requireAllowed(object, CKA.COPYABLE);
-  const changes = sanitize(template);
+  const changes = sanitize(template, call.shared.mode);
   requireModifiable(object.attributes, changes, 'copy', session.user === CKU.SO);
   const attributes = changed(object, changes);
   requireMayCreate(session, attributes);
@@ -78,7 +78,7 @@ function setAttributeValue(call: Call): void {
   const object = requireObject(session, handle);
   requireMayWrite(session, object);
   requireAllowed(object, CKA.MODIFIABLE);
-  const changes = sanitize(template);
+  const changes = sanitize(template, call.shared.mode);
   requireModifiable(object.attributes, changes, 'set', session.user === CKU.SO);
   session.token.update(object, changed(object, changes));
 }

@@ -3,7 +3,7 @@ import { CKR, CMD } from '../abi.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
 import { TaFailure } from '../failure.ts';
 import type { Verifier } from '../processing.ts';
-import { requireActive, requireMultiPart, step } from '../steps.ts';
+import { requireActive, requireFinal, requireMultiPart, step } from '../steps.ts';
 
 export const SIGNATURE_COMMANDS: readonly Command[] = [
   { id: CMD.SIGN_UPDATE, shapes: [SHAPE.IN, SHAPE.PLAIN], run: updater('sign') },
@@ -24,7 +24,9 @@ function updater(doing: 'sign' | 'verify'): (call: Call) => void {
     call.args.end();
     const { machine } = requireActive(session, doing);
     step(session, 'update', () => {
-      requireMultiPart(machine)(call.input);
+      const update = requireMultiPart(machine);
+      call.requireData(machine);
+      update(call.input);
     });
   };
 }
@@ -35,7 +37,8 @@ function sign(kind: 'final' | 'one-shot'): (call: Call) => void {
     call.args.end();
     const { machine } = requireActive(session, 'sign');
     step(session, kind, () => {
-      if (kind === 'final') requireMultiPart(machine);
+      if (kind === 'final') requireFinal(call, machine);
+      machine.checkData?.(call.input.byteLength);
       call.requireRoomFor(machine.signatureBytes);
       call.answer(machine.sign(call.input));
     });
@@ -48,14 +51,14 @@ function verify(kind: 'final' | 'one-shot'): (call: Call) => void {
     call.args.end();
     const { machine } = requireActive(session, 'verify');
     step(session, kind, () => {
-      if (kind === 'final') requireMultiPart(machine);
+      if (kind === 'final') requireFinal(call, machine);
       requireLength(machine, call.signature.byteLength);
       if (!machine.verify(call.input, call.signature)) throw new TaFailure(CKR.SIGNATURE_INVALID);
     });
   };
 }
 
-function requireLength({ signatureBytes, mayBeShorter }: Verifier, lengthBytes: number): void {
-  const isShorter = mayBeShorter === true && lengthBytes > 0 && lengthBytes < signatureBytes;
-  if (!isShorter && lengthBytes !== signatureBytes) throw new TaFailure(CKR.SIGNATURE_LEN_RANGE);
+function requireLength({ signatureBytes, takesLength }: Verifier, lengthBytes: number): void {
+  const isTaken = takesLength?.(lengthBytes) ?? lengthBytes === signatureBytes;
+  if (!isTaken) throw new TaFailure(CKR.SIGNATURE_LEN_RANGE);
 }

@@ -1,5 +1,6 @@
 /** The commands that start an operation with a key, and the one that gives any operation up. */
 import { CKA } from '../abi-attributes.ts';
+import { IGNORES_PARAMETER } from '../abi-mechanisms.ts';
 import { CKR, CMD } from '../abi.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
 import { TaFailure } from '../failure.ts';
@@ -18,26 +19,15 @@ export const STARTING_COMMANDS: readonly Command[] = [
   { id: CMD.RELEASE_ACTIVE_PROCESSING, shapes: [SHAPE.PLAIN], run: release },
 ];
 
-/** Which operation a command belongs to. */
+const NO_PARAMETER = new Uint8Array();
+
+/** Which operation a command belongs to; the commands that start one do not count. */
 const DOING_OF_COMMAND: ReadonlyMap<number, Doing> = new Map([
-  ...belonging('sign', CMD.SIGN_INIT, CMD.SIGN_UPDATE, CMD.SIGN_FINAL, CMD.SIGN_ONESHOT),
-  ...belonging('verify', CMD.VERIFY_INIT, CMD.VERIFY_UPDATE, CMD.VERIFY_FINAL, CMD.VERIFY_ONESHOT),
-  ...belonging(
-    'encrypt',
-    CMD.ENCRYPT_INIT,
-    CMD.ENCRYPT_UPDATE,
-    CMD.ENCRYPT_FINAL,
-    CMD.ENCRYPT_ONESHOT,
-  ),
-  ...belonging(
-    'decrypt',
-    CMD.DECRYPT_INIT,
-    CMD.DECRYPT_UPDATE,
-    CMD.DECRYPT_FINAL,
-    CMD.DECRYPT_ONESHOT,
-  ),
-  ...belonging('digest', CMD.DIGEST_INIT, CMD.DIGEST_KEY, CMD.DIGEST_UPDATE, CMD.DIGEST_FINAL),
-  ...belonging('digest', CMD.DIGEST_ONESHOT),
+  ...belonging('sign', CMD.SIGN_UPDATE, CMD.SIGN_FINAL, CMD.SIGN_ONESHOT),
+  ...belonging('verify', CMD.VERIFY_UPDATE, CMD.VERIFY_FINAL, CMD.VERIFY_ONESHOT),
+  ...belonging('encrypt', CMD.ENCRYPT_UPDATE, CMD.ENCRYPT_FINAL, CMD.ENCRYPT_ONESHOT),
+  ...belonging('decrypt', CMD.DECRYPT_UPDATE, CMD.DECRYPT_FINAL, CMD.DECRYPT_ONESHOT),
+  ...belonging('digest', CMD.DIGEST_KEY, CMD.DIGEST_UPDATE, CMD.DIGEST_FINAL, CMD.DIGEST_ONESHOT),
 ]);
 
 function belonging(
@@ -52,9 +42,10 @@ function starter(doing: Keyed): (call: Call) => void {
     const session = call.session();
     const keyHandle = call.args.u32();
     const mechanismId = call.args.u32();
-    const parameter = call.args.counted();
+    const given = call.args.counted();
     call.args.end();
     session.requireIdle();
+    const parameter = IGNORES_PARAMETER.has(mechanismId) ? NO_PARAMETER : given;
     const key = session.object(keyHandle);
     if (key === undefined) throw new TaFailure(CKR.KEY_HANDLE_INVALID);
     const mechanism = mechanismOf(mechanismId);
@@ -63,7 +54,7 @@ function starter(doing: Keyed): (call: Call) => void {
     if (!session.mayAccess(key)) throw new TaFailure(CKR.USER_NOT_LOGGED_IN);
     requireUse(key, mechanism, doing);
     session.operation = {
-      machine: start({ parameter, key }),
+      machine: start({ mode: call.shared.mode, parameter, key }),
       needsLogin: key.attributes.boolean(CKA.ALWAYS_AUTHENTICATE),
       hasData: false,
     };

@@ -7,7 +7,7 @@ import { SHAPE, type Call, type Command } from '../call.ts';
 import { descendantAttributes, giveSecret, requireMayCreate } from '../create.ts';
 import { renaming, TaFailure } from '../failure.ts';
 import { privateKeyOf, required } from '../keys.ts';
-import { secretBytes } from '../mechanisms/secret-keys.ts';
+import { requireSecretSize } from '../mechanisms/secret-keys.ts';
 import { mechanismOf } from '../mechanisms/served.ts';
 import { matches, type P11Object } from '../object.ts';
 import { place } from '../place.ts';
@@ -25,17 +25,16 @@ export const WRAP_COMMANDS: readonly Command[] = [
 /** What is wrong with a key is said of the wrapping key, and what is wrong with data of the key. */
 const WRAPPING: ReadonlyMap<number, number> = new Map([
   [CKR.KEY_FUNCTION_NOT_PERMITTED, CKR.WRAPPING_KEY_TYPE_INCONSISTENT],
-  [CKR.KEY_TYPE_INCONSISTENT, CKR.WRAPPING_KEY_TYPE_INCONSISTENT],
 ]);
 const UNWRAPPING: ReadonlyMap<number, number> = new Map([
   [CKR.KEY_FUNCTION_NOT_PERMITTED, CKR.UNWRAPPING_KEY_TYPE_INCONSISTENT],
-  [CKR.KEY_TYPE_INCONSISTENT, CKR.UNWRAPPING_KEY_TYPE_INCONSISTENT],
   [CKR.ENCRYPTED_DATA_INVALID, CKR.WRAPPED_KEY_INVALID],
   [CKR.SIGNATURE_INVALID, CKR.WRAPPED_KEY_INVALID],
   [CKR.ENCRYPTED_DATA_LEN_RANGE, CKR.WRAPPED_KEY_LEN_RANGE],
 ]);
 
 function wrapKey(call: Call): void {
+  const { mode } = call.shared;
   const session = call.session();
   const wrappingHandle = call.args.u32();
   const keyHandle = call.args.u32();
@@ -57,13 +56,14 @@ function wrapKey(call: Call): void {
   requireAccess(session, key);
   requireWrappable(key, wrapping);
   const wrapped = renaming(WRAPPING, () =>
-    mechanism.wrap?.({ parameter, key: wrapping }, wrappableBytes(key)),
+    mechanism.wrap?.({ mode, parameter, key: wrapping }, wrappableBytes(key)),
   );
   call.answer(wrapped ?? new Uint8Array());
 }
 
 function unwrapKey(call: Call): void {
   call.requireRoom(4);
+  const { mode } = call.shared;
   const session = call.session();
   const unwrappingHandle = call.args.u32();
   const mechanismId = call.args.u32();
@@ -82,10 +82,10 @@ function unwrapKey(call: Call): void {
   // Whoever unwraps it has seen it wrapped: such a key may leave again unless the template forbids it.
   const isSilent = !whole.some(({ id }) => id === CKA.EXTRACTABLE);
   const extractable = { id: CKA.EXTRACTABLE, value: Uint8Array.of(1) };
-  const key = descendantAttributes(isSilent ? [...whole, extractable] : whole);
+  const key = descendantAttributes(isSilent ? [...whole, extractable] : whole, mode);
   requireMayCreate(session, key);
   const bytes = renaming(UNWRAPPING, () =>
-    mechanism.unwrap?.({ parameter, key: unwrapping }, call.input),
+    mechanism.unwrap?.({ mode, parameter, key: unwrapping }, call.input),
   );
   fill(key, bytes ?? new Uint8Array());
   call.answer(words(place(session, key)));
@@ -101,6 +101,9 @@ function requireAccess(session: Session, key: P11Object): void {
 }
 
 function requireWrappable({ attributes }: P11Object, wrapping: P11Object): void {
+  const isSecret =
+    attributes.objectClass === CKO.SECRET_KEY || attributes.objectClass === CKO.PRIVATE_KEY;
+  if (!isSecret) throw new TaFailure(CKR.KEY_NOT_WRAPPABLE);
   if (!attributes.boolean(CKA.EXTRACTABLE)) throw new TaFailure(CKR.KEY_UNEXTRACTABLE);
   const needsTrust = attributes.boolean(CKA.WRAP_WITH_TRUSTED);
   if (needsTrust && !wrapping.attributes.boolean(CKA.TRUSTED)) {
@@ -117,19 +120,20 @@ function wrappableBytes(key: P11Object): Uint8Array {
   const { objectClass, keyType } = key.attributes;
   if (objectClass === CKO.SECRET_KEY) return required(key.attributes, CKA.VALUE);
   const isRsa = objectClass === CKO.PRIVATE_KEY && keyType === CKK.RSA;
-  if (!isRsa) throw new TaFailure(CKR.KEY_NOT_WRAPPABLE);
+  if (!isRsa) throw new TaFailure(CKR.GENERAL_ERROR);
   return privateKeyOf(key).export({ type: 'pkcs1', format: 'der' });
 }
 
 function fill(key: Attributes, bytes: Uint8Array): void {
   if (key.objectClass === CKO.PRIVATE_KEY) {
-    if (key.keyType !== CKK.RSA) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
+    if (key.keyType !== CKK.RSA) throw new TaFailure(CKR.GENERAL_ERROR);
     giveRsaNumbers(key, bytes);
     return;
   }
-  const isSilent = key.get(CKA.VALUE_LEN)?.byteLength === 0;
-  if (isSilent) key.setWord(CKA.VALUE_LEN, bytes.byteLength);
-  const length = secretBytes(key);
-  if (length > bytes.byteLength) throw new TaFailure(CKR.WRAPPED_KEY_LEN_RANGE);
+  const isEmpty = bytes.byteLength === 0 || key.get(CKA.VALUE)?.byteLength !== 0;
+  if (isEmpty) throw new TaFailure(CKR.GENERAL_ERROR);
+  const length = key.word(CKA.VALUE_LEN) || bytes.byteLength;
+  if (length > bytes.byteLength) throw new TaFailure(CKR.DATA_LEN_RANGE);
+  requireSecretSize(key.keyType, length);
   giveSecret(key, bytes.subarray(0, length));
 }

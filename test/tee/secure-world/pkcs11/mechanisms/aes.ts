@@ -6,6 +6,7 @@ import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
 import { TaFailure } from '../failure.ts';
 import { attempt, required } from '../keys.ts';
+import type { Mode } from '../mode.ts';
 import type { Cipher, Mechanism, Start } from '../processing.ts';
 import { readParameter, requireNone } from './parameters.ts';
 
@@ -14,7 +15,7 @@ export const AES_BLOCK_BYTES = 16;
  * Bits of the counter block that count. OP-TEE takes 1 alone and counts with all 128; callers who
  * mean what they say ask for 128.
  */
-const COUNTER_BITS: readonly number[] = [1, 128];
+const COUNTER_BITS: Readonly<Record<Mode, readonly number[]>> = { strict: [1], default: [1, 128] };
 const keyTypes = [CKK.AES];
 
 export const AES: readonly Mechanism[] = [
@@ -23,24 +24,28 @@ export const AES: readonly Mechanism[] = [
   mode(CKM.AES_CTR, 'ctr', readCounter),
 ];
 
-type Mode = 'ecb' | 'cbc' | 'ctr';
+type ModeName = 'ecb' | 'cbc' | 'ctr';
 
 function mode(
   id: number,
-  name: Mode,
-  read: (parameter: Uint8Array) => Uint8Array | null,
+  name: ModeName,
+  read: (parameter: Uint8Array, mode: Mode) => Uint8Array | null,
 ): Mechanism {
   const begin =
     (does: 'encrypt' | 'decrypt') =>
     (start: Start): Cipher =>
-      streamCipher(does, name, { key: aesKey(start), vector: read(start.parameter) });
+      streamCipher(does, name, start, read(start.parameter, start.mode));
   const cipher = { id, keyTypes, encrypt: begin('encrypt'), decrypt: begin('decrypt') };
   if (name === 'ctr') return cipher;
   // A key that is wrapped this way is padded with zeros to whole blocks: §2.8.4, §2.8.5.
   return {
     ...cipher,
     wrap: (start, key) => begin('encrypt')(start).finish(zeroPadded(key)),
-    unwrap: (start, wrapped) => begin('decrypt')(start).finish(wrapped),
+    unwrap: (start, wrapped) => {
+      const cipher = begin('decrypt')(start);
+      cipher.outputBytes('last', wrapped.byteLength);
+      return cipher.finish(wrapped);
+    },
   };
 }
 
@@ -69,9 +74,12 @@ export function encryptBlocks(
 
 function streamCipher(
   does: 'encrypt' | 'decrypt',
-  name: Mode,
-  { key, vector }: { readonly key: Uint8Array; readonly vector: Uint8Array | null },
+  name: ModeName,
+  start: Start,
+  vector: Uint8Array | null,
 ): Cipher {
+  const key = aesKey(start);
+  const isStrict = start.mode === 'strict';
   const create = does === 'encrypt' ? createCipheriv : createDecipheriv;
   const state = create(cipherName(name, key), key, vector).setAutoPadding(false);
   const unit = name === 'ctr' ? 1 : AES_BLOCK_BYTES;
@@ -80,24 +88,30 @@ function streamCipher(
     const bytes = heldBytes + inputBytes;
     return bytes - (bytes % unit);
   };
+  // PKCS#11 lets parts be of any size and only their sum be whole blocks; OP-TEE does not.
+  const requireBlocks = (step: 'update' | 'last', inputBytes: number): void => {
+    const isPart = step === 'update' && !isStrict;
+    if (isPart || (heldBytes + inputBytes) % unit === 0) return;
+    const { DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE } = CKR;
+    throw new TaFailure(does === 'encrypt' ? DATA_LEN_RANGE : ENCRYPTED_DATA_LEN_RANGE);
+  };
   return {
     does,
-    outputBytes: (_step, inputBytes) => wholeBytes(inputBytes),
+    needsData: isStrict,
+    outputBytes: (step, inputBytes) => {
+      requireBlocks(step, inputBytes);
+      return wholeBytes(inputBytes);
+    },
     update: (data) => {
       heldBytes = (heldBytes + data.byteLength) % unit;
       return state.update(data);
     },
-    finish: (data) => {
-      if ((heldBytes + data.byteLength) % unit !== 0) {
-        const { DATA_LEN_RANGE, ENCRYPTED_DATA_LEN_RANGE } = CKR;
-        throw new TaFailure(does === 'encrypt' ? DATA_LEN_RANGE : ENCRYPTED_DATA_LEN_RANGE);
-      }
-      return attempt(CKR.GENERAL_ERROR, () => Buffer.concat([state.update(data), state.final()]));
-    },
+    finish: (data) =>
+      attempt(CKR.GENERAL_ERROR, () => Buffer.concat([state.update(data), state.final()])),
   };
 }
 
-function cipherName(name: Mode, key: Uint8Array): string {
+function cipherName(name: ModeName, key: Uint8Array): string {
   return `aes-${String(8 * key.byteLength)}-${name}`;
 }
 
@@ -107,14 +121,16 @@ function readNoVector(parameter: Uint8Array): null {
 }
 
 export function readVector(parameter: Uint8Array): Uint8Array {
-  return readParameter(parameter, (reader) => Uint8Array.from(reader.bytes(AES_BLOCK_BYTES)));
+  return readParameter(parameter, CKR.MECHANISM_PARAM_INVALID, (reader) =>
+    Uint8Array.from(reader.bytes(AES_BLOCK_BYTES)),
+  );
 }
 
 /** CK_AES_CTR_PARAMS: how many bits count, and the first counter block. */
-function readCounter(parameter: Uint8Array): Uint8Array {
-  return readParameter(parameter, (reader) => {
+function readCounter(parameter: Uint8Array, mode: Mode): Uint8Array {
+  return readParameter(parameter, CKR.ARGUMENTS_BAD, (reader) => {
     const bits = reader.u32();
-    if (!COUNTER_BITS.includes(bits)) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
+    if (!COUNTER_BITS[mode].includes(bits)) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
     return Uint8Array.from(reader.bytes(AES_BLOCK_BYTES));
   });
 }

@@ -5,53 +5,80 @@ import { CKA } from '../abi-attributes.ts';
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
 import { curveOf } from '../curves.ts';
-import { TaFailure } from '../failure.ts';
-import { attempt, padded, required } from '../keys.ts';
+import { readOctetString } from '../der.ts';
+import { panicOr, TaFailure } from '../failure.ts';
+import { padded, required } from '../keys.ts';
 import type { Mechanism, Start } from '../processing.ts';
+import { SECRET_KEY_TYPES } from '../template.ts';
 import { aesKey, AES_BLOCK_BYTES, encryptBlocks } from './aes.ts';
 import { readParameter } from './parameters.ts';
 
 /** The secret is the x coordinate itself. OP-TEE has no other. */
 const CKD_NULL = 1;
+/** OP-TEE counts a point's bytes as DER would, in one byte, and goes no further: no P-521. */
+const MAX_STRICT_POINT_BYTES = 0x80;
+/** The first byte of such a point: SEC 1 v2.0 §2.3.3. */
+const UNCOMPRESSED = 0x04;
 
 export const DERIVATIONS: readonly Mechanism[] = [
   { id: CKM.ECDH1_DERIVE, keyTypes: [CKK.EC], derive: ecdh },
-  { id: CKM.AES_ECB_ENCRYPT_DATA, keyTypes: [CKK.AES], derive: (start) => encrypted(start, 'ecb') },
-  { id: CKM.AES_CBC_ENCRYPT_DATA, keyTypes: [CKK.AES], derive: (start) => encrypted(start, 'cbc') },
+  {
+    id: CKM.AES_ECB_ENCRYPT_DATA,
+    keyTypes: SECRET_KEY_TYPES,
+    derive: (start) => encrypted(start, 'ecb'),
+  },
+  {
+    id: CKM.AES_CBC_ENCRYPT_DATA,
+    keyTypes: SECRET_KEY_TYPES,
+    derive: (start) => encrypted(start, 'cbc'),
+  },
 ];
 
 /**
  * CK_ECDH1_DERIVE_PARAMS: derivation function, shared data (none), the other's public point.
  *
- * A point in a DER OCTET STRING, which PKCS#11 allows, kills OP-TEE's TA; here it is refused.
+ * PKCS#11 lets the point be in a DER OCTET STRING. OP-TEE takes that for a longer point, and any
+ * point that is not on the curve kills it.
  */
-function ecdh({ parameter, key }: Start): Uint8Array {
+function ecdh({ mode, parameter, key }: Start): Uint8Array {
   const curve = curveOf(key.attributes);
-  const point = readParameter(parameter, (reader) => {
-    const kdf = reader.u32();
-    const sharedBytes = reader.u32();
-    if (kdf !== CKD_NULL || sharedBytes !== 0) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
+  if (parameter.byteLength === 0) throw new TaFailure(CKR.FUNCTION_FAILED);
+  const given = readParameter(parameter, CKR.ARGUMENTS_BAD, (reader) => {
+    if (reader.u32() !== CKD_NULL) throw new TaFailure(CKR.FUNCTION_FAILED);
+    if (reader.u32() !== 0) panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'shared data for ECDH');
     return reader.counted();
   });
-  if (point.byteLength !== 2 * curve.bytes + 1 || point[0] !== 0x04) {
-    throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
-  }
+  const point = mode === 'strict' ? given : (readOctetString(given) ?? given);
+  const isKnown = point[0] === UNCOMPRESSED && point.byteLength <= MAX_STRICT_POINT_BYTES;
+  if (mode === 'strict' && !isKnown) throw new TaFailure(CKR.ARGUMENTS_BAD);
   const own = createECDH(curve.name);
-  return attempt(CKR.MECHANISM_PARAM_INVALID, () => {
-    own.setPrivateKey(padded(required(key.attributes, CKA.VALUE), curve.bytes));
+  own.setPrivateKey(padded(required(key.attributes, CKA.VALUE), curve.bytes));
+  try {
     return own.computeSecret(point);
-  });
+  } catch {
+    return panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'a point that is not on the curve');
+  }
+}
+
+/** OP-TEE lets any secret key come this far: one that could be AES then kills it. */
+function requireAes({ key, mode }: Start): void {
+  const { attributes } = key;
+  if (attributes.keyType === CKK.AES) return;
+  const isOfSize = [16, 24, 32].includes(required(attributes, CKA.VALUE).byteLength);
+  if (mode === 'strict' && !isOfSize) throw new TaFailure(CKR.MECHANISM_INVALID);
+  panicOr(mode, CKR.KEY_TYPE_INCONSISTENT, 'AES derivation from a key that is not AES');
 }
 
 function encrypted(start: Start, name: 'ecb' | 'cbc'): Uint8Array {
   const { parameter, key } = start;
   // A key that also encrypts for callers would tell them what it derives: OP-TEE refuses it.
   if (key.attributes.boolean(CKA.ENCRYPT)) throw new TaFailure(CKR.FUNCTION_FAILED);
-  const { vector, data } = readParameter(parameter, (reader) => ({
+  requireAes(start);
+  const { vector, data } = readParameter(parameter, CKR.ARGUMENTS_BAD, (reader) => ({
     vector: name === 'cbc' ? Uint8Array.from(reader.bytes(AES_BLOCK_BYTES)) : null,
     data: reader.counted(),
   }));
-  if (data.byteLength === 0 || data.byteLength % AES_BLOCK_BYTES !== 0) {
+  if (data.byteLength % AES_BLOCK_BYTES !== 0) {
     throw new TaFailure(CKR.DATA_LEN_RANGE);
   }
   return encryptBlocks(name, aesKey(start), vector, data);

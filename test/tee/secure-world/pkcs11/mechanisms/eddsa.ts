@@ -8,7 +8,7 @@ import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
 import type { Attributes } from '../attributes.ts';
 import { requireEd25519 } from '../curves.ts';
-import { TaFailure } from '../failure.ts';
+import { panicOr } from '../failure.ts';
 import { attempt, privateKeyOf, publicKeyOf, required } from '../keys.ts';
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
 import { readParameter } from './parameters.ts';
@@ -28,9 +28,10 @@ interface Variant {
   readonly context: Uint8Array;
 }
 
-function signer({ parameter, key }: Start): Signer {
+function signer(start: Start): Signer {
+  const { key } = start;
   requireEd25519(key.attributes);
-  const { isPrehashed, context } = readVariant(parameter);
+  const { isPrehashed, context } = readVariant(start);
   const seed = required(key.attributes, CKA.VALUE);
   const isPlain = !isPrehashed && context.byteLength === 0;
   const other = isPrehashed ? ed25519ph : ed25519ctx;
@@ -45,9 +46,10 @@ function signer({ parameter, key }: Start): Signer {
   };
 }
 
-function verifier({ parameter, key }: Start): Verifier {
+function verifier(start: Start): Verifier {
+  const { key } = start;
   requireEd25519(key.attributes);
-  const { isPrehashed, context } = readVariant(parameter);
+  const { isPrehashed, context } = readVariant(start);
   const point = required(key.attributes, CKA.EC_POINT);
   const isPlain = !isPrehashed && context.byteLength === 0;
   const other = isPrehashed ? ed25519ph : ed25519ctx;
@@ -55,21 +57,28 @@ function verifier({ parameter, key }: Start): Verifier {
   return {
     does: 'verify',
     signatureBytes: SIGNATURE_BYTES,
-    verify: (data, signature) =>
-      isPlain
+    takesLength: () => true,
+    verify: (data, signature) => {
+      if (signature.byteLength !== SIGNATURE_BYTES) return false;
+      return isPlain
         ? attempt(CKR.GENERAL_ERROR, () => verify(null, data, publicKey, signature))
-        : other.verify(signature, data, point, { context }),
+        : other.verify(signature, data, point, { context });
+    },
   };
 }
 
-/** No parameter at all means plain Ed25519. */
-function readVariant(parameter: Uint8Array): Variant {
-  if (parameter.byteLength === 0) return { isPrehashed: false, context: parameter };
-  const { isPrehashed, context } = readParameter(parameter, (reader) => ({
+/** No parameter at all means plain Ed25519; OP-TEE wants to be told so. */
+function readVariant({ parameter, mode }: Start): Variant {
+  if (parameter.byteLength === 0 && mode === 'default') {
+    return { isPrehashed: false, context: parameter };
+  }
+  const { isPrehashed, context } = readParameter(parameter, CKR.ARGUMENTS_BAD, (reader) => ({
     isPrehashed: reader.u32() !== 0,
     context: Uint8Array.from(reader.counted()),
   }));
-  if (context.byteLength > MAX_CONTEXT_BYTES) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
+  if (context.byteLength > MAX_CONTEXT_BYTES) {
+    panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'a context of more than 255 bytes');
+  }
   return { isPrehashed, context };
 }
 

@@ -2,8 +2,9 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
 import { CKA } from '../abi-attributes.ts';
-import { CKM } from '../abi-mechanisms.ts';
-import { CKK } from '../abi.ts';
+import { CKM, MECHANISMS } from '../abi-mechanisms.ts';
+import { CKK, CKR } from '../abi.ts';
+import { TaFailure, TaPanic } from '../failure.ts';
 import { required } from '../keys.ts';
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
 import { MD5, SHA1, SHA224, SHA256, SHA384, SHA512, type Hash } from './hashes.ts';
@@ -21,15 +22,38 @@ export const HMACS: readonly Mechanism[] = [
 /** The whole MAC, and the one whose parameter says how much of it is wanted. */
 function pair(hash: Hash, keyType: number, id: number, generalId: number): readonly Mechanism[] {
   const keyTypes = [keyType, CKK.GENERIC_SECRET];
-  const whole = ({ parameter }: Start): number => {
-    requireNone(parameter);
+  const minKeyBytes = MECHANISMS.find((info) => info.id === id)?.minKeySize ?? 0;
+  const checkKey = (start: Start): void => {
+    requireKeyBytes(start, minKeyBytes);
+    requireOneHash(start, hash);
+  };
+  const whole = (start: Start): number => {
+    checkKey(start);
+    requireNone(start.parameter);
     return hash.bytes;
   };
-  const part = ({ parameter }: Start): number => readMacBytes(parameter, hash.bytes);
+  const part = (start: Start): number => {
+    checkKey(start);
+    return readMacBytes(start.parameter, hash.bytes);
+  };
   return [
-    { id, keyTypes, ...macFunctions((start) => hmac(hash, start), whole, 'whole') },
-    { id: generalId, keyTypes, ...macFunctions((start) => hmac(hash, start), part, 'cut') },
+    { id, keyTypes, ...macFunctions((start) => hmac(hash, start), whole) },
+    { id: generalId, keyTypes, ...macFunctions((start) => hmac(hash, start), part, hash.bytes) },
   ];
+}
+
+/** @throws TaFailure KEY_SIZE_RANGE for a key too short for the hash */
+function requireKeyBytes({ key }: Start, minKeyBytes: number): void {
+  const { byteLength } = required(key.attributes, CKA.VALUE);
+  if (byteLength < minKeyBytes) throw new TaFailure(CKR.KEY_SIZE_RANGE);
+}
+
+/** OP-TEE loads a generic secret for the first hash that it is used with, and dies of another. */
+function requireOneHash({ key, mode }: Start, { name }: Hash): void {
+  key.usedWith ??= name;
+  if (mode === 'strict' && key.usedWith !== name) {
+    throw new TaPanic('a generic secret is used with a second hash');
+  }
 }
 
 /** A MAC in progress. */
@@ -48,11 +72,15 @@ function hmac({ name }: Hash, { key }: Start): Mac {
   };
 }
 
-/** Signing and verifying with a MAC, of which `bytesOf` says how many bytes are used. */
+/**
+ * Signing and verifying with a MAC, of which `bytesOf` says how many bytes are used.
+ *
+ * @param wholeBytes - the whole MAC's length, if one that is cut is compared by its own: OP-TEE's way
+ */
 export function macFunctions(
   begin: (start: Start) => Mac,
   bytesOf: (start: Start) => number,
-  kind: 'whole' | 'cut',
+  wholeBytes?: number,
 ): Pick<Mechanism, 'sign' | 'verify'> {
   return {
     sign: (start): Signer => {
@@ -61,6 +89,7 @@ export function macFunctions(
       return {
         does: 'sign',
         signatureBytes,
+        needsData: start.mode === 'strict',
         update: mac.update,
         sign: (data) => {
           mac.update(data);
@@ -74,10 +103,13 @@ export function macFunctions(
       return {
         does: 'verify',
         signatureBytes,
-        mayBeShorter: kind === 'cut',
+        takesLength: (bytes) =>
+          wholeBytes === undefined ? bytes === signatureBytes : bytes > 0 && bytes <= wholeBytes,
+        needsData: start.mode === 'strict',
         update: mac.update,
         verify: (data, signature) => {
           mac.update(data);
+          if (signature.byteLength > signatureBytes) return false;
           return timingSafeEqual(mac.digest().subarray(0, signature.byteLength), signature);
         },
       };

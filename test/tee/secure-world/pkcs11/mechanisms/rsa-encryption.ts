@@ -1,10 +1,10 @@
 /** RSA encryption: PKCS#11 v2.40 §2.1.6 to §2.1.8; RFC 8017 §7. */
-import { constants, privateDecrypt, publicEncrypt } from 'node:crypto';
+import { constants, privateDecrypt, publicEncrypt, type KeyObject } from 'node:crypto';
 
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
 import { TaFailure } from '../failure.ts';
-import { attempt, privateKeyOf, publicKeyOf } from '../keys.ts';
+import { attempt, padded, privateKeyOf, publicKeyOf } from '../keys.ts';
 import type { Cipher, Mechanism, Start } from '../processing.ts';
 import { modulusBytes } from '../rsa-key.ts';
 import { HASHES } from './hashes.ts';
@@ -49,7 +49,7 @@ export const RSA_OAEP: Mechanism = {
  * @throws TaFailure FUNCTION_FAILED for a combination OP-TEE does not have: it reports all so
  */
 export function readOaep(parameter: Uint8Array): Encryption {
-  return readParameter(parameter, (reader) => {
+  return readParameter(parameter, CKR.FUNCTION_FAILED, (reader) => {
     const [hashMechanism, mgf, source] = [reader.u32(), reader.u32(), reader.u32()];
     const oaepLabel = Uint8Array.from(reader.counted());
     const hash = HASHES.find(({ mechanism }) => mechanism === hashMechanism);
@@ -66,34 +66,81 @@ function functions(
 ): Required<Pick<Mechanism, 'encrypt' | 'decrypt'>> {
   return {
     encrypt: (start): Cipher => {
-      const { form, overheadBytes } = read(start);
+      const encryption = read(start);
       const key = publicKeyOf(start.key);
       const keyBytes = modulusBytes(start.key.attributes);
       return {
         does: 'encrypt',
-        outputBytes: () => keyBytes,
+        outputBytes: (_step, inputBytes) => {
+          requireNumber(encryption, CKR.DATA_LEN_RANGE, inputBytes, keyBytes);
+          return keyBytes;
+        },
         finish: (data) => {
+          const { form, overheadBytes } = encryption;
           if (data.byteLength > keyBytes - overheadBytes) throw new TaFailure(CKR.DATA_LEN_RANGE);
-          const isRaw = form.padding === RSA_NO_PADDING;
-          const block = isRaw
-            ? Buffer.concat([Buffer.alloc(keyBytes - data.byteLength), data])
-            : data;
-          return attempt(CKR.DATA_INVALID, () => publicEncrypt({ key, ...form }, block));
+          const block = form.padding === RSA_NO_PADDING ? padded(data, keyBytes) : data;
+          const text = attempt(CKR.DATA_LEN_RANGE, () => publicEncrypt({ key, ...form }, block));
+          return asNumber(start, encryption, text);
         },
       };
     },
     decrypt: (start): Cipher => {
-      const { form } = read(start);
+      const encryption = read(start);
       const key = privateKeyOf(start.key);
       const keyBytes = modulusBytes(start.key.attributes);
+      const isRaw = encryption.form.padding === RSA_NO_PADDING;
       return {
         does: 'decrypt',
-        outputBytes: 'when finished',
+        outputBytes: (_step, inputBytes) => {
+          requireNumber(encryption, CKR.ENCRYPTED_DATA_LEN_RANGE, inputBytes, keyBytes);
+          return isRaw ? keyBytes : 'when finished';
+        },
         finish: (data) => {
-          if (data.byteLength !== keyBytes) throw new TaFailure(CKR.ENCRYPTED_DATA_LEN_RANGE);
-          return attempt(CKR.ENCRYPTED_DATA_INVALID, () => privateDecrypt({ key, ...form }, data));
+          const isRightSize = isRaw ? data.byteLength <= keyBytes : data.byteLength === keyBytes;
+          if (!isRightSize) throw new TaFailure(CKR.ENCRYPTED_DATA_LEN_RANGE);
+          const text = decrypt(key, encryption.form, isRaw ? padded(data, keyBytes) : data);
+          return asNumber(start, encryption, text);
         },
       };
     },
   };
+}
+
+/** Raw RSA takes a number of up to the modulus' length, and says so before it asks for room. */
+function requireNumber(
+  { form }: Encryption,
+  rv: number,
+  inputBytes: number,
+  keyBytes: number,
+): void {
+  if (form.padding === RSA_NO_PADDING && inputBytes > keyBytes) throw new TaFailure(rv);
+}
+
+/** OP-TEE says of all that is wrong with an encrypted block that its length is. */
+function decrypt(key: KeyObject, form: Padding, block: Uint8Array): Uint8Array {
+  const isPkcs1 = form.padding === RSA_PKCS1_PADDING;
+  const options = isPkcs1 ? { key, padding: RSA_NO_PADDING } : { key, ...form };
+  const text = attempt(CKR.ENCRYPTED_DATA_LEN_RANGE, () => privateDecrypt(options, block));
+  return isPkcs1 ? unpadded(text) : text;
+}
+
+/**
+ * Takes RSAES-PKCS1-v1_5 padding off (RFC 8017 §7.2.2 step 3).
+ *
+ * OpenSSL returns invented data for wrong padding, against Bleichenbacher's attack. OP-TEE says that
+ * it is wrong, so its clients can be attacked, and tested, here as there.
+ */
+function unpadded(block: Uint8Array): Uint8Array {
+  const MIN_PADDING_BYTES = 8;
+  const end = block.indexOf(0, 2);
+  const isRight = block[0] === 0 && block[1] === 2 && end >= 2 + MIN_PADDING_BYTES;
+  if (!isRight) throw new TaFailure(CKR.ENCRYPTED_DATA_LEN_RANGE);
+  return block.subarray(end + 1);
+}
+
+/** OP-TEE gives the result of raw RSA as a number: without leading zeros. PKCS#11 wants the block. */
+function asNumber({ mode }: Start, { form }: Encryption, block: Uint8Array): Uint8Array {
+  if (mode === 'default' || form.padding !== RSA_NO_PADDING) return block;
+  const start = block.findIndex((byte) => byte !== 0);
+  return block.subarray(start === -1 ? block.byteLength - 1 : start);
 }

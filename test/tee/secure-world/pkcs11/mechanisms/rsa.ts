@@ -1,30 +1,26 @@
 /** RSA signatures and keys, and what is both signing and encryption: PKCS#11 v2.40 §2.1; RFC 8017. */
-import { constants, generateKeyPairSync, privateEncrypt, publicDecrypt } from 'node:crypto';
+import { constants, privateEncrypt, publicDecrypt } from 'node:crypto';
 
-import { CKA } from '../abi-attributes.ts';
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
-import { sameBytes, type Attributes } from '../attributes.ts';
-import { TaFailure } from '../failure.ts';
+import { sameBytes } from '../attributes.ts';
+import { panicOr, TaFailure } from '../failure.ts';
 import { attempt, privateKeyOf, publicKeyOf } from '../keys.ts';
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
 import { modulusBytes } from '../rsa-key.ts';
 import { MD5, SHA1, SHA224, SHA256, SHA384, SHA512, type Hash } from './hashes.ts';
 import { hashingSigner, hashingVerifier } from './hash-and-sign.ts';
 import { requireNone } from './parameters.ts';
+import { generateRsaPair } from './rsa-pair.ts';
 import { RSA_PKCS_ENCRYPTION, RSA_X_509_ENCRYPTION } from './rsa-encryption.ts';
 
 const { RSA_NO_PADDING, RSA_PKCS1_PADDING } = constants;
 /** EMSA-PKCS1-v1_5 takes at least this much of the modulus: RFC 8017 §9.2. */
 const PKCS1_OVERHEAD_BYTES = 11;
-/** Below 512 bits OpenSSL makes no key, above 4096 OP-TEE makes none. */
-const MIN_MODULUS_BITS = 512;
-const MAX_MODULUS_BITS = 4096;
-const DEFAULT_EXPONENT = Uint8Array.of(1, 0, 1);
 const keyTypes = [CKK.RSA];
 
 export const RSA: readonly Mechanism[] = [
-  { id: CKM.RSA_PKCS_KEY_PAIR_GEN, keyTypes, generatePair },
+  { id: CKM.RSA_PKCS_KEY_PAIR_GEN, keyTypes, generatePair: generateRsaPair },
   { ...raw(CKM.RSA_PKCS, RSA_PKCS1_PADDING, PKCS1_OVERHEAD_BYTES), ...RSA_PKCS_ENCRYPTION },
   { ...raw(CKM.RSA_X_509, RSA_NO_PADDING, 0), ...RSA_X_509_ENCRYPTION },
   hashing(CKM.MD5_RSA_PKCS, MD5),
@@ -37,24 +33,26 @@ export const RSA: readonly Mechanism[] = [
 
 /** Signs what it is given: a DigestInfo by convention, anything in fact. */
 function raw(id: number, padding: number, overheadBytes: number): Mechanism {
-  const requireLength = (data: Uint8Array, keyBytes: number): void => {
-    const isExact = padding !== RSA_NO_PADDING || data.byteLength === keyBytes;
-    if (!isExact || data.byteLength > keyBytes - overheadBytes) {
-      throw new TaFailure(CKR.DATA_LEN_RANGE);
-    }
-  };
+  const isExact = padding === RSA_NO_PADDING;
+  const fits = (dataBytes: number, keyBytes: number): boolean =>
+    isExact ? dataBytes === keyBytes : dataBytes <= keyBytes - overheadBytes;
   return {
     id,
     keyTypes,
-    sign: ({ parameter, key }: Start): Signer => {
+    sign: ({ mode, parameter, key }: Start): Signer => {
       requireNone(parameter);
       const signatureBytes = modulusBytes(key.attributes);
       const privateKey = privateKeyOf(key);
       return {
         does: 'sign',
         signatureBytes,
+        checkData: (bytes) => {
+          const isWrong = isExact && !fits(bytes, signatureBytes);
+          if (isWrong) throw new TaFailure(CKR.DATA_LEN_RANGE);
+        },
         sign: (data) => {
-          requireLength(data, signatureBytes);
+          const isTooLong = !fits(data.byteLength, signatureBytes);
+          if (isTooLong) panicOr(mode, CKR.DATA_LEN_RANGE, 'data too long for the RSA key');
           return attempt(CKR.DATA_INVALID, () =>
             privateEncrypt({ key: privateKey, padding }, data),
           );
@@ -69,7 +67,7 @@ function raw(id: number, padding: number, overheadBytes: number): Mechanism {
         does: 'verify',
         signatureBytes,
         verify: (data, signature) => {
-          requireLength(data, signatureBytes);
+          if (!fits(data.byteLength, signatureBytes)) return false;
           const recovered = attempt(CKR.SIGNATURE_INVALID, () =>
             publicDecrypt({ key: publicKey, padding }, signature),
           );
@@ -80,53 +78,26 @@ function raw(id: number, padding: number, overheadBytes: number): Mechanism {
   };
 }
 
-function hashing(id: number, { name }: Hash): Mechanism {
+function hashing(id: number, { name, bytes }: Hash): Mechanism {
+  // RFC 8017 §9.2 note 1: all but the digest takes 19 bytes, 18 for MD5 and 15 for SHA-1.
+  const digestInfoBytes = bytes + (name === 'md5' ? 18 : name === 'sha1' ? 15 : 19);
   return {
     id,
     keyTypes,
-    sign: ({ parameter, key }) => {
+    sign: ({ mode, parameter, key }) => {
       requireNone(parameter);
-      return hashingSigner(name, privateKeyOf(key), modulusBytes(key.attributes));
+      const signatureBytes = modulusBytes(key.attributes);
+      const signer = hashingSigner(name, privateKeyOf(key), signatureBytes);
+      const fits = digestInfoBytes <= signatureBytes - PKCS1_OVERHEAD_BYTES;
+      const sign = (data: Uint8Array): Uint8Array =>
+        fits
+          ? signer.sign(data)
+          : panicOr(mode, CKR.GENERAL_ERROR, 'an RSA key shorter than a hash');
+      return { ...signer, sign };
     },
     verify: ({ parameter, key }) => {
       requireNone(parameter);
       return hashingVerifier(name, publicKeyOf(key), modulusBytes(key.attributes));
     },
   };
-}
-
-function generatePair(publicKey: Attributes, privateKey: Attributes): void {
-  const modulusLength = publicKey.word(CKA.MODULUS_BITS);
-  if (modulusLength === undefined) throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
-  if (modulusLength < MIN_MODULUS_BITS || modulusLength > MAX_MODULUS_BITS) {
-    throw new TaFailure(CKR.GENERAL_ERROR);
-  }
-  const publicExponent = exponentOf(publicKey);
-  const { privateKey: made } = attempt(CKR.GENERAL_ERROR, () =>
-    generateKeyPairSync('rsa', { modulusLength, publicExponent }),
-  );
-  const jwk = made.export({ format: 'jwk' });
-  const take = (to: Attributes, id: number, value: string | undefined): void => {
-    if (value === undefined) throw new Error('an RSA private JWK has every number');
-    to.set(id, Buffer.from(value, 'base64url'));
-  };
-  for (const key of [publicKey, privateKey]) {
-    take(key, CKA.MODULUS, jwk.n);
-    take(key, CKA.PUBLIC_EXPONENT, jwk.e);
-  }
-  take(privateKey, CKA.PRIVATE_EXPONENT, jwk.d);
-  take(privateKey, CKA.PRIME_1, jwk.p);
-  take(privateKey, CKA.PRIME_2, jwk.q);
-  take(privateKey, CKA.EXPONENT_1, jwk.dp);
-  take(privateKey, CKA.EXPONENT_2, jwk.dq);
-  take(privateKey, CKA.COEFFICIENT, jwk.qi);
-}
-
-function exponentOf(publicKey: Attributes): number {
-  const given = publicKey.get(CKA.PUBLIC_EXPONENT);
-  const bytes = given === undefined || given.byteLength === 0 ? DEFAULT_EXPONENT : given;
-  const exponent = Number(BigInt(`0x${Buffer.from(bytes).toString('hex')}`));
-  const isUsable = exponent > 1 && exponent % 2 === 1 && exponent <= 0xffff_ffff;
-  if (!isUsable) throw new TaFailure(CKR.ATTRIBUTE_VALUE_INVALID);
-  return exponent;
 }
