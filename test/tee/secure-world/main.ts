@@ -10,7 +10,8 @@ import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { pkcs11App } from './pkcs11/ta.ts';
+import { DEFAULT_SLOT_COUNT } from './pkcs11/abi.ts';
+import { pkcs11App, type Pkcs11Options } from './pkcs11/ta.ts';
 import { openReeFs } from './storage/ree-fs.ts';
 import { StorageFailure, type TrustedStorage } from './storage/trusted-storage.ts';
 import { listenAt } from './world/listen.ts';
@@ -19,12 +20,16 @@ import { World } from './world/world.ts';
 
 const DEFAULT_SOCKET = '/run/ota-agent-tee/socket';
 const HUK_BYTES = 16;
+/** Each slot costs a record in storage at start. */
+const MAX_SLOTS = 64;
 const EXIT = { FAILED: 1, USAGE: 2 } as const;
-const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE]
+const USAGE = `usage: npm run tee -- --storage DIR [--socket PATH] [--huk FILE] [--slots N] [--strict]
 
   --storage DIR  where the tokens are kept; made, for its owner alone, when there is none
   --socket PATH  where clients connect; default $OTA_TEE_SOCKET, then ${DEFAULT_SOCKET}
   --huk FILE     the hardware unique key, ${String(HUK_BYTES)} bytes; default DIR/huk, made when there is none
+  --slots N      tokens of the PKCS#11 TA, 1 to ${String(MAX_SLOTS)}; default ${String(DEFAULT_SLOT_COUNT)}
+  --strict       answer as OP-TEE does where it falls short of PKCS#11, panics included
 `;
 
 class UsageError extends Error {
@@ -35,6 +40,7 @@ interface Options {
   readonly storage: string;
   readonly socket: string;
   readonly hukFile: string | undefined;
+  readonly pkcs11: Pkcs11Options;
 }
 
 function readOptions(args: readonly string[]): Options {
@@ -44,6 +50,8 @@ function readOptions(args: readonly string[]): Options {
       storage: { type: 'string' },
       socket: { type: 'string' },
       huk: { type: 'string' },
+      slots: { type: 'string' },
+      strict: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   });
@@ -56,7 +64,18 @@ function readOptions(args: readonly string[]): Options {
   }
   const socket = values.socket ?? process.env['OTA_TEE_SOCKET'] ?? DEFAULT_SOCKET;
   if (socket === '') throw new UsageError('the socket path is empty: give one with --socket');
-  return { storage: values.storage, socket, hukFile: values.huk };
+  const pkcs11: Pkcs11Options = {
+    slotCount: readSlotCount(values.slots),
+    mode: values.strict === true ? 'strict' : 'default',
+  };
+  return { storage: values.storage, socket, hukFile: values.huk, pkcs11 };
+}
+
+function readSlotCount(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_SLOT_COUNT;
+  const count = /^[0-9]{1,3}$/u.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= MAX_SLOTS) return count;
+  throw new UsageError(`--slots ${text}: give a number of tokens from 1 to ${String(MAX_SLOTS)}`);
 }
 
 function readHuk(directory: string, file: string | undefined): Uint8Array {
@@ -131,11 +150,11 @@ function openStorage(directory: string, huk: Uint8Array): TrustedStorage {
 }
 
 async function main(): Promise<void> {
-  const { storage: directory, socket, hukFile } = readOptions(process.argv.slice(2));
+  const { storage: directory, socket, hukFile, pkcs11 } = readOptions(process.argv.slice(2));
   makeDirectory(directory);
   const huk = readHuk(directory, hukFile);
   const storage = openStorage(directory, huk);
-  const world = new World([pkcs11App(storage)], reportPanic);
+  const world = new World([pkcs11App(storage, pkcs11)], reportPanic);
   const server = createWorldServer(world);
   const removeSocket = await listenAt(server, socket);
   endOnSignal(server, () => {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Judges the emulator with OP-TEE's own conformance program, over an unmodified libckteec.
+# Judges the emulator in strict mode with OP-TEE's own conformance program, over an unmodified
+# libckteec.
 #
 #     sh test/tee/secure-world/xtest.sh [XTEST ARGUMENTS]     # default: -t pkcs11
 #
@@ -55,7 +56,7 @@ fetch() {
 make -s -C "$here/../normal-world" CC=aarch64-linux-gnu-gcc BUILD="$cache/build"
 
 work=$(mktemp -d)
-node "$here/main.ts" --storage "$work/storage" --socket "$work/socket" &
+node "$here/main.ts" --strict --storage "$work/storage" --socket "$work/socket" &
 world=$!
 trap 'kill "$world" 2>/dev/null; wait "$world"; rm -rf "$work"' EXIT
 while [ ! -S "$work/socket" ]; do
