@@ -94,13 +94,14 @@ static void take(struct wire_operation *op, const uint32_t *given)
 static void receive(int fd, struct wire_operation *op, uint8_t opcode)
 {
 	const size_t bound = RESULTS_SIZE + (size_t)wire_answer_bound(op);
+	struct wire_patience patience = { 0 };
 	struct wire_frame frame;
 	uint32_t given[WIRE_PARAMS];
 
 	for (unsigned int i = 0; i < WIRE_PARAMS; i++)
 		given[i] = op->params[i].size;
-	if (wire_receive(fd, &frame, REQUEST, (enum wire_opcode)opcode,
-			 bound)) {
+	if (wire_receive(fd, &patience, &frame, REQUEST,
+			 (enum wire_opcode)opcode, bound)) {
 		wire_read_u32(&frame.payload);
 		wire_read_u32(&frame.payload);
 		wire_read_operation(&frame.payload, op);

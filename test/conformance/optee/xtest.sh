@@ -22,7 +22,8 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 	shift
 done
 [ $# -eq 0 ] || shift
-node "$tee/secure-world/main.ts" --ta "$here/storage-ta.ts" --ta "$here/storage2-ta.ts" \
+node "$tee/secure-world/main.ts" --strict \
+	--ta "$here/storage-ta.ts" --ta "$here/storage2-ta.ts" \
 	--storage "$work/storage" --socket "$work/socket" "$@" &
 world=$!
 trap 'kill "$world" 2>/dev/null; wait "$world"; rm -rf "$work"' EXIT

@@ -8,7 +8,10 @@ import { CKA } from './abi-attributes.ts';
 import { CKK, CKO, CKR, CKU, UNAVAILABLE } from './abi.ts';
 import { Attributes, type Attribute } from './attributes.ts';
 import { checkCheckValue } from './check-value.ts';
-import { TaFailure, TaPanic } from './failure.ts';
+import { curveOf } from './curves.ts';
+import { octetString } from './der.ts';
+import { renaming, TaFailure, TaPanic } from './failure.ts';
+import { attempt, ecPublicPoint } from './keys.ts';
 import type { Mode } from './mode.ts';
 import { P11Object } from './object.ts';
 import type { Session } from './session.ts';
@@ -27,7 +30,7 @@ export function importedAttributes(template: readonly Attribute[], mode: Mode): 
     giveSecret(attributes, value);
   }
   if (attributes.objectClass === CKO.PUBLIC_KEY) checkModulus(attributes, sanitized);
-  if (attributes.objectClass === CKO.PRIVATE_KEY) requireCurve(attributes);
+  if (attributes.objectClass === CKO.PRIVATE_KEY) giveHiddenPoint(attributes);
   markOrigin(attributes, UNAVAILABLE, { isSensitive: false, isUnextractable: false });
   if (attributes.objectClass === CKO.CERTIFICATE) checkCertificate(attributes, mode);
   return attributes;
@@ -130,11 +133,22 @@ function checkCertificate(attributes: Attributes, mode: Mode): void {
   checkCheckValue(attributes);
 }
 
-/** An Edwards private key may be silent: there is one curve it can be on. */
-function requireCurve(attributes: Attributes): void {
-  if (attributes.keyType === CKK.EC_EDWARDS) return;
-  if (attributes.get(CKA.EC_PARAMS)?.byteLength === 0) throw new TaFailure(CKR.TEMPLATE_INCOMPLETE);
+/** An Edwards private key brings its point. Another one's is computed, so it must be a key. */
+function giveHiddenPoint(attributes: Attributes): void {
+  if (attributes.keyType !== CKK.EC) return;
+  if (attributes.get(CKA.EC_PARAMS)?.byteLength === 0) {
+    throw new TaFailure(CKR.ATTRIBUTE_TYPE_INVALID);
+  }
+  const curve = renaming(UNKNOWN_CURVE, () => curveOf(attributes));
+  const point = attempt(CKR.ATTRIBUTE_TYPE_INVALID, () =>
+    ecPublicPoint(curve, attributes.get(CKA.VALUE) ?? new Uint8Array()),
+  );
+  attributes.set(CKA.HIDDEN_EC_POINT, octetString(point));
 }
+
+const UNKNOWN_CURVE: ReadonlyMap<number, number> = new Map([
+  [CKR.ATTRIBUTE_TYPE_INVALID, CKR.CURVE_NOT_SUPPORTED],
+]);
 
 /** Whether the key can have been safe all its life. */
 interface History {

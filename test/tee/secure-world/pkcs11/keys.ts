@@ -5,7 +5,7 @@
  *
  * Source: RFC 5915 (EC private keys), RFC 5480 (EC public keys), RFC 8037 (Ed25519 as JWK).
  */
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createECDH, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 
 import { CKA } from './abi-attributes.ts';
 import { CKK, CKR } from './abi.ts';
@@ -29,6 +29,21 @@ export function privateKeyOf(object: P11Object): KeyObject {
 /** @returns the uncompressed point of an EC public key, `04 x y` */
 export function ecPointOf(attributes: Attributes): Uint8Array {
   return readOctetString(required(attributes, CKA.EC_POINT)) ?? refuse();
+}
+
+/**
+ * @returns the uncompressed point of a private value
+ * @throws Error of OpenSSL for 0 and for a value above the order
+ */
+export function ecPublicPoint({ name, bytes }: Curve, value: Uint8Array): Buffer {
+  const start = value.findIndex((byte) => byte !== 0);
+  const digits = start === -1 ? new Uint8Array() : value.subarray(start);
+  if (digits.byteLength === 0 || digits.byteLength > bytes) {
+    throw new TaFailure(CKR.ATTRIBUTE_TYPE_INVALID);
+  }
+  const pair = createECDH(name);
+  pair.setPrivateKey(padded(digits, bytes));
+  return pair.getPublicKey();
 }
 
 /** A private value or a secret. @throws TaFailure GENERAL_ERROR when the key has none */

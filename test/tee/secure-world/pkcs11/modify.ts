@@ -17,7 +17,7 @@ const KEY: readonly number[] = [CKA.ID, CKA.START_DATE, CKA.END_DATE, CKA.DERIVE
 /** Per class: what anyone who may write the object may set to anything. */
 const FREELY: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [CKO.DATA, new Set<number>()],
-  [CKO.CERTIFICATE, new Set<number>([CKA.ID, CKA.ISSUER, CKA.SERIAL_NUMBER])],
+  [CKO.CERTIFICATE, new Set<number>()],
   [
     CKO.SECRET_KEY,
     new Set([...KEY, CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.WRAP, CKA.UNWRAP]),
@@ -28,7 +28,15 @@ const FREELY: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   ],
   [
     CKO.PRIVATE_KEY,
-    new Set([...KEY, CKA.SUBJECT, CKA.DECRYPT, CKA.SIGN, CKA.SIGN_RECOVER, CKA.UNWRAP]),
+    new Set([
+      ...KEY,
+      CKA.SUBJECT,
+      CKA.DECRYPT,
+      CKA.SIGN,
+      CKA.SIGN_RECOVER,
+      CKA.UNWRAP,
+      CKA.PUBLIC_KEY_INFO,
+    ]),
   ],
 ]);
 

@@ -57,8 +57,8 @@ export type Doing = Machine['does'];
 
 export interface ActiveOperation {
   readonly machine: Machine;
-  /** The key wants a login for each use, which OP-TEE's TA cannot give: PKCS#11 v2.40 §4.9. */
-  readonly needsLogin: boolean;
+  /** The key wants a login for each use, and there was none yet: PKCS#11 v2.40 §4.9. */
+  needsLogin: boolean;
   hasData: boolean;
 }
 
@@ -83,6 +83,8 @@ export interface Mechanism {
   readonly generate?: (lengthBytes: number) => Uint8Array;
   /** Adds the values of a new pair to its attributes. */
   readonly generatePair?: (publicKey: Attributes, privateKey: Attributes, mode: Mode) => void;
+  /** Refuses a key for what else it may do, before its template is looked at. */
+  readonly checkParent?: (key: P11Object) => void;
   /** @returns as much of a secret as there is */
   readonly derive?: (start: Start) => Uint8Array;
   readonly wrap?: (start: Start, key: Uint8Array) => Uint8Array;

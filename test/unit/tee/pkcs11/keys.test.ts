@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   createPrivateKey,
   generateKeyPairSync,
@@ -134,6 +135,41 @@ describe('generating pairs (PKCS#11 v2.40 §5.14)', () => {
       attributes([CKA.EC_PARAMS, oid], EDWARDS_TYPE),
       attributes(EDWARDS_TYPE),
     );
+  });
+
+  test('curves go by their numbers, too: all of them, as OpenSSL spells them out', () => {
+    const { client, session } = new TestTee().connectUser();
+    for (const [curve, bytes] of [
+      ['prime192v1', 24],
+      ['secp224r1', 28],
+      ['prime256v1', 32],
+      ['secp384r1', 48],
+      ['secp521r1', 66],
+    ] as const) {
+      const how = ['ecparam', '-name', curve, '-param_enc', 'explicit', '-outform', 'DER'];
+      const params = execFileSync('openssl', how);
+      const { publicKey, privateKey } = client.generatePair(
+        session,
+        CKM.EC_KEY_PAIR_GEN,
+        attributes([CKA.EC_PARAMS, params]),
+        attributes([CKA.EXTRACTABLE, true]),
+      );
+      assert.deepEqual(client.attribute(session, publicKey, CKA.EC_PARAMS), params);
+      assert.equal(client.attribute(session, privateKey, CKA.VALUE)?.byteLength, bytes);
+    }
+  });
+
+  test('a template may not choose what the TA makes', () => {
+    const user = new TestTee().connectUser();
+    const rsaPair = attributes([CKA.MODULUS_BITS, 512]);
+    const { TEMPLATE_INCONSISTENT } = CKR;
+    for (const id of [CKA.MODULUS, CKA.PUBLIC_EXPONENT, CKA.PRIME_1]) {
+      const chosen = attributes([id, Buffer.of(3)]);
+      refusedPair(TEMPLATE_INCONSISTENT, user, CKM.RSA_PKCS_KEY_PAIR_GEN, rsaPair, chosen);
+    }
+    const curve = attributes([CKA.EC_PARAMS, P256]);
+    refusedPair(TEMPLATE_INCONSISTENT, user, CKM.EC_KEY_PAIR_GEN, curve, curve);
+    assert.deepEqual(user.client.find(user.session, attributes()), []);
   });
 
   test('an RSA pair has the length and the exponent that were asked for', () => {

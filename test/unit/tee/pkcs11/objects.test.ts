@@ -5,6 +5,7 @@ import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
 import { CKK, CKO, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
 import {
   attributes,
+  P256,
   pinArguments,
   SO_PIN,
   TestTee,
@@ -166,16 +167,38 @@ describe('creating objects (PKCS#11 v2.40 §5.7)', () => {
         [CKA.CLASS, CKO.PUBLIC_KEY],
         [CKA.KEY_TYPE, CKK.EC],
       ],
-      [
-        [CKA.CLASS, CKO.PRIVATE_KEY],
-        [CKA.KEY_TYPE, CKK.EC],
-        [CKA.VALUE, 'd'],
-      ],
     ];
 
     for (const template of refused) {
       refusedCreate(CKR.TEMPLATE_INCOMPLETE, session, client, template);
     }
+  });
+
+  test('an EC private key that is imported must be one: its point is computed, and kept from view', () => {
+    const { client, session } = new TestTee().connectUser();
+    const kind: Template = [
+      [CKA.CLASS, CKO.PRIVATE_KEY],
+      [CKA.KEY_TYPE, CKK.EC],
+    ];
+    const curve = [CKA.EC_PARAMS, P256] as const;
+    const k256 = [CKA.EC_PARAMS, Buffer.from('06052b8104000a', 'hex')] as const;
+    const value = [CKA.VALUE, Buffer.alloc(32, 1)] as const;
+    const { ATTRIBUTE_TYPE_INVALID, CURVE_NOT_SUPPORTED } = CKR;
+
+    for (const [rv, ...rest] of [
+      [ATTRIBUTE_TYPE_INVALID, value],
+      [ATTRIBUTE_TYPE_INVALID, curve],
+      [ATTRIBUTE_TYPE_INVALID, curve, [CKA.VALUE, Buffer.alloc(32)]],
+      [ATTRIBUTE_TYPE_INVALID, curve, [CKA.VALUE, Buffer.alloc(32, 0xff)]],
+      [ATTRIBUTE_TYPE_INVALID, curve, [CKA.VALUE, Buffer.alloc(33, 1)]],
+      [CURVE_NOT_SUPPORTED, k256, value],
+    ] as const) {
+      refusedCreate(rv, session, client, [...kind, ...rest]);
+    }
+    const key = client.create(session, attributes(...kind, curve, value));
+    const size = client.ok(CMD.GET_OBJECT_SIZE, u32(session, key), { room: 4 });
+    assert.equal(size.readUInt32LE(), 0x182, 'with a point of 67 bytes');
+    assert.equal(client.attribute(session, key, CKA.HIDDEN_EC_POINT), undefined);
   });
 
   test('a certificate is of a category that exists', () => {

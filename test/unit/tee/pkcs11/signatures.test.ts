@@ -1,6 +1,13 @@
 /** Every signature is judged by node:crypto, which had no part in making it where that is possible. */
 import assert from 'node:assert/strict';
-import { constants, createHash, createPublicKey, verify, type KeyObject } from 'node:crypto';
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  publicDecrypt,
+  verify,
+  type KeyObject,
+} from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
@@ -9,6 +16,8 @@ import { CKK, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
 import {
   ED25519,
   mechanism,
+  P192,
+  P224,
   P256,
   P384,
   P521,
@@ -29,16 +38,27 @@ interface Keys {
   readonly judge: KeyObject;
 }
 
-function ecKeys(params: Buffer, curve: string): Keys {
+function ecKeys(params: Buffer): Keys {
   const { client, session } = new TestTee().connectUser();
   const templates = signingPair([CKA.EC_PARAMS, params]);
   const pair = client.generatePair(session, CKM.EC_KEY_PAIR_GEN, ...templates);
   const point = client.attribute(session, pair.publicKey, CKA.EC_POINT) ?? Buffer.alloc(0);
-  const raw = point.subarray(point.indexOf(0x04, 2) + 1);
-  const x = raw.toString('base64url', 0, raw.byteLength / 2);
-  const y = raw.toString('base64url', raw.byteLength / 2);
-  const judge = createPublicKey({ key: { kty: 'EC', crv: curve, x, y }, format: 'jwk' });
+  const judge = ecJudge(params, point.subarray(point.indexOf(0x04, 2)));
   return { client, session, ...pair, judge };
+}
+
+/** RFC 5480 §2: a SubjectPublicKeyInfo. */
+function ecJudge(params: Buffer, point: Buffer): KeyObject {
+  const algorithm = der(0x30, Buffer.from('06072a8648ce3d0201', 'hex'), params);
+  const key = der(0x30, algorithm, der(0x03, Buffer.of(0), point));
+  return createPublicKey({ key, format: 'der', type: 'spki' });
+}
+
+function der(tag: number, ...parts: readonly Buffer[]): Buffer {
+  const content = Buffer.concat(parts);
+  const { byteLength } = content;
+  const long = byteLength < 0x100 ? [0x81, byteLength] : [0x82, byteLength >> 8, byteLength & 0xff];
+  return Buffer.concat([Buffer.of(tag, ...(byteLength < 0x80 ? [byteLength] : long)), content]);
 }
 
 function rsaKeys(bits: number): Keys {
@@ -100,12 +120,14 @@ const HASHES = [
 
 describe('ECDSA (PKCS#11 v2.40 §2.3)', () => {
   for (const [curve, params, bytes] of [
+    ['P-192', P192, 48],
+    ['P-224', P224, 56],
     ['P-256', P256, 64],
     ['P-384', P384, 96],
     ['P-521', P521, 132],
   ] as const) {
     test(`over a digest, ${curve}: verified as a signature over the message`, () => {
-      const keys = ecKeys(params, curve);
+      const keys = ecKeys(params);
       const { client, session, privateKey, judge } = keys;
       for (const [hash] of HASHES) {
         const digest = createHash(hash).update(MESSAGE).digest();
@@ -122,7 +144,7 @@ describe('ECDSA (PKCS#11 v2.40 §2.3)', () => {
     });
 
     test(`with a hash, ${curve}: at once and in parts`, () => {
-      const keys = ecKeys(params, curve);
+      const keys = ecKeys(params);
       for (const [hash, id] of HASHES) {
         const signature = keys.client.sign(keys.session, keys.privateKey, mechanism(id), MESSAGE);
         const key = { key: keys.judge, dsaEncoding: 'ieee-p1363' } as const;
@@ -135,7 +157,7 @@ describe('ECDSA (PKCS#11 v2.40 §2.3)', () => {
   }
 
   test('a digest longer than the order is cut, as OP-TEE cuts it; an empty one is refused', () => {
-    const keys = ecKeys(P256, 'P-256');
+    const keys = ecKeys(P256);
     const { client, session, privateKey, judge } = keys;
     const digest = createHash('sha256').update(MESSAGE).digest();
     const longer = Buffer.concat([digest, Buffer.from('more')]);
@@ -149,7 +171,7 @@ describe('ECDSA (PKCS#11 v2.40 §2.3)', () => {
   });
 
   test('two signatures of the same digest differ: the nonce is fresh', () => {
-    const { client, session, privateKey } = ecKeys(P256, 'P-256');
+    const { client, session, privateKey } = ecKeys(P256);
     const digest = createHash('sha256').update(MESSAGE).digest();
     const [one, two] = [0, 1].map(() =>
       client.sign(session, privateKey, mechanism(CKM.ECDSA), digest).subarray(0, 32),
@@ -249,7 +271,42 @@ describe('RSA (PKCS#11 v2.40 §2.1)', () => {
     judgedByTa(odd, how, digest, signature);
   });
 
-  test('a key too small for the hash is refused, and the TA lives', () => {
+  test('short keys, which OpenSSL does not make, sign what fits them', () => {
+    for (const [bits, size] of [
+      [256, 32],
+      [400, 50],
+      [511, 64],
+    ] as const) {
+      const short = rsaKeys(bits);
+      const signature = short.client.sign(
+        short.session,
+        short.privateKey,
+        mechanism(CKM.RSA_PKCS),
+        MESSAGE.subarray(0, 21),
+      );
+      assert.equal(signature.byteLength, size);
+      judgedByTa(short, mechanism(CKM.RSA_PKCS), MESSAGE.subarray(0, 21), signature);
+      const block = Buffer.concat([Buffer.alloc(1), Buffer.alloc(size - 1, 7)]);
+      const raw = short.client.sign(
+        short.session,
+        short.privateKey,
+        mechanism(CKM.RSA_X_509),
+        block,
+      );
+      const key = { key: short.judge, padding: constants.RSA_NO_PADDING };
+      assert.deepEqual(publicDecrypt(key, raw), block);
+    }
+  });
+
+  test('a key too small for the hash is refused, and the TA lives; not so in strict mode', () => {
+    const strict = TestTee.strict();
+    const { client, session } = strict.connectUser();
+    const templates = signingPair([CKA.MODULUS_BITS, 512]);
+    const pair = client.generatePair(session, CKM.RSA_PKCS_KEY_PAIR_GEN, ...templates);
+    const start = Buffer.concat([u32(session, pair.privateKey), mechanism(CKM.SHA512_RSA_PKCS)]);
+    client.ok(CMD.SIGN_INIT, start);
+    const died = client.call(CMD.SIGN_ONESHOT, u32(session), { input: MESSAGE, room: 64 });
+    assert.equal(died.result, 0xffff_3024);
     const small = rsaKeys(512);
     const init = Buffer.concat([
       u32(small.session, small.privateKey),

@@ -254,6 +254,8 @@ export function initTokenArguments(slot: number, pin: string, label = 'demo'): B
   return Buffer.concat([u32(slot, Buffer.byteLength(pin)), padded, Buffer.from(pin)]);
 }
 
+export const P192 = Buffer.from('06082a8648ce3d030101', 'hex');
+export const P224 = Buffer.from('06052b81040021', 'hex');
 export const P256 = Buffer.from('06082a8648ce3d030107', 'hex');
 export const P384 = Buffer.from('06052b81040022', 'hex');
 export const P521 = Buffer.from('06052b81040023', 'hex');

@@ -135,6 +135,7 @@ function deriveKey(call: Call): void {
   renaming(DERIVING, () => {
     requireUse(parent, mechanism, 'derive');
   });
+  mechanism.checkParent?.(parent);
   const whole = withInner(template, parent.attributes, CKA.DERIVE_TEMPLATE);
   const key = descendantAttributes(whole, mode, parent.attributes);
   requireSecretTemplate(key);

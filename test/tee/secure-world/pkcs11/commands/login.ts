@@ -64,11 +64,24 @@ function login(call: Call): void {
       call.client.login(session.token, user);
       return;
     case CKU.CONTEXT_SPECIFIC:
-      // The TA never lets a key that asks for this be used: there is nothing to log in for.
-      throw new TaFailure(CKR.OPERATION_NOT_INITIALIZED);
+      loginForOne(session, pin, call);
+      return;
     default:
       throw new TaFailure(CKR.USER_TYPE_INVALID);
   }
+}
+
+/**
+ * PKCS#11 v2.40 §4.9: a key with CKA_ALWAYS_AUTHENTICATE wants the PIN again for each use. OP-TEE does
+ * not know this login, so such a key can never be used there.
+ */
+function loginForOne(session: Session, pin: Uint8Array, call: Call): void {
+  const { operation, token } = session;
+  if (call.shared.mode === 'strict' || operation?.needsLogin !== true) {
+    throw new TaFailure(CKR.OPERATION_NOT_INITIALIZED);
+  }
+  token.verify(CKU.USER, pin, call.client.identity);
+  operation.needsLogin = false;
 }
 
 function logout(call: Call): void {

@@ -7,7 +7,8 @@ import { CKK, CKR } from '../abi.ts';
 import { curveOf } from '../curves.ts';
 import { readOctetString } from '../der.ts';
 import { panicOr, TaFailure } from '../failure.ts';
-import { padded, required } from '../keys.ts';
+import { attempt, padded, required } from '../keys.ts';
+import type { P11Object } from '../object.ts';
 import type { Mechanism, Start } from '../processing.ts';
 import { SECRET_KEY_TYPES } from '../template.ts';
 import { aesKey, AES_BLOCK_BYTES, encryptBlocks } from './aes.ts';
@@ -25,11 +26,13 @@ export const DERIVATIONS: readonly Mechanism[] = [
   {
     id: CKM.AES_ECB_ENCRYPT_DATA,
     keyTypes: SECRET_KEY_TYPES,
+    checkParent: requireNoEncryption,
     derive: (start) => encrypted(start, 'ecb'),
   },
   {
     id: CKM.AES_CBC_ENCRYPT_DATA,
     keyTypes: SECRET_KEY_TYPES,
+    checkParent: requireNoEncryption,
     derive: (start) => encrypted(start, 'cbc'),
   },
 ];
@@ -48,16 +51,24 @@ function ecdh({ mode, parameter, key }: Start): Uint8Array {
     if (reader.u32() !== 0) panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'shared data for ECDH');
     return reader.counted();
   });
-  const point = mode === 'strict' ? given : (readOctetString(given) ?? given);
+  const isBare = mode === 'strict' || given.byteLength === 2 * curve.bytes + 1;
+  const point = isBare ? given : (readOctetString(given) ?? given);
   const isKnown = point[0] === UNCOMPRESSED && point.byteLength <= MAX_STRICT_POINT_BYTES;
   if (mode === 'strict' && !isKnown) throw new TaFailure(CKR.ARGUMENTS_BAD);
   const own = createECDH(curve.name);
-  own.setPrivateKey(padded(required(key.attributes, CKA.VALUE), curve.bytes));
+  attempt(CKR.GENERAL_ERROR, () => {
+    own.setPrivateKey(padded(required(key.attributes, CKA.VALUE), curve.bytes));
+  });
   try {
     return own.computeSecret(point);
   } catch {
     return panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'a point that is not on the curve');
   }
+}
+
+/** A key that also encrypts for callers would tell them what it derives: OP-TEE refuses it. */
+function requireNoEncryption({ attributes }: P11Object): void {
+  if (attributes.boolean(CKA.ENCRYPT)) throw new TaFailure(CKR.FUNCTION_FAILED);
 }
 
 /** OP-TEE lets any secret key come this far: one that could be AES then kills it. */
@@ -70,9 +81,7 @@ function requireAes({ key, mode }: Start): void {
 }
 
 function encrypted(start: Start, name: 'ecb' | 'cbc'): Uint8Array {
-  const { parameter, key } = start;
-  // A key that also encrypts for callers would tell them what it derives: OP-TEE refuses it.
-  if (key.attributes.boolean(CKA.ENCRYPT)) throw new TaFailure(CKR.FUNCTION_FAILED);
+  const { parameter } = start;
   requireAes(start);
   const { vector, data } = readParameter(parameter, CKR.ARGUMENTS_BAD, (reader) => ({
     vector: name === 'cbc' ? Uint8Array.from(reader.bytes(AES_BLOCK_BYTES)) : null,

@@ -1,0 +1,333 @@
+/** Where strict mode is OP-TEE's TA and the default does what PKCS#11 asks: test/tee/README.md. */
+import assert from 'node:assert/strict';
+import { createCipheriv, createDecipheriv, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { describe, test } from 'node:test';
+
+import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
+import { CKM } from '../../../tee/secure-world/pkcs11/abi-mechanisms.ts';
+import { CKK, CKO, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
+import { pkcs11App } from '../../../tee/secure-world/pkcs11/ta.ts';
+import { openMemoryStorage } from '../../../tee/secure-world/storage/memory-storage.ts';
+import { World, WorldClient } from '../../../tee/secure-world/world/world.ts';
+import {
+  attributes,
+  hex,
+  mechanism,
+  P256,
+  pinArguments,
+  TaClient,
+  TestTee,
+  u32,
+  USER_PIN,
+  type TemplateValue,
+} from './ta-client.ts';
+
+const TARGET_DEAD = 0xffff_3024;
+const KEY = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
+const VECTOR = Buffer.alloc(16, 3);
+const CONTEXT_SPECIFIC = 2;
+
+type Entries = readonly (readonly [number, TemplateValue])[];
+
+function aesKey(tee: TestTee, ...more: Entries): Keyed {
+  const { client, session } = tee.connectUser();
+  const kind: Entries = [
+    [CKA.CLASS, CKO.SECRET_KEY],
+    [CKA.KEY_TYPE, CKK.AES],
+    [CKA.VALUE, KEY],
+    [CKA.ENCRYPT, true],
+    [CKA.DECRYPT, true],
+  ];
+  return { tee, client, session, key: client.create(session, attributes(...kind, ...more)) };
+}
+
+interface Keyed {
+  readonly tee: TestTee;
+  readonly client: TaClient;
+  readonly session: number;
+  readonly key: number;
+}
+
+function init({ client, session, key }: Keyed, command: number, how: Buffer): number | undefined {
+  return client.call(command, Buffer.concat([u32(session, key), how])).rv;
+}
+
+describe('strict mode and the default', () => {
+  test('CTR counts with the bits that are asked for only by default: 128, or OP-TEE’s 1', () => {
+    const one = mechanism(CKM.AES_CTR, Buffer.concat([u32(1), VECTOR]));
+    const all = mechanism(CKM.AES_CTR, Buffer.concat([u32(128), VECTOR]));
+    assert.equal(init(aesKey(TestTee.strict()), CMD.ENCRYPT_INIT, one), CKR.OK);
+    const refused = init(aesKey(TestTee.strict()), CMD.ENCRYPT_INIT, all);
+    assert.equal(refused, CKR.MECHANISM_PARAM_INVALID);
+    assert.equal(init(aesKey(new TestTee()), CMD.ENCRYPT_INIT, all), CKR.OK);
+  });
+
+  test('parts of a message are whole blocks only in strict mode', () => {
+    for (const [tee, rv] of [
+      [TestTee.strict(), CKR.DATA_LEN_RANGE],
+      [new TestTee(), CKR.OK],
+    ] as const) {
+      const keyed = aesKey(tee);
+      assert.equal(init(keyed, CMD.ENCRYPT_INIT, mechanism(CKM.AES_CBC, VECTOR)), CKR.OK);
+      const part = { input: Buffer.alloc(7), room: 64 };
+      assert.equal(keyed.client.call(CMD.ENCRYPT_UPDATE, u32(keyed.session), part).rv, rv);
+    }
+  });
+
+  test('a step without a parameter for data is refused only in strict mode', () => {
+    for (const [tee, rv] of [
+      [TestTee.strict(), CKR.ARGUMENTS_BAD],
+      [new TestTee(), CKR.OK],
+    ] as const) {
+      const keyed = aesKey(tee);
+      assert.equal(init(keyed, CMD.ENCRYPT_INIT, mechanism(CKM.AES_CBC, VECTOR)), CKR.OK);
+      assert.equal(keyed.client.call(CMD.ENCRYPT_ONESHOT, u32(keyed.session), { room: 16 }).rv, rv);
+    }
+  });
+
+  test('a key that wants the PIN for each use can be used by default (PKCS#11 v2.40 §4.9)', () => {
+    const sign = (tee: TestTee, pin: string): readonly string[] => {
+      const { client, session } = tee.connectUser();
+      const { privateKey } = client.generatePair(
+        session,
+        CKM.EC_KEY_PAIR_GEN,
+        attributes([CKA.EC_PARAMS, P256]),
+        attributes([CKA.SIGN, true], [CKA.PRIVATE, true], [CKA.ALWAYS_AUTHENTICATE, true]),
+      );
+      const start = Buffer.concat([u32(session, privateKey), mechanism(CKM.ECDSA)]);
+      client.ok(CMD.SIGN_INIT, start);
+      const login = client.call(CMD.LOGIN, pinArguments(session, CONTEXT_SPECIFIC, pin)).rv;
+      const data = { input: Buffer.alloc(32, 1), room: 64 };
+      const signed = client.call(CMD.SIGN_ONESHOT, u32(session), data).rv;
+      client.ok(CMD.SIGN_INIT, start);
+      const again = client.call(CMD.SIGN_ONESHOT, u32(session), data).rv;
+      return [login, signed, again].map(hex);
+    };
+    const { OK, OPERATION_NOT_INITIALIZED, PIN_INCORRECT, USER_NOT_LOGGED_IN } = CKR;
+
+    assert.deepEqual(sign(new TestTee(), USER_PIN), [OK, OK, USER_NOT_LOGGED_IN].map(hex));
+    assert.deepEqual(
+      sign(new TestTee(), 'wrong'),
+      [PIN_INCORRECT, USER_NOT_LOGGED_IN, USER_NOT_LOGGED_IN].map(hex),
+    );
+    assert.deepEqual(
+      sign(TestTee.strict(), USER_PIN),
+      [OPERATION_NOT_INITIALIZED, USER_NOT_LOGGED_IN, USER_NOT_LOGGED_IN].map(hex),
+    );
+    const { client, session } = new TestTee().connectUser();
+    const idle = pinArguments(session, CONTEXT_SPECIFIC, USER_PIN);
+    client.refused(OPERATION_NOT_INITIALIZED, CMD.LOGIN, idle);
+  });
+
+  test('EdDSA without a parameter is plain only by default', () => {
+    for (const [tee, rv] of [
+      [TestTee.strict(), CKR.ARGUMENTS_BAD],
+      [new TestTee(), CKR.OK],
+    ] as const) {
+      const { client, session } = tee.connectUser();
+      const type = [CKA.KEY_TYPE, CKK.EC_EDWARDS] as const;
+      const { privateKey } = client.generatePair(
+        session,
+        CKM.EC_EDWARDS_KEY_PAIR_GEN,
+        attributes(type, [CKA.EC_PARAMS, Buffer.from('130c656477617264733235353139', 'hex')]),
+        attributes(type, [CKA.SIGN, true]),
+      );
+      const start = Buffer.concat([u32(session, privateKey), mechanism(CKM.EDDSA)]);
+      assert.equal(client.call(CMD.SIGN_INIT, start).rv, rv);
+    }
+  });
+
+  test('raw RSA gives a number in strict mode, and by default a block', () => {
+    const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 512 });
+    const jwk = publicKey.export({ format: 'jwk' });
+    const results = [TestTee.strict(), new TestTee()].map((tee) => {
+      const { client, session } = tee.connectUser();
+      const key = client.create(
+        session,
+        attributes(
+          [CKA.CLASS, CKO.PUBLIC_KEY],
+          [CKA.KEY_TYPE, CKK.RSA],
+          [CKA.MODULUS, Buffer.from(jwk.n ?? '', 'base64url')],
+          [CKA.PUBLIC_EXPONENT, Buffer.of(1, 0, 1)],
+          [CKA.ENCRYPT, true],
+        ),
+      );
+      init({ tee, client, session, key }, CMD.ENCRYPT_INIT, mechanism(CKM.RSA_X_509));
+      return client.ok(CMD.ENCRYPT_ONESHOT, u32(session), { input: Buffer.of(1), room: 64 });
+    });
+    const block = Buffer.alloc(64);
+    block[63] = 1;
+    assert.deepEqual(results, [Buffer.of(1), block]);
+  });
+
+  test('RSA_AES_KEY_WRAP also encrypts by default; OP-TEE claims to, and dies of it', () => {
+    const how = mechanism(CKM.RSA_AES_KEY_WRAP, u32(256, CKM.SHA_1, 1, 1, 0));
+    const text = randomBytes(21);
+    const run = (tee: TestTee): Buffer | number => {
+      const { client, session } = tee.connectUser();
+      const pair = client.generatePair(
+        session,
+        CKM.RSA_PKCS_KEY_PAIR_GEN,
+        attributes([CKA.MODULUS_BITS, 1024], [CKA.ENCRYPT, true]),
+        attributes([CKA.DECRYPT, true]),
+      );
+      init({ tee, client, session, key: pair.publicKey }, CMD.ENCRYPT_INIT, how);
+      const data = { input: text, room: 400 };
+      const { result, output } = client.call(CMD.ENCRYPT_ONESHOT, u32(session), data);
+      if (result !== 0) return result;
+      init({ tee, client, session, key: pair.privateKey }, CMD.DECRYPT_INIT, how);
+      return client.ok(CMD.DECRYPT_ONESHOT, u32(session), { input: output, room: 400 });
+    };
+
+    assert.deepEqual(run(new TestTee()), text);
+    assert.equal(run(TestTee.strict()), TARGET_DEAD);
+  });
+
+  test('what kills OP-TEE’s TA kills the strict one, and only that', () => {
+    const generic: Entries = [
+      [CKA.CLASS, CKO.SECRET_KEY],
+      [CKA.KEY_TYPE, CKK.GENERIC_SECRET],
+      [CKA.VALUE, Buffer.alloc(32, 7)],
+      [CKA.SIGN, true],
+    ];
+    const twoHashes = (tee: TestTee): number => {
+      const { client, session } = tee.connectUser();
+      const key = client.create(session, attributes(...generic));
+      const mac = (id: number): number =>
+        client.call(CMD.SIGN_INIT, Buffer.concat([u32(session, key), mechanism(id)])).result;
+      assert.equal(mac(CKM.SHA256_HMAC), 0);
+      client.ok(CMD.SIGN_ONESHOT, u32(session), { input: Buffer.of(1), room: 64 });
+      return mac(CKM.SHA_1_HMAC);
+    };
+    const oneBlock = (tee: TestTee): number => {
+      const keyed = aesKey(tee);
+      init(keyed, CMD.ENCRYPT_INIT, mechanism(CKM.AES_CTS, VECTOR));
+      const data = { input: Buffer.alloc(16), room: 16 };
+      return keyed.client.call(CMD.ENCRYPT_ONESHOT, u32(keyed.session), data).result;
+    };
+    const noOwner = (tee: TestTee): number => {
+      const client = tee.connect();
+      return client.call(CMD.LOGIN, pinArguments(client.openSession(), 0, '1234')).result;
+    };
+
+    for (const deadly of [twoHashes, oneBlock, noOwner]) {
+      const [strict, lenient] = [TestTee.strict(), new TestTee()];
+      assert.deepEqual([deadly(strict), deadly(lenient)], [TARGET_DEAD, 0], deadly.name);
+      assert.deepEqual([strict.panics.length, lenient.panics.length], [1, 0], deadly.name);
+      strict.connect().ok(CMD.PING, u32(0), { room: 12 });
+    }
+  });
+});
+
+describe('in both modes', () => {
+  test('CTS keeps two blocks back, and its parts are those of the whole (CBC-CS3)', () => {
+    const keyed = aesKey(TestTee.strict());
+    const { client, session } = keyed;
+    const text = randomBytes(83);
+    init(keyed, CMD.ENCRYPT_INIT, mechanism(CKM.AES_CTS, VECTOR));
+    const whole = client.ok(CMD.ENCRYPT_ONESHOT, u32(session), { input: text, room: 83 });
+    init(keyed, CMD.ENCRYPT_INIT, mechanism(CKM.AES_CTS, VECTOR));
+    const step = (command: number, input?: Buffer): Buffer =>
+      client.ok(command, u32(session), input === undefined ? { room: 99 } : { input, room: 99 });
+    const parts = [
+      step(CMD.ENCRYPT_UPDATE, text.subarray(0, 33)),
+      step(CMD.ENCRYPT_UPDATE, text.subarray(33)),
+      step(CMD.ENCRYPT_FINAL),
+    ];
+    assert.deepEqual(
+      parts.map(({ byteLength }) => byteLength),
+      [16, 48, 19],
+    );
+    assert.deepEqual(Buffer.concat(parts), whole);
+    const judge = createDecipheriv('aes-128-cbc', KEY, VECTOR).setAutoPadding(false);
+    assert.deepEqual(judge.update(whole.subarray(0, 64)), text.subarray(0, 64));
+  });
+
+  test('GCM takes vectors of up to 256 bytes, in parts, with tags that are cut (SP 800-38D)', () => {
+    const vector = randomBytes(256);
+    const aad = Buffer.from('aad');
+    const parameter = Buffer.concat([u32(256), vector, u32(3), aad, u32(96)]);
+    const how = mechanism(CKM.AES_GCM, parameter);
+    const keyed = aesKey(TestTee.strict());
+    const { client, session } = keyed;
+    const text = randomBytes(50);
+    const one = u32(session);
+
+    init(keyed, CMD.ENCRYPT_INIT, how);
+    const parts = [text.subarray(0, 20), text.subarray(20)].map((input) =>
+      client.ok(CMD.ENCRYPT_UPDATE, one, { input, room: input.byteLength }),
+    );
+    const sealed = Buffer.concat([...parts, client.ok(CMD.ENCRYPT_FINAL, one, { room: 12 })]);
+
+    const counter = counterOf(vector);
+    assert.deepEqual(
+      createCipheriv('aes-128-ctr', KEY, counter).update(text),
+      sealed.subarray(0, 50),
+    );
+    init(keyed, CMD.DECRYPT_INIT, how);
+    assert.deepEqual(client.ok(CMD.DECRYPT_ONESHOT, one, { input: sealed, room: 50 }), text);
+    for (const at of [0, 61]) {
+      const bent = Buffer.from(sealed);
+      bent.writeUInt8(bent.readUInt8(at) ^ 1, at);
+      init(keyed, CMD.DECRYPT_INIT, how);
+      const data = { input: bent, room: 50 };
+      client.refused(CKR.SIGNATURE_INVALID, CMD.DECRYPT_ONESHOT, one, data);
+    }
+  });
+
+  test('a GCM tag that is wrong is said before a buffer that is too small', () => {
+    const how = mechanism(CKM.AES_GCM, Buffer.concat([u32(12), Buffer.alloc(12), u32(0, 128)]));
+    const keyed = aesKey(TestTee.strict());
+    init(keyed, CMD.DECRYPT_INIT, how);
+    const data = { input: Buffer.alloc(40), room: 0 };
+    keyed.client.refused(CKR.SIGNATURE_INVALID, CMD.DECRYPT_ONESHOT, u32(keyed.session), data);
+  });
+});
+
+test('there are as many slots as asked for', () => {
+  const app = pkcs11App(openMemoryStorage(), { slotCount: 5 });
+  const world = new World([app], assert.fail);
+  const process = new WorldClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
+  const none = { kind: 'none' } as const;
+  const { session } = process.open(app.uuid, 0, 0, {
+    types: 0,
+    parameters: [none, none, none, none],
+  });
+  const client = new TaClient(process, session);
+  assert.deepEqual(client.ok(CMD.SLOT_LIST, u32(0), { room: 20 }), u32(0, 1, 2, 3, 4));
+  client.refused(CKR.SLOT_ID_INVALID, CMD.TOKEN_INFO, u32(5), { room: 160 });
+});
+
+/** The first counter block after that of the tag, for a vector that is not 12 bytes: §7.1 step 2. */
+function counterOf(vector: Buffer): Buffer {
+  const hashKey = toNumber(createCipheriv('aes-128-ecb', KEY, null).update(Buffer.alloc(16)));
+  const length = Buffer.alloc(16);
+  length.writeBigUInt64BE(BigInt(8 * vector.byteLength), 8);
+  let hash = 0n;
+  for (const block of [...blocksOf(vector), length])
+    hash = product(hash ^ toNumber(block), hashKey);
+  const counter = Buffer.from(hash.toString(16).padStart(32, '0'), 'hex');
+  counter.writeUInt32BE((counter.readUInt32BE(12) + 1) >>> 0, 12);
+  return counter;
+}
+
+function blocksOf(bytes: Buffer): readonly Buffer[] {
+  return Array.from({ length: bytes.byteLength / 16 }, (_, at) =>
+    bytes.subarray(16 * at, 16 * at + 16),
+  );
+}
+
+/** Multiplication in GF(2^128): §6.3. */
+function product(x: bigint, y: bigint): bigint {
+  let z = 0n;
+  let v = y;
+  for (let bit = 127n; bit >= 0n; bit -= 1n) {
+    if (((x >> bit) & 1n) === 1n) z ^= v;
+    v = (v & 1n) === 1n ? (v >> 1n) ^ (0xe1n << 120n) : v >> 1n;
+  }
+  return z;
+}
+
+function toNumber(block: Buffer): bigint {
+  return BigInt(`0x${block.toString('hex')}`);
+}
