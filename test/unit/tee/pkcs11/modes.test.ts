@@ -8,7 +8,8 @@ import { CKM } from '../../../tee/secure-world/pkcs11/abi-mechanisms.ts';
 import { CKK, CKO, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
 import { pkcs11App } from '../../../tee/secure-world/pkcs11/ta.ts';
 import { openMemoryStorage } from '../../../tee/secure-world/storage/memory-storage.ts';
-import { World, WorldClient } from '../../../tee/secure-world/world/world.ts';
+import { World } from '../../../tee/secure-world/world/world.ts';
+import { PromptClient } from '../prompt-client.ts';
 import {
   attributes,
   hex,
@@ -287,7 +288,7 @@ describe('in both modes', () => {
 test('there are as many slots as asked for', () => {
   const app = pkcs11App(openMemoryStorage(), { slotCount: 5 });
   const world = new World([app], assert.fail);
-  const process = new WorldClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
+  const process = new PromptClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
   const none = { kind: 'none' } as const;
   const { session } = process.open(app.uuid, 0, 0, {
     types: 0,
