@@ -38,7 +38,8 @@ export class HttpRepositories implements Repositories {
   }
 
   async *openImage(target: TrustedTarget, offsetBytes: number): AsyncGenerator<Uint8Array> {
-    const url = target.uri ?? `${this.#urls.image}/targets/${encodePath(target.filename)}`;
+    const file = target.imageFile ?? target.filename;
+    const url = target.uri ?? `${this.#urls.image}/targets/${encodePath(file)}`;
     try {
       yield* demandRate(this.#imageBody(url, offsetBytes), this.#rate, target.filename);
     } catch (error) {

@@ -19,6 +19,11 @@ export interface Wanted {
   readonly hardwareId: string;
 }
 
+/** A delegation, and the role that makes it. */
+interface Visit extends Delegation {
+  readonly delegator: string;
+}
+
 /** More roles than this for one file are a loop or an attack on our time. */
 const MAX_ROLES = 32;
 
@@ -42,13 +47,13 @@ export function* findTarget(
   const visited = new Set<string>();
   const searched: string[] = ['targets'];
   let targets = repository.targets;
-  let toVisit: readonly Delegation[] = [];
+  let delegator = 'targets';
+  let toVisit: readonly Visit[] = [];
   for (;;) {
     const found = targets.targets.get(wanted.filename);
     if (found !== undefined) return trust(found);
-    toVisit = [...next(targets.delegations, wanted, toVisit)].filter(
-      ({ name }) => !visited.has(name),
-    );
+    const delegations = targets.delegations.map((found) => ({ ...found, delegator }));
+    toVisit = [...next(delegations, wanted, toVisit)].filter(({ name }) => !visited.has(name));
     const [delegation, ...rest] = toVisit;
     if (delegation === undefined) throw notFound(wanted, searched.join(','));
     if (searched.length > MAX_ROLES)
@@ -57,15 +62,16 @@ export function* findTarget(
     visited.add(delegation.name);
     searched.push(delegation.name);
     targets = yield* loadDelegated(repository, delegation);
+    delegator = delegation.name;
   }
 }
 
 /** What to visit after a role, given what was waiting before it. */
 function next(
-  delegations: readonly Delegation[],
+  delegations: readonly Visit[],
   wanted: Wanted,
-  waiting: readonly Delegation[],
-): readonly Delegation[] {
+  waiting: readonly Visit[],
+): readonly Visit[] {
   const applying = delegations.filter((delegation) => applies(delegation, wanted));
   const last = applying.findIndex(({ terminating }) => terminating);
   return last === -1 ? [...applying, ...waiting] : applying.slice(0, last + 1);
@@ -81,12 +87,10 @@ function applies({ hardwareIds, paths }: Delegation, { filename, hardwareId }: W
 /** One role of the tree, checked against the keys of whoever delegates to it this time. */
 function* loadDelegated(
   { store, snapshot }: ImageRepository,
-  { name, authority }: Delegation,
+  { name, ...by }: Visit,
 ): Conversation<Trusted<Targets>> {
-  const role = `delegated/${name}`;
-  const listed = store.listingOf(role, snapshot);
-  const file = `delegations/${name}.json`;
-  return yield* updateTargets(store, file, { role, authority, listed }, (targets) => targets);
+  const wanted = store.delegatedTargets(name, snapshot, by);
+  return yield* updateTargets(store, wanted, (targets) => targets);
 }
 
 function notFound({ filename }: Wanted, searched: string): OtaError<'TARGET_NOT_IN_IMAGE_REPO'> {

@@ -6,20 +6,25 @@
  */
 import { Fields, malformed, parseJson, type Json } from '../decode.ts';
 import { OtaError, type Repo } from '../errors.ts';
-import { HASH_ALGORITHMS, hexLength, type HashAlgorithm } from './canonical.ts';
-import { readAuthority, readKeys, readSignatures, type Authority, type Signature } from './keys.ts';
+import {
+  canonicalForms,
+  HASH_ALGORITHMS,
+  hexLength,
+  matchesHashes,
+  type HashAlgorithm,
+} from './canonical.ts';
+import { countSigners, readAuthority, readKeys, readSignatures, type Authority } from './keys.ts';
 import { verifyHardwareId, verifyRoleName } from './names.ts';
 import { parseInstant, type Instant } from './time.ts';
 
-/** One metadata file as received. */
+/** One metadata file as received, in whatever format. */
 export interface File<Body> {
   readonly bytes: Uint8Array;
-  /** The whole document, for hashes over its canonical form. */
-  readonly document: Json;
-  /** The part that is signed. */
-  readonly signed: Json;
-  readonly signatures: readonly Signature[];
   readonly body: Body;
+  /** How many different keys of `authority` signed it. */
+  countSigners(authority: Authority): number;
+  /** Does it have every one of the hashes that its parent lists? */
+  hasHashes(hashes: Hashes): boolean;
 }
 
 /** What every role has. */
@@ -32,6 +37,8 @@ type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
 
 export interface Root extends Common {
   readonly roles: Readonly<Record<TopLevelRole, Authority>>;
+  /** Whether files are named by version and images by hash. */
+  readonly consistentSnapshot: boolean;
 }
 
 /** Algorithm to lower-case hex. */
@@ -92,6 +99,7 @@ export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
         snapshot: readAuthority(roles.object('snapshot'), keys),
         targets: readAuthority(roles.object('targets'), keys),
       },
+      consistentSnapshot: false,
     };
   });
 }
@@ -158,12 +166,13 @@ function parseFile<Body>(
   if (type.toLowerCase() !== expected.type) {
     throw new OtaError('ROLE_TYPE_MISMATCH', { repo, role, type });
   }
+  const signatures = readSignatures(envelope);
+  const covered = (document as ReadonlyMap<string, Json>).get('signed') ?? null;
   return {
     bytes,
-    document,
-    signed: (document as ReadonlyMap<string, Json>).get('signed') ?? null,
-    signatures: readSignatures(envelope),
     body: read(signed),
+    countSigners: (authority) => countSigners(signatures, authority, canonicalForms(covered)),
+    hasHashes: (hashes) => matchesHashes(hashes, bytes, document),
   };
 }
 

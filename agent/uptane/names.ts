@@ -42,6 +42,22 @@ export function verifyRoleName(name: string, path: string): void {
   if (RESERVED_ROLES.has(name)) throw malformed(path, 'a name that no top-level role has');
 }
 
+/** What a Targets role is kept and reported under: `targets`, `delegated/NAME`. */
+export function roleOf(name: string): string {
+  return name === 'targets' ? name : `delegated/${percentEncoded(name)}`;
+}
+
+/**
+ * Any text as one segment of a path or URL; names of the Uptane dialect stay as they are.
+ *
+ * Stricter than `encodeURIComponent`, to name files as other TUF clients do.
+ */
+export function percentEncoded(text: string): string {
+  const hex = (character: string): string =>
+    `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(text).replace(/[!'()*]/g, hex);
+}
+
 function verifyIdentifier(text: string, path: string, maxCharacters: number): void {
   const length = characters(text);
   if (length < 1 || length > maxCharacters) {
