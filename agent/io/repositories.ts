@@ -24,7 +24,7 @@ export class HttpRepositories implements Repositories {
 
   async fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer> {
     const base = repo === 'director' ? this.#urls.director : this.#urls.image;
-    const url = `${base}/${file.split('/').map(encodeURIComponent).join('/')}`;
+    const url = `${base}/${file}`;
     const response = await this.#http.send({ method: 'GET', url });
     if (ABSENT.has(response.status)) {
       await response.discard();

@@ -80,23 +80,26 @@ export function verifyHashes(
   throw new OtaError('METADATA_HASH_MISMATCH', { ...subject, listedIn });
 }
 
+/** Has a file the length that its parent lists, if it lists one? TUF specification §4.4, "LENGTH". */
+export function hasLength({ bytes }: File<Common>, { lengthBytes }: Listing): boolean {
+  return lengthBytes === undefined || lengthBytes === bytes.byteLength;
+}
+
 /**
- * Mix-and-match: a file has the length that its parent lists, if it lists one.
- *
- * Source: TUF specification §4.4, "LENGTH".
+ * Mix-and-match: a file has the length that its parent lists.
  *
  * @param listedIn - the parent's role
  * @throws OtaError METADATA_LENGTH_MISMATCH
  */
 export function verifyLength(
   subject: Subject,
-  { bytes }: File<Common>,
-  { lengthBytes }: Listing,
+  file: File<Common>,
+  listed: Listing,
   listedIn: string,
 ): void {
-  const offeredBytes = bytes.byteLength;
-  if (lengthBytes === undefined || lengthBytes === offeredBytes) return;
-  const lengths = { listedBytes: lengthBytes, offeredBytes };
+  if (hasLength(file, listed)) return;
+  const listedBytes = listed.lengthBytes ?? 0;
+  const lengths = { listedBytes, offeredBytes: file.bytes.byteLength };
   throw new OtaError('METADATA_LENGTH_MISMATCH', { ...subject, listedIn, ...lengths });
 }
 

@@ -1,5 +1,6 @@
 /** Finds who in the Image repository may speak for a file, and what they say. */
 import { OtaError } from '../errors.ts';
+import { digest } from './canonical.ts';
 import type { Conversation } from './conversation.ts';
 import { matchesPath } from './glob.ts';
 import type { Delegation, Snapshot, TargetFile, Targets } from './metadata.ts';
@@ -16,7 +17,8 @@ export interface ImageRepository {
 
 export interface Wanted {
   readonly filename: string;
-  readonly hardwareId: string;
+  /** `undefined` outside of Uptane: a plain TUF client has no hardware. */
+  readonly hardwareId: string | undefined;
 }
 
 /** A delegation, and the role that makes it. */
@@ -77,11 +79,15 @@ function next(
   return last === -1 ? [...applying, ...waiting] : applying.slice(0, last + 1);
 }
 
-function applies({ hardwareIds, paths }: Delegation, { filename, hardwareId }: Wanted): boolean {
-  return (
-    (hardwareIds?.includes(hardwareId) ?? true) &&
-    paths.some((pattern) => matchesPath(pattern, filename))
-  );
+function applies(delegation: Delegation, { filename, hardwareId }: Wanted): boolean {
+  const { hardwareIds, paths, pathHashPrefixes } = delegation;
+  // An image wanted for no hardware in particular is only looked for where none is demanded.
+  if (hardwareIds !== undefined && (hardwareId === undefined || !hardwareIds.includes(hardwareId)))
+    return false;
+  if (paths.some((pattern) => matchesPath(pattern, filename))) return true;
+  if (pathHashPrefixes.length === 0) return false;
+  const pathHash = digest('sha256', Buffer.from(filename));
+  return pathHashPrefixes.some((prefix) => pathHash.startsWith(prefix));
 }
 
 /** One role of the tree, checked against the keys of whoever delegates to it this time. */

@@ -38,7 +38,7 @@ export interface Format {
   /** The name an image is served under, below `targets/`, where that is not its filename. */
   imageFile(root: Root, filename: string, file: TargetFile): string | undefined;
   /** A second implementation that has to accept, too. */
-  readonly openJudge?: (repo: Repo, root: Uint8Array, now: Instant) => Judge;
+  readonly openJudge?: (repo: Repo, root: File<Root>, now: Instant) => Judge;
 }
 
 /** Of what is not signed for: a signed length that is smaller goes before them. */
@@ -68,17 +68,17 @@ interface Rules {
 }
 
 /**
- * Judges the same files, in the same order, after every check here passed.
+ * Judges the same files in the same order, each after every check here passed.
  *
- * Each throws what METADATA_MALFORMED says if the judges disagree.
+ * @throws OtaError METADATA_MALFORMED where the judges disagree
  */
 export interface Judge {
-  root(bytes: Uint8Array): void;
+  addRoot(file: File<Root>): void;
   /** @param previous - what was believed before, if that still counts */
-  timestamp(bytes: Uint8Array, previous: Uint8Array | undefined): void;
-  snapshot(bytes: Uint8Array, previous: Uint8Array | undefined): void;
+  addTimestamp(file: File<Timestamp>, previous: File<Timestamp> | undefined): void;
+  addSnapshot(file: File<Snapshot>, previous: File<Snapshot> | undefined): void;
   /** @param delegator - `root`, or the name of the Targets role whose keys count */
-  targets(file: File<Targets>, name: string, delegator: string): void;
+  addTargets(file: File<Targets>, name: string, delegator: string): void;
 }
 
 export const UPTANE: Format = {

@@ -13,7 +13,14 @@ import {
   matchesHashes,
   type HashAlgorithm,
 } from './canonical.ts';
-import { countSigners, readAuthority, readKeys, readSignatures, type Authority } from './keys.ts';
+import {
+  countSigners,
+  readAuthority,
+  readKeys,
+  readSignatures,
+  type Authority,
+  type PublicKey,
+} from './keys.ts';
 import { verifyHardwareId, verifyRoleName } from './names.ts';
 import { parseInstant, type Instant } from './time.ts';
 
@@ -33,7 +40,7 @@ export interface Common {
   readonly expiresAt: Instant;
 }
 
-type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
+export type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
 
 export interface Root extends Common {
   readonly roles: Readonly<Record<TopLevelRole, Authority>>;
@@ -72,6 +79,8 @@ export interface Delegation {
   readonly name: string;
   readonly authority: Authority;
   readonly paths: readonly string[];
+  /** Of the SHA-256 digest of a filename, in hex; where there are any, there are no `paths`. */
+  readonly pathHashPrefixes: readonly string[];
   readonly terminating: boolean;
   /** Only for ECUs of these hardware ids; `undefined` for all. */
   readonly hardwareIds: readonly string[] | undefined;
@@ -113,7 +122,7 @@ export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
 export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
   return parseFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
     const snapshot = signed.object('meta').object('snapshot.json');
-    return { ...common(signed), snapshot: { ...listing(snapshot), hashes: hashes(snapshot) } };
+    return { ...common(signed), snapshot: { ...readListing(snapshot), hashes: hashes(snapshot) } };
   });
 }
 
@@ -123,7 +132,7 @@ export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
     const files = signed
       .object('meta')
       .members()
-      .map(([name, fields]) => [name, listing(fields)] as const);
+      .map(([name, fields]) => [name, readListing(fields)] as const);
     return { ...common(signed), files: new Map(files) };
   });
 }
@@ -137,7 +146,7 @@ export function parseTargets(bytes: Uint8Array, repo: Repo, role: string): File<
     const targets = signed
       .object('targets')
       .members()
-      .map(([filename, fields]) => [filename, targetFile(fields)] as const);
+      .map(([filename, fields]) => [filename, readTargetFile(fields)] as const);
     return {
       ...common(signed),
       targets: new Map(targets),
@@ -183,7 +192,7 @@ function common(signed: Fields): Common {
   };
 }
 
-function listing(fields: Fields): Listing {
+export function readListing(fields: Fields): Listing {
   return {
     version: fields.integer('version', 1),
     lengthBytes: fields.optionalInteger('length', 0),
@@ -191,7 +200,7 @@ function listing(fields: Fields): Listing {
   };
 }
 
-function targetFile(fields: Fields): TargetFile {
+export function readTargetFile(fields: Fields): TargetFile {
   return {
     lengthBytes: fields.integer('length', 0),
     hashes: hashes(fields),
@@ -221,16 +230,30 @@ function delegations(fields: Fields | undefined): readonly Delegation[] {
   return fields.objects('roles').map((role) => {
     const name = role.string('name');
     verifyRoleName(name, role.at('name'));
-    const hardwareIds = role.has('hardwareIds') ? role.strings('hardwareIds') : undefined;
-    hardwareIds?.forEach((hardwareId) => {
-      verifyHardwareId(hardwareId, role.at('hardwareIds'));
-    });
-    return {
-      name,
-      authority: readAuthority(role, keys),
-      paths: role.strings('paths'),
-      terminating: role.optionalBoolean('terminating') ?? false,
-      hardwareIds,
-    };
+    return readDelegation(role, keys);
   });
+}
+
+/**
+ * One entry of `delegations.roles`; its name is for the caller to check.
+ *
+ * @throws OtaError METADATA_MALFORMED
+ */
+export function readDelegation(role: Fields, keys: ReadonlyMap<string, PublicKey>): Delegation {
+  const hardwareIds = role.has('hardwareIds') ? role.strings('hardwareIds') : undefined;
+  hardwareIds?.forEach((hardwareId) => {
+    verifyHardwareId(hardwareId, role.at('hardwareIds'));
+  });
+  const prefixes = role.has('path_hash_prefixes') ? role.strings('path_hash_prefixes') : undefined;
+  if (prefixes !== undefined && role.has('paths')) {
+    throw malformed(role.at('path_hash_prefixes'), 'either paths or path_hash_prefixes');
+  }
+  return {
+    name: role.string('name'),
+    authority: readAuthority(role, keys),
+    paths: prefixes === undefined ? role.strings('paths') : [],
+    pathHashPrefixes: prefixes ?? [],
+    terminating: role.optionalBoolean('terminating') ?? false,
+    hardwareIds,
+  };
 }

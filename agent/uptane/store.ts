@@ -7,6 +7,7 @@
  */
 import { OtaError, type Repo } from '../errors.ts';
 import {
+  hasLength,
   listingOf,
   meetsThreshold,
   verifyFresh,
@@ -63,9 +64,13 @@ export function verifyFirstRoot(
   bytes: Uint8Array,
   format: Format = UPTANE,
 ): Trusted<Root> {
+  return trust(readFirstRoot(repo, bytes, format).body);
+}
+
+function readFirstRoot(repo: Repo, bytes: Uint8Array, format: Format): File<Root> {
   const root = format.parseRoot(bytes, repo);
   verifyThreshold({ repo, role: 'root' }, root, root.body.roles.root);
-  return trust(root.body);
+  return root;
 }
 
 export class MetadataStore {
@@ -82,6 +87,7 @@ export class MetadataStore {
   /**
    * @param trusted - everything kept before, by `REPO/ROLE`
    * @throws OtaError STORAGE_CORRUPT if there is no root, or one that was never trusted
+   * @throws OtaError METADATA_MALFORMED if the format's judge refuses it
    */
   constructor(
     repo: Repo,
@@ -93,11 +99,9 @@ export class MetadataStore {
     this.format = format;
     this.#now = now;
     this.#kept = new KeptFiles(repo, trusted);
-    const open = (bytes: Uint8Array): [Trusted<Root>, Judge | undefined] => [
-      verifyFirstRoot(repo, bytes, format),
-      format.openJudge?.(repo, bytes, now),
-    ];
-    [this.#root, this.#judge] = this.#kept.require('root', open);
+    const root = this.#kept.require('root', (bytes) => readFirstRoot(repo, bytes, format));
+    this.#root = trust(root.body);
+    this.#judge = format.openJudge?.(repo, root, now);
   }
 
   get root(): Trusted<Root> {
@@ -135,7 +139,7 @@ export class MetadataStore {
     if (offered !== expected) {
       throw new OtaError('ROOT_VERSION_MISMATCH', { repo: this.repo, expected, offered });
     }
-    this.#judge?.root(bytes);
+    this.#judge?.addRoot(next);
     this.#root = trust(next.body);
     this.#kept.replace('root', next);
   }
@@ -197,7 +201,7 @@ export class MetadataStore {
     previous: File<Timestamp> | undefined,
   ): Trusted<Timestamp> {
     verifyFresh(this.#subject('timestamp'), file.body, this.#now);
-    this.#judge?.timestamp(file.bytes, previous?.bytes);
+    this.#judge?.addTimestamp(file, previous);
     return this.#accept('timestamp', file);
   }
 
@@ -207,7 +211,7 @@ export class MetadataStore {
     if (file === undefined || !this.#isCurrent(file, this.#root.roles.snapshot, listed)) {
       return undefined;
     }
-    this.#judge?.snapshot(file.bytes, undefined);
+    this.#judge?.addSnapshot(file, undefined);
     return this.#accept('snapshot', file);
   }
 
@@ -227,7 +231,7 @@ export class MetadataStore {
     verifyListedVersion(subject, file, listed);
     if (previous !== undefined) verifySnapshotGrows(this.repo, previous.body, file.body);
     verifyFresh(subject, file.body, this.#now);
-    this.#judge?.snapshot(bytes, previous?.bytes);
+    this.#judge?.addSnapshot(file, previous);
     return this.#accept('snapshot', file);
   }
 
@@ -258,7 +262,7 @@ export class MetadataStore {
     if (file === undefined || listed === undefined || !this.#isCurrent(file, authority, listed)) {
       return undefined;
     }
-    this.#judge?.targets(file, by.name, by.delegator);
+    this.#judge?.addTargets(file, by.name, by.delegator);
     return this.#accept(role, file);
   }
 
@@ -280,18 +284,23 @@ export class MetadataStore {
     }
     if (listed !== undefined) verifyListedVersion(subject, file, listed);
     verifyFresh(subject, file.body, this.#now);
-    this.#judge?.targets(file, by.name, by.delegator);
+    this.#judge?.addTargets(file, by.name, by.delegator);
     return this.#accept(role, file);
   }
 
   #verifyListed(subject: Subject, file: File<Common>, listed: Listing, listedIn: string): void {
-    if (this.format.rules.listedLength === 'exact') verifyLength(subject, file, listed, listedIn);
+    if (this.#lengthBinds) verifyLength(subject, file, listed, listedIn);
     verifyHashes(subject, file, listed, listedIn);
+  }
+
+  get #lengthBinds(): boolean {
+    return this.format.rules.listedLength === 'exact';
   }
 
   #isCurrent(file: File<Common>, authority: Authority, listed: Listing): boolean {
     return (
       file.body.version === listed.version &&
+      (!this.#lengthBinds || hasLength(file, listed)) &&
       !isExpired(file.body.expiresAt, this.#now) &&
       file.hasHashes(listed.hashes) &&
       meetsThreshold(file, authority)
