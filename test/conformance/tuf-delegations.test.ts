@@ -265,7 +265,21 @@ describe('a delegated role', () => {
     assert.deepEqual(bench.downloaded(), {});
   });
 
-  test('is delegated by paths or by prefixes, says whether it ends, and stands once', async () => {
+  test('says whether it ends the search: there is no default (D3)', async () => {
+    await using bench = await TufBench.open();
+    const delegation = { name: 'A', keyids: [], threshold: 1, paths: ['*'] };
+    bench.repository.version.targets = 2;
+    bench.repository.publishTargets((body) => ({
+      ...body,
+      delegations: { keys: {}, roles: [delegation] },
+    }));
+    bench.repository.publishSnapshotAndTimestamp();
+    const path = 'image/targets.signed.delegations.roles[0].terminating';
+    const details = { path, want: 'true or false' };
+    await bench.refuses('METADATA_MALFORMED', details, ['timestamp.json', 'snapshot.json']);
+  });
+
+  test('is delegated by paths or by prefixes, and stands once', async () => {
     const keys = [ed25519Key()];
     const wrong: readonly (readonly [readonly TufDelegation[], string, string])[] = [
       [

@@ -5,6 +5,8 @@ import { describe, test } from 'node:test';
 
 import { TufBench } from '../support/tuf-client-driver.ts';
 import {
+  compressed,
+  crossedKey,
   ecdsaKey,
   ed25519Key,
   renamed,
@@ -86,6 +88,15 @@ describe('key types', () => {
     });
   }
 
+  test('a key that signs by the scheme of another curve never counts (R8)', async () => {
+    await using bench = await TufBench.open();
+    bench.repository.keys.timestamp = [crossedKey()];
+    bench.repository.publishRoot();
+    bench.repository.publishTimestamp();
+    const details = { ...IMAGE, role: 'timestamp', valid: 0, threshold: 1 };
+    await bench.refuses('THRESHOLD_NOT_MET', details, ['root.json']);
+  });
+
   test('an RSA key of less than 2048 bits never counts (R8)', async () => {
     await using bench = await TufBench.open();
     bench.repository.keys.timestamp = [rsaKey('sha256', 1024)];
@@ -134,7 +145,7 @@ describe('thresholds', () => {
   test('one point in two encodings is one key (R3)', async () => {
     await using bench = await TufBench.open();
     const key = ecdsaKey();
-    bench.repository.keys.timestamp = [key, renamed(bare(key), 'bare')];
+    bench.repository.keys.timestamp = [key, compressed(key)];
     bench.repository.threshold.timestamp = 2;
     bench.repository.publishRoot();
     bench.repository.publishTimestamp();
