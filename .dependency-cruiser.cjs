@@ -58,6 +58,7 @@ module.exports = {
     npm('smol-toml', '^agent/(config|commands/config)'),
     npm('zod', '^agent/(settings|config)'),
     npm('fastest-levenshtein', '^agent/config'),
+    npm('tuf-js', '^agent/uptane/tuf-judge'),
     npm('@peculiar/x509', '^(provisioning/|agent/io/(tls|token/))'),
   ],
   options: {

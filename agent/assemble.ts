@@ -25,6 +25,7 @@ import { readTextFile } from './io/text-file.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import type { LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
+import { loadFormat } from './uptane/load-format.ts';
 import { VERSION } from './version.ts';
 
 const DATABASE = 'ota-agent.db';
@@ -109,6 +110,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
         director: new HttpDirector(http, urls),
         signer: identity.signer,
         vehicleId: identity.deviceId,
+        imageFormat: await loadFormat(settings.uptane.dialect),
       },
       store: local.store,
       identity,

@@ -34,6 +34,7 @@ Options of verify:
   --state DIR                       trusted metadata from one run to the next
   --roots DIRECTOR IMAGE            pinned root metadata files (default: 1.root.json of each)
   --time ISO                        instead of the clock
+  --image-format uptane|tuf         of the Image repository (default: uptane)
   --no-images                       do not check files under targets/`,
   provision: `
 The configuration says how: provisioning.mode is est, manual or device-cred.`,

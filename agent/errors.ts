@@ -20,6 +20,13 @@ export interface FailureDetails {
   METADATA_EXPIRED: { repo: Repo; role: string; expiresAt: string; nowAt: string };
   METADATA_TOO_LARGE: { repo: Repo; file: string; maxBytes: number };
   METADATA_HASH_MISMATCH: { repo: Repo; role: string; listedIn: string };
+  METADATA_LENGTH_MISMATCH: {
+    repo: Repo;
+    role: string;
+    listedIn: string;
+    listedBytes: number;
+    offeredBytes: number;
+  };
   METADATA_VERSION_MISMATCH: { repo: Repo; role: string; listed: number; offered: number };
   ROLE_TYPE_MISMATCH: { repo: Repo; role: string; type: string };
   THRESHOLD_NOT_MET: { repo: Repo; role: string; valid: number; threshold: number };
@@ -114,6 +121,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   METADATA_EXPIRED: refused('freeze'),
   METADATA_TOO_LARGE: refused('endless-data'),
   METADATA_HASH_MISMATCH: refused('mix-and-match'),
+  METADATA_LENGTH_MISMATCH: refused('mix-and-match'),
   METADATA_VERSION_MISMATCH: refused('mix-and-match'),
   ROLE_TYPE_MISMATCH: refused('arbitrary-software'),
   THRESHOLD_NOT_MET: refused('arbitrary-software'),

@@ -1,6 +1,7 @@
 /** What the cycle needs from the outside world. Adapters in `io/` implement these; nothing else does. */
 import type { Repo } from './errors.ts';
 import type { TrustedTarget } from './uptane/plan.ts';
+import type { Format } from './uptane/format.ts';
 import type { EcuInventory, InstalledImage } from './uptane/inventory.ts';
 import type { DeviceEvent } from './uptane/manifest.ts';
 import type { Instant } from './uptane/time.ts';
@@ -12,6 +13,8 @@ export interface Ports {
   readonly signer: Signer;
   /** What the gateway calls this device: the common name of its certificate. */
   readonly vehicleId: string;
+  /** Of the Image repository's metadata. */
+  readonly imageFormat: Format;
   readonly store: Store;
   readonly staging: Staging;
   readonly installer: Installer;
@@ -22,7 +25,8 @@ export interface Ports {
 }
 
 /** What works without network and token: enough to confirm, to roll back and to look. */
-export type LocalPorts = Omit<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId'>;
+export type LocalPorts = Omit<Ports, NetworkPorts>;
+type NetworkPorts = 'repositories' | 'director' | 'signer' | 'vehicleId' | 'imageFormat';
 
 /** From the settings. */
 interface Limits {
@@ -32,7 +36,7 @@ interface Limits {
 /** The two repositories, read only. */
 export interface Repositories {
   /**
-   * One metadata file, by the name the repository serves it under.
+   * One metadata file, by the name the repository serves it under, percent-encoded where need be.
    *
    * @returns `undefined` when the repository says it has no such file (403, 404, 424)
    * @throws OtaError METADATA_TOO_LARGE at the first byte past `maxBytes`

@@ -142,7 +142,10 @@ export const settingsSchema = z.strictObject({
     .prefault({}),
   uptane: z
     .strictObject({
-      dialect: z.enum(['uptane']).default('uptane').describe('Metadata format of the repositories'),
+      dialect: z
+        .enum(['uptane', 'tuf'])
+        .default('uptane')
+        .describe('Metadata format of the Image repository; `tuf` is TUF 1.0'),
       roots: z
         .tuple([path, path])
         .optional()

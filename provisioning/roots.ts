@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 
 import { malformed } from '../agent/decode.ts';
 import { causeOf, OtaError, type Repo } from '../agent/errors.ts';
+import { loadFormat } from '../agent/uptane/load-format.ts';
 import { verifyFirstRoot } from '../agent/uptane/store.ts';
 import type { GatewayRequest, Provisioning } from './record.ts';
 
@@ -12,8 +13,6 @@ const FIRST_ROOT: Readonly<Record<Repo, string>> = {
   director: '/director/1.root.json',
   image: '/repo/1.root.json',
 };
-/** aktualizr's limit for root metadata. */
-const MAX_ROOT_BYTES = 64 * 1024;
 
 /**
  * Refuses settings that leave no way to the first root, before anything is changed.
@@ -48,7 +47,13 @@ export async function provisionRoots(all: Provisioning, gateway: GatewayRequest)
     }
     const path = all.settings.uptane.roots?.[index];
     const bytes = path === undefined ? await fetchRoot(gateway, repo) : await readRoot(path);
-    const version = firstRootVersion(repo, bytes, path ?? FIRST_ROOT[repo]);
+    const { dialect } = all.settings.uptane;
+    const format = await loadFormat(repo === 'image' ? dialect : 'uptane');
+    const maxBytes = format.maxBytes.root;
+    if (bytes.byteLength > maxBytes) {
+      throw malformed(path ?? FIRST_ROOT[repo], `at most ${String(maxBytes / 1024)} KiB`);
+    }
+    const { version } = verifyFirstRoot(repo, bytes, format);
     await all.record.pinRoot(repo, bytes);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const facts = `${repo} root version ${String(version)}, SHA-256 ${digest}`;
@@ -79,9 +84,4 @@ async function fetchRoot(gateway: GatewayRequest, repo: Repo): Promise<Uint8Arra
   const { status, body } = await gateway('GET', url);
   if (status === 200) return body;
   throw new OtaError('GATEWAY_ANSWER', { url, status, answer: 'no root metadata' });
-}
-
-function firstRootVersion(repo: Repo, bytes: Uint8Array, path: string): number {
-  if (bytes.byteLength > MAX_ROOT_BYTES) throw malformed(path, 'at most 64 KiB');
-  return verifyFirstRoot(repo, bytes).version;
 }

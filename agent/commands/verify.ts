@@ -9,7 +9,9 @@ import { parseArgs } from 'node:util';
 import { converse } from '../cycle/fetch.ts';
 import { causeOf, isOtaError, OtaError, type AnyOtaError, type Repo } from '../errors.ts';
 import { readNamedFile, ServedDirectories, StateDirectory } from '../io/metadata-dir.ts';
+import { UPTANE, type Format } from '../uptane/format.ts';
 import type { Ecu, EcuInventory, InstalledImage } from '../uptane/inventory.ts';
+import { loadFormat } from '../uptane/load-format.ts';
 import { verifyEcuSerial, verifyHardwareId } from '../uptane/names.ts';
 import type { Target } from '../uptane/plan.ts';
 import { verifyFirstRoot } from '../uptane/store.ts';
@@ -26,12 +28,12 @@ interface Options {
   /** The first one is the Primary. */
   readonly ecus: readonly Ecu[];
   readonly images: 'check' | 'skip';
+  readonly imageFormat: Format;
 }
 
 /** Where trust is carried; without `--state`, nowhere. */
 type State = Pick<StateDirectory, 'loadTrusted' | 'keep' | 'loadInstalled' | 'saveInstalled'>;
 
-const MAX_ROOT_BYTES = 64 * 1024;
 const REPOS: readonly Repo[] = ['director', 'image'];
 const REMEDY = 'ota-agent verify --help';
 const ISO = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d))?$/u;
@@ -44,6 +46,7 @@ const OPTIONS = {
   ecu: { type: 'string', multiple: true },
   'hardware-id': { type: 'string', multiple: true },
   'no-images': { type: 'boolean' },
+  'image-format': { type: 'string' },
 } as const;
 
 /**
@@ -53,7 +56,7 @@ const OPTIONS = {
  * @throws OtaError USAGE, FILE_UNREADABLE, STORAGE_CORRUPT, STORAGE_FAILED
  */
 export async function verifyCommand(args: readonly string[]): Promise<CommandResult> {
-  const options = readOptions(args);
+  const options = await readOptions(args);
   const served = new ServedDirectories(options.director, options.image);
   await served.open();
   const state = await openState(options.state);
@@ -81,7 +84,7 @@ async function verifyServed(
     trusted.set(`${repo}/${role}`, bytes);
   }
   const inventory = await loadInventory(options.ecus, state);
-  const talk = verify({ trusted, inventory, now: options.now });
+  const talk = verify({ ...options, trusted, inventory });
   return converse(talk, async (need: Need): Promise<Answer> => {
     if (need.need === 'fetch') return served.fetchMetadata(need.repo, need.file, need.maxBytes);
     await state.keep(need);
@@ -91,7 +94,7 @@ async function verifyServed(
 
 /** Both are looked at before one is kept, so that a refused start leaves nothing behind. */
 async function firstRoots(
-  { roots }: Options,
+  { roots, imageFormat }: Options,
   served: ServedDirectories,
   trusted: ReadonlyMap<string, Uint8Array>,
 ): Promise<readonly (Pick<Keep, 'repo' | 'role'> & { bytes: Uint8Array })[]> {
@@ -99,11 +102,13 @@ async function firstRoots(
   return Promise.all(
     missing.map(async (repo) => {
       const file = '1.root.json';
+      const format = repo === 'image' ? imageFormat : UPTANE;
+      const maxBytes = format.maxBytes.root;
       const bytes = roots
-        ? await readNamedFile(roots[repo], MAX_ROOT_BYTES)
-        : await served.fetchMetadata(repo, file, MAX_ROOT_BYTES);
+        ? await readNamedFile(roots[repo], maxBytes)
+        : await served.fetchMetadata(repo, file, maxBytes);
       if (bytes === undefined) throw new OtaError('METADATA_MISSING', { repo, file });
-      verifyFirstRoot(repo, bytes);
+      verifyFirstRoot(repo, bytes, format);
       return { repo, role: 'root', bytes };
     }),
   );
@@ -171,7 +176,7 @@ function targetLine({ ecu, filename, lengthBytes, hashes }: Target): string {
   return `  ${ecu}: ${filename} (${String(lengthBytes)} bytes) ${digests}`;
 }
 
-function readOptions(args: readonly string[]): Options {
+async function readOptions(args: readonly string[]): Promise<Options> {
   const { values } = parsed(args);
   const { director, image, state, roots, time } = values;
   if (director === undefined || image === undefined) {
@@ -189,6 +194,7 @@ function readOptions(args: readonly string[]): Options {
     now: time === undefined ? (Date.now() as Instant) : readTime(time),
     ecus: readEcus(values.ecu ?? [], values['hardware-id'] ?? []),
     images: values['no-images'] === true ? 'skip' : 'check',
+    imageFormat: await readFormat(values['image-format'] ?? 'uptane'),
   };
 }
 
@@ -216,6 +222,11 @@ function spreadRoots(args: readonly string[]): string[] {
     throw usage('--roots takes two files: Director, Image repository');
   }
   return [...args.slice(0, at), ...files.map((file) => `--roots=${file}`), ...args.slice(at + 3)];
+}
+
+async function readFormat(name: string): Promise<Format> {
+  if (name === 'uptane' || name === 'tuf') return loadFormat(name);
+  throw usage(`--image-format is uptane or tuf, not ${name}`);
 }
 
 function readTime(text: string): Instant {

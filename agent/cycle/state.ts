@@ -102,6 +102,7 @@ function readPlan(fields: Fields): Plan {
 
 function readTarget(fields: Fields): Target {
   const uri = fields.optionalString('uri');
+  const imageFile = fields.optionalString('imageFile');
   const format = fields.optionalString('format');
   const releaseCounter = fields.optionalInteger('releaseCounter', 0);
   const hashes = fields.object('hashes');
@@ -112,6 +113,7 @@ function readTarget(fields: Fields): Target {
     lengthBytes: fields.integer('lengthBytes', 0),
     hashes: new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)])),
     ...(uri === undefined ? {} : { uri }),
+    ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
   };

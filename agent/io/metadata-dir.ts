@@ -58,8 +58,8 @@ export class ServedDirectories {
    * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, FILE_UNREADABLE
    */
   async verifyImage(target: Target): Promise<void> {
-    const path = inside(this.#paths.image, join('targets', target.filename));
-    const { filename, lengthBytes } = target;
+    const { filename, imageFile, lengthBytes } = target;
+    const path = inside(this.#paths.image, join('targets', imageFile ?? filename));
     const foundBytes = await fileLength(path);
     if (foundBytes === undefined) return;
     if (foundBytes > lengthBytes) throw new OtaError('IMAGE_TOO_LARGE', { filename, lengthBytes });

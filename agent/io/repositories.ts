@@ -24,7 +24,7 @@ export class HttpRepositories implements Repositories {
 
   async fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer> {
     const base = repo === 'director' ? this.#urls.director : this.#urls.image;
-    const url = `${base}/${file.split('/').map(encodeURIComponent).join('/')}`;
+    const url = `${base}/${file}`;
     const response = await this.#http.send({ method: 'GET', url });
     if (ABSENT.has(response.status)) {
       await response.discard();
@@ -38,7 +38,8 @@ export class HttpRepositories implements Repositories {
   }
 
   async *openImage(target: TrustedTarget, offsetBytes: number): AsyncGenerator<Uint8Array> {
-    const url = target.uri ?? `${this.#urls.image}/targets/${encodePath(target.filename)}`;
+    const file = target.imageFile ?? target.filename;
+    const url = target.uri ?? `${this.#urls.image}/targets/${encodePath(file)}`;
     try {
       yield* demandRate(this.#imageBody(url, offsetBytes), this.#rate, target.filename);
     } catch (error) {

@@ -41,7 +41,7 @@ export function canonicalForms(value: Json): readonly Uint8Array[] {
 }
 
 /** Lower-case hex. */
-function digest(algorithm: HashAlgorithm, bytes: Uint8Array): string {
+export function digest(algorithm: HashAlgorithm, bytes: Uint8Array): string {
   return createHash(algorithm).update(bytes).digest('hex');
 }
 
@@ -79,7 +79,7 @@ function serialise(value: Json): string {
 }
 
 /** UTF-8 byte order; `<` compares UTF-16 units, which puts U+E000 after an emoji. */
-function byCodePoint(a: string, b: string): number {
+export function byCodePoint(a: string, b: string): number {
   if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
   return a < b ? -1 : 1;
 }

@@ -4,9 +4,9 @@
  * They return nothing or throw, and know nothing of where files come from or go to.
  */
 import { OtaError, type Repo } from '../errors.ts';
-import { canonicalForms, matchesHashes } from './canonical.ts';
-import { countSigners, type Authority } from './keys.ts';
+import type { Authority } from './keys.ts';
 import type { Common, File, Listing, Snapshot } from './metadata.ts';
+import { roleOf } from './names.ts';
 import { formatInstant, isExpired, type Instant } from './time.ts';
 
 /** Which file a check is about. */
@@ -24,15 +24,14 @@ export interface Subject {
  * @throws OtaError THRESHOLD_NOT_MET
  */
 export function verifyThreshold(subject: Subject, file: File<Common>, authority: Authority): void {
-  const valid = countSigners(file.signatures, authority, canonicalForms(file.signed));
+  const valid = file.countSigners(authority);
   const { threshold } = authority;
   if (valid < threshold) throw new OtaError('THRESHOLD_NOT_MET', { ...subject, valid, threshold });
 }
 
 /** The same question, asked of a file that may rightly have lost its signers. */
 export function meetsThreshold(file: File<Common>, authority: Authority): boolean {
-  const forms = canonicalForms(file.signed);
-  return countSigners(file.signatures, authority, forms) >= authority.threshold;
+  return file.countSigners(authority) >= authority.threshold;
 }
 
 /**
@@ -77,8 +76,31 @@ export function verifyHashes(
   { hashes }: Listing,
   listedIn: string,
 ): void {
-  if (matchesHashes(hashes, file.bytes, file.document)) return;
+  if (file.hasHashes(hashes)) return;
   throw new OtaError('METADATA_HASH_MISMATCH', { ...subject, listedIn });
+}
+
+/** Has a file the length that its parent lists, if it lists one? TUF specification §4.4, "LENGTH". */
+export function hasLength({ bytes }: File<Common>, { lengthBytes }: Listing): boolean {
+  return lengthBytes === undefined || lengthBytes === bytes.byteLength;
+}
+
+/**
+ * Mix-and-match: a file has the length that its parent lists.
+ *
+ * @param listedIn - the parent's role
+ * @throws OtaError METADATA_LENGTH_MISMATCH
+ */
+export function verifyLength(
+  subject: Subject,
+  file: File<Common>,
+  listed: Listing,
+  listedIn: string,
+): void {
+  if (hasLength(file, listed)) return;
+  const listedBytes = listed.lengthBytes ?? 0;
+  const lengths = { listedBytes, offeredBytes: file.bytes.byteLength };
+  throw new OtaError('METADATA_LENGTH_MISMATCH', { ...subject, listedIn, ...lengths });
 }
 
 /**
@@ -105,7 +127,7 @@ export function verifySnapshotGrows(repo: Repo, trusted: Snapshot, offered: Snap
   for (const [file, before] of trusted.files) {
     // Some repositories list Root too; its own chain is what protects it.
     if (file === 'root.json') continue;
-    const subject = { repo, role: roleOfFile(file) };
+    const subject = { repo, role: roleOf(file.replace(/\.json$/u, '')) };
     const after = offered.files.get(file);
     if (after === undefined) throw new OtaError('SNAPSHOT_ROLE_REMOVED', subject);
     verifyNotOlder(subject, before, after.version);
@@ -113,21 +135,15 @@ export function verifySnapshotGrows(repo: Repo, trusted: Snapshot, offered: Snap
 }
 
 /**
- * What a Snapshot says about a role.
+ * What a Snapshot says about a Targets role.
  *
+ * @param name - as the roles above it spell it
  * @throws OtaError SNAPSHOT_ROLE_MISSING
  */
-export function listingOf(subject: Subject, snapshot: Snapshot): Listing {
-  const listing = snapshot.files.get(fileOfRole(subject.role));
-  if (listing === undefined) throw new OtaError('SNAPSHOT_ROLE_MISSING', { ...subject });
+export function listingOf(repo: Repo, name: string, snapshot: Snapshot): Listing {
+  const listing = snapshot.files.get(`${name}.json`);
+  if (listing === undefined) {
+    throw new OtaError('SNAPSHOT_ROLE_MISSING', { repo, role: roleOf(name) });
+  }
   return listing;
-}
-
-function fileOfRole(role: string): string {
-  return `${role.replace(/^delegated\//u, '')}.json`;
-}
-
-function roleOfFile(file: string): string {
-  const name = file.replace(/\.json$/u, '');
-  return name === 'targets' ? name : `delegated/${name}`;
 }

@@ -9,7 +9,7 @@ export type Need = Fetch | Keep;
 interface Fetch {
   readonly need: 'fetch';
   readonly repo: Repo;
-  /** `2.root.json`, `timestamp.json`, `delegations/NAME.json` … */
+  /** `2.root.json`, `timestamp.json`, `delegations/NAME.json` …; as it stands in a URL. */
   readonly file: string;
   readonly maxBytes: number;
 }

@@ -1,5 +1,6 @@
 /** Finds who in the Image repository may speak for a file, and what they say. */
 import { OtaError } from '../errors.ts';
+import { digest } from './canonical.ts';
 import type { Conversation } from './conversation.ts';
 import { matchesPath } from './glob.ts';
 import type { Delegation, Snapshot, TargetFile, Targets } from './metadata.ts';
@@ -16,7 +17,13 @@ export interface ImageRepository {
 
 export interface Wanted {
   readonly filename: string;
-  readonly hardwareId: string;
+  /** `undefined` outside of Uptane: a plain TUF client has no hardware. */
+  readonly hardwareId: string | undefined;
+}
+
+/** A delegation, and the role that makes it. */
+interface Visit extends Delegation {
+  readonly delegator: string;
 }
 
 /** More roles than this for one file are a loop or an attack on our time. */
@@ -42,13 +49,13 @@ export function* findTarget(
   const visited = new Set<string>();
   const searched: string[] = ['targets'];
   let targets = repository.targets;
-  let toVisit: readonly Delegation[] = [];
+  let delegator = 'targets';
+  let toVisit: readonly Visit[] = [];
   for (;;) {
     const found = targets.targets.get(wanted.filename);
     if (found !== undefined) return trust(found);
-    toVisit = [...next(targets.delegations, wanted, toVisit)].filter(
-      ({ name }) => !visited.has(name),
-    );
+    const delegations = targets.delegations.map((found) => ({ ...found, delegator }));
+    toVisit = [...next(delegations, wanted, toVisit)].filter(({ name }) => !visited.has(name));
     const [delegation, ...rest] = toVisit;
     if (delegation === undefined) throw notFound(wanted, searched.join(','));
     if (searched.length > MAX_ROLES)
@@ -57,36 +64,39 @@ export function* findTarget(
     visited.add(delegation.name);
     searched.push(delegation.name);
     targets = yield* loadDelegated(repository, delegation);
+    delegator = delegation.name;
   }
 }
 
 /** What to visit after a role, given what was waiting before it. */
 function next(
-  delegations: readonly Delegation[],
+  delegations: readonly Visit[],
   wanted: Wanted,
-  waiting: readonly Delegation[],
-): readonly Delegation[] {
+  waiting: readonly Visit[],
+): readonly Visit[] {
   const applying = delegations.filter((delegation) => applies(delegation, wanted));
   const last = applying.findIndex(({ terminating }) => terminating);
   return last === -1 ? [...applying, ...waiting] : applying.slice(0, last + 1);
 }
 
-function applies({ hardwareIds, paths }: Delegation, { filename, hardwareId }: Wanted): boolean {
-  return (
-    (hardwareIds?.includes(hardwareId) ?? true) &&
-    paths.some((pattern) => matchesPath(pattern, filename))
-  );
+function applies(delegation: Delegation, { filename, hardwareId }: Wanted): boolean {
+  const { hardwareIds, paths, pathHashPrefixes } = delegation;
+  // An image wanted for no hardware in particular is only looked for where none is demanded.
+  if (hardwareIds !== undefined && (hardwareId === undefined || !hardwareIds.includes(hardwareId)))
+    return false;
+  if (paths.some((pattern) => matchesPath(pattern, filename))) return true;
+  if (pathHashPrefixes.length === 0) return false;
+  const pathHash = digest('sha256', Buffer.from(filename));
+  return pathHashPrefixes.some((prefix) => pathHash.startsWith(prefix));
 }
 
 /** One role of the tree, checked against the keys of whoever delegates to it this time. */
 function* loadDelegated(
   { store, snapshot }: ImageRepository,
-  { name, authority }: Delegation,
+  { name, ...by }: Visit,
 ): Conversation<Trusted<Targets>> {
-  const role = `delegated/${name}`;
-  const listed = store.listingOf(role, snapshot);
-  const file = `delegations/${name}.json`;
-  return yield* updateTargets(store, file, { role, authority, listed }, (targets) => targets);
+  const wanted = store.delegatedTargets(name, snapshot, by);
+  return yield* updateTargets(store, wanted, (targets) => targets);
 }
 
 function notFound({ filename }: Wanted, searched: string): OtaError<'TARGET_NOT_IN_IMAGE_REPO'> {

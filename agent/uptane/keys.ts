@@ -9,8 +9,10 @@ import { createPublicKey, verify, constants, type KeyObject } from 'node:crypto'
 import { malformed, type Fields } from '../decode.ts';
 
 export interface PublicKey {
-  readonly type: 'rsa' | 'ed25519';
+  readonly type: 'rsa' | 'ed25519' | 'ec';
   readonly key: KeyObject;
+  /** How the key signs, where the key says so and not the signature: in TUF. */
+  readonly scheme?: string;
   /** Base64 of the key in one normal form, SPKI DER: equal exactly for equal keys. */
   readonly material: string;
 }
@@ -29,7 +31,7 @@ export interface Signature {
   readonly value: string;
 }
 
-const MIN_RSA_BITS = 2048;
+export const MIN_RSA_BITS = 2048;
 const MAX_THRESHOLD = 1000;
 const MAX_SIGNATURES = 256;
 const ED25519_HEX = /^[0-9a-fA-F]{64}$/;
@@ -55,11 +57,22 @@ const METHODS: ReadonlyMap<string, PublicKey['type']> = new Map([
 export function readKeys(keys: Fields): ReadonlyMap<string, PublicKey> {
   const known = new Map<string, PublicKey>();
   for (const [id, fields] of keys.members()) {
-    const type = fields.string('keytype').toLowerCase();
-    if (type === 'rsa') known.set(id, rsaKey(fields.object('keyval')));
-    if (type === 'ed25519') known.set(id, ed25519Key(fields.object('keyval')));
+    const key = readKey(fields);
+    if (key !== undefined) known.set(id, key);
   }
   return known;
+}
+
+/**
+ * One key.
+ *
+ * @returns `undefined` for a type that is not known here
+ * @throws OtaError METADATA_MALFORMED for a key of a known type that is broken or too weak
+ */
+export function readKey(fields: Fields): PublicKey | undefined {
+  const type = fields.string('keytype').toLowerCase();
+  if (type === 'rsa') return rsaKey(fields.object('keyval'));
+  return type === 'ed25519' ? ed25519Key(fields.object('keyval')) : undefined;
 }
 
 /**
@@ -84,16 +97,21 @@ export function readAuthority(role: Fields, keys: ReadonlyMap<string, PublicKey>
 
 /** @throws OtaError METADATA_MALFORMED, also for more signatures than anyone needs to check */
 export function readSignatures(envelope: Fields): readonly Signature[] {
+  return signatureEntries(envelope).map((fields) => ({
+    keyId: fields.string('keyid'),
+    method: fields.string('method').toLowerCase(),
+    value: fields.string('sig'),
+  }));
+}
+
+/** @throws OtaError METADATA_MALFORMED for more signatures than anyone needs to check */
+export function signatureEntries(envelope: Fields): readonly Fields[] {
   const signatures = envelope.objects('signatures');
   // Every entry may cost a public key operation.
   if (signatures.length > MAX_SIGNATURES) {
     throw malformed(envelope.at('signatures'), `at most ${String(MAX_SIGNATURES)} signatures`);
   }
-  return signatures.map((fields) => ({
-    keyId: fields.string('keyid'),
-    method: fields.string('method').toLowerCase(),
-    value: fields.string('sig'),
-  }));
+  return signatures;
 }
 
 /**
@@ -115,7 +133,8 @@ export function countSigners(
   return signers.size;
 }
 
-function isSignedBy(key: PublicKey, signature: Signature, form: Uint8Array): boolean {
+/** @param form - the bytes that are signed */
+export function isSignedBy(key: PublicKey, signature: Signature, form: Uint8Array): boolean {
   // A method that does not fit the key would let the signer choose how we interpret it.
   if (METHODS.get(signature.method) !== key.type || !BASE64.test(signature.value)) return false;
   const value = Buffer.from(signature.value, 'base64');
@@ -126,8 +145,7 @@ function isSignedBy(key: PublicKey, signature: Signature, form: Uint8Array): boo
 
 function rsaKey(value: Fields): PublicKey {
   const want = `an RSA key of at least ${String(MIN_RSA_BITS)} bits, SPKI in PEM`;
-  const body = SPKI_PEM.exec(value.string('public'))?.[1];
-  const key = body === undefined ? undefined : spki(Buffer.from(body, 'base64'));
+  const key = spkiFromPem(value.string('public'));
   const bits = key?.asymmetricKeyDetails?.modulusLength ?? 0;
   if (key?.asymmetricKeyType !== 'rsa' || bits < MIN_RSA_BITS) {
     throw malformed(value.at('public'), want);
@@ -145,7 +163,12 @@ function ed25519Key(value: Fields): PublicKey {
 }
 
 /** Not `createPublicKey(pem)`, which would also take a certificate or a private key. */
-function spki(der: Buffer): KeyObject | undefined {
+export function spkiFromPem(pem: string): KeyObject | undefined {
+  const body = SPKI_PEM.exec(pem)?.[1];
+  return body === undefined ? undefined : spki(Buffer.from(body, 'base64'));
+}
+
+export function spki(der: Buffer): KeyObject | undefined {
   try {
     return createPublicKey({ key: der, format: 'der', type: 'spki' });
   } catch {
@@ -153,6 +176,7 @@ function spki(der: Buffer): KeyObject | undefined {
   }
 }
 
-function normalForm(key: KeyObject): string {
+/** Equal exactly for equal keys. */
+export function normalForm(key: KeyObject): string {
   return key.export({ type: 'spki', format: 'der' }).toString('base64');
 }

@@ -15,12 +15,14 @@ import { trust } from './trust.ts';
  * Source: Uptane Standard 2.1 §5.4.4.2 step 10.
  *
  * @param image - the Image repository's entry for exactly the assignment's filename
+ * @param imageFile - what the Image repository serves it as, if not under its filename
  * @throws OtaError TARGET_MISMATCH, RELEASE_COUNTER_ROLLBACK
  */
 export function matchTarget(
   assignment: Assignment,
   image: TargetFile,
   ecu: EcuInventory,
+  imageFile?: string,
 ): TrustedTarget {
   const { filename, lengthBytes, hashes } = assignment;
   const assigned = assignment.ecus.get(ecu.serial);
@@ -45,6 +47,7 @@ export function matchTarget(
     lengthBytes,
     hashes,
     ...(uri === undefined ? {} : { uri }),
+    ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
   };

@@ -6,20 +6,32 @@
  */
 import { Fields, malformed, parseJson, type Json } from '../decode.ts';
 import { OtaError, type Repo } from '../errors.ts';
-import { HASH_ALGORITHMS, hexLength, type HashAlgorithm } from './canonical.ts';
-import { readAuthority, readKeys, readSignatures, type Authority, type Signature } from './keys.ts';
+import {
+  canonicalForms,
+  HASH_ALGORITHMS,
+  hexLength,
+  matchesHashes,
+  type HashAlgorithm,
+} from './canonical.ts';
+import {
+  countSigners,
+  readAuthority,
+  readKeys,
+  readSignatures,
+  type Authority,
+  type PublicKey,
+} from './keys.ts';
 import { verifyHardwareId, verifyRoleName } from './names.ts';
 import { parseInstant, type Instant } from './time.ts';
 
-/** One metadata file as received. */
+/** One metadata file as received, in whatever format. */
 export interface File<Body> {
   readonly bytes: Uint8Array;
-  /** The whole document, for hashes over its canonical form. */
-  readonly document: Json;
-  /** The part that is signed. */
-  readonly signed: Json;
-  readonly signatures: readonly Signature[];
   readonly body: Body;
+  /** How many different keys of `authority` signed it. */
+  countSigners(authority: Authority): number;
+  /** Does it have every one of the hashes that its parent lists? */
+  hasHashes(hashes: Hashes): boolean;
 }
 
 /** What every role has. */
@@ -28,10 +40,12 @@ export interface Common {
   readonly expiresAt: Instant;
 }
 
-type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
+export type TopLevelRole = 'root' | 'timestamp' | 'snapshot' | 'targets';
 
 export interface Root extends Common {
   readonly roles: Readonly<Record<TopLevelRole, Authority>>;
+  /** Whether files are named by version and images by hash. */
+  readonly consistentSnapshot: boolean;
 }
 
 /** Algorithm to lower-case hex. */
@@ -65,6 +79,8 @@ export interface Delegation {
   readonly name: string;
   readonly authority: Authority;
   readonly paths: readonly string[];
+  /** Of the SHA-256 digest of a filename, in hex; where there are any, there are no `paths`. */
+  readonly pathHashPrefixes: readonly string[];
   readonly terminating: boolean;
   /** Only for ECUs of these hardware ids; `undefined` for all. */
   readonly hardwareIds: readonly string[] | undefined;
@@ -92,6 +108,7 @@ export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
         snapshot: readAuthority(roles.object('snapshot'), keys),
         targets: readAuthority(roles.object('targets'), keys),
       },
+      consistentSnapshot: false,
     };
   });
 }
@@ -105,7 +122,7 @@ export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
 export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
   return parseFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
     const snapshot = signed.object('meta').object('snapshot.json');
-    return { ...common(signed), snapshot: { ...listing(snapshot), hashes: hashes(snapshot) } };
+    return { ...common(signed), snapshot: { ...readListing(snapshot), hashes: hashes(snapshot) } };
   });
 }
 
@@ -115,7 +132,7 @@ export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
     const files = signed
       .object('meta')
       .members()
-      .map(([name, fields]) => [name, listing(fields)] as const);
+      .map(([name, fields]) => [name, readListing(fields)] as const);
     return { ...common(signed), files: new Map(files) };
   });
 }
@@ -129,7 +146,7 @@ export function parseTargets(bytes: Uint8Array, repo: Repo, role: string): File<
     const targets = signed
       .object('targets')
       .members()
-      .map(([filename, fields]) => [filename, targetFile(fields)] as const);
+      .map(([filename, fields]) => [filename, readTargetFile(fields)] as const);
     return {
       ...common(signed),
       targets: new Map(targets),
@@ -158,12 +175,13 @@ function parseFile<Body>(
   if (type.toLowerCase() !== expected.type) {
     throw new OtaError('ROLE_TYPE_MISMATCH', { repo, role, type });
   }
+  const signatures = readSignatures(envelope);
+  const covered = (document as ReadonlyMap<string, Json>).get('signed') ?? null;
   return {
     bytes,
-    document,
-    signed: (document as ReadonlyMap<string, Json>).get('signed') ?? null,
-    signatures: readSignatures(envelope),
     body: read(signed),
+    countSigners: (authority) => countSigners(signatures, authority, canonicalForms(covered)),
+    hasHashes: (hashes) => matchesHashes(hashes, bytes, document),
   };
 }
 
@@ -174,7 +192,7 @@ function common(signed: Fields): Common {
   };
 }
 
-function listing(fields: Fields): Listing {
+export function readListing(fields: Fields): Listing {
   return {
     version: fields.integer('version', 1),
     lengthBytes: fields.optionalInteger('length', 0),
@@ -182,7 +200,7 @@ function listing(fields: Fields): Listing {
   };
 }
 
-function targetFile(fields: Fields): TargetFile {
+export function readTargetFile(fields: Fields): TargetFile {
   return {
     lengthBytes: fields.integer('length', 0),
     hashes: hashes(fields),
@@ -212,16 +230,30 @@ function delegations(fields: Fields | undefined): readonly Delegation[] {
   return fields.objects('roles').map((role) => {
     const name = role.string('name');
     verifyRoleName(name, role.at('name'));
-    const hardwareIds = role.has('hardwareIds') ? role.strings('hardwareIds') : undefined;
-    hardwareIds?.forEach((hardwareId) => {
-      verifyHardwareId(hardwareId, role.at('hardwareIds'));
-    });
-    return {
-      name,
-      authority: readAuthority(role, keys),
-      paths: role.strings('paths'),
-      terminating: role.optionalBoolean('terminating') ?? false,
-      hardwareIds,
-    };
+    return readDelegation(role, keys);
   });
+}
+
+/**
+ * One entry of `delegations.roles`; its name is for the caller to check.
+ *
+ * @throws OtaError METADATA_MALFORMED
+ */
+export function readDelegation(role: Fields, keys: ReadonlyMap<string, PublicKey>): Delegation {
+  const hardwareIds = role.has('hardwareIds') ? role.strings('hardwareIds') : undefined;
+  hardwareIds?.forEach((hardwareId) => {
+    verifyHardwareId(hardwareId, role.at('hardwareIds'));
+  });
+  const prefixes = role.has('path_hash_prefixes') ? role.strings('path_hash_prefixes') : undefined;
+  if (prefixes !== undefined && role.has('paths')) {
+    throw malformed(role.at('path_hash_prefixes'), 'either paths or path_hash_prefixes');
+  }
+  return {
+    name: role.string('name'),
+    authority: readAuthority(role, keys),
+    paths: prefixes === undefined ? role.strings('paths') : [],
+    pathHashPrefixes: prefixes ?? [],
+    terminating: role.optionalBoolean('terminating') ?? false,
+    hardwareIds,
+  };
 }

@@ -9,6 +9,8 @@ import { OtaError } from '../errors.ts';
 const MAX_FILENAME_CHARACTERS = 254;
 const MAX_ECU_CHARACTERS = 64;
 const MAX_HARDWARE_ID_CHARACTERS = 200;
+/** Leaves room for a version, `.json` and a temporary suffix in a file name of 255 bytes. */
+const MAX_ENCODED_CHARACTERS = 200;
 const CONTROL = /\p{Cc}/u;
 const ROLE_NAME = /^[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,49}$/;
 /** Delegated roles with these names would share files with the top-level roles. */
@@ -40,6 +42,35 @@ export function verifyHardwareId(hardwareId: string, path: string): void {
 export function verifyRoleName(name: string, path: string): void {
   if (!ROLE_NAME.test(name)) throw malformed(path, 'letters, digits, _, - and inner dots, 1 to 50');
   if (RESERVED_ROLES.has(name)) throw malformed(path, 'a name that no top-level role has');
+}
+
+/**
+ * A TUF role may have any name; it only ever becomes a path percent-encoded.
+ *
+ * @throws OtaError METADATA_MALFORMED
+ */
+export function verifyTufRoleName(name: string, path: string): void {
+  const length = percentEncoded(name).length;
+  if (length < 1 || length > MAX_ENCODED_CHARACTERS) {
+    throw malformed(path, `1 to ${String(MAX_ENCODED_CHARACTERS)} characters, percent-encoded`);
+  }
+  if (RESERVED_ROLES.has(name)) throw malformed(path, 'a name that no top-level role has');
+}
+
+/** What a Targets role is kept and reported under: `targets`, `delegated/NAME`. */
+export function roleOf(name: string): string {
+  return name === 'targets' ? name : `delegated/${percentEncoded(name)}`;
+}
+
+/**
+ * Any text as one segment of a path or URL; names of the Uptane dialect stay as they are.
+ *
+ * Stricter than `encodeURIComponent`, to name files as other TUF clients do.
+ */
+export function percentEncoded(text: string): string {
+  const hex = (character: string): string =>
+    `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(text).replace(/[!'()*]/g, hex);
 }
 
 function verifyIdentifier(text: string, path: string, maxCharacters: number): void {

@@ -13,6 +13,8 @@ export interface Target {
   readonly hashes: ReadonlyMap<string, string>;
   /** Where to download from instead of the Image repository. */
   readonly uri?: string;
+  /** What the Image repository serves it as, below `targets/`, if not under its filename. */
+  readonly imageFile?: string;
   /** `targetFormat`: BINARY, OSTREE, … */
   readonly format?: string;
   readonly releaseCounter?: number;

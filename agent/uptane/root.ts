@@ -3,7 +3,6 @@ import { OtaError } from '../errors.ts';
 import { fetchFile, type Conversation } from './conversation.ts';
 import type { MetadataStore } from './store.ts';
 
-const MAX_ROOT_BYTES = 64 * 1024;
 /** Each rotation is kept, so a device that was off for longer goes on at its next poll. */
 const MAX_ROTATIONS = 256;
 
@@ -18,10 +17,11 @@ const MAX_ROTATIONS = 256;
  * @throws OtaError ROOT_CHAIN_TOO_LONG, METADATA_TOO_LARGE and those of `addRoot` and `settleRoot`
  */
 export function* updateRoot(store: MetadataStore): Conversation<void> {
-  const { repo } = store;
+  const { repo, format } = store;
   for (let rotations = 0; ; rotations += 1) {
     const file = `${String(store.root.version + 1)}.root.json`;
-    const bytes = yield* fetchFile(repo, file, MAX_ROOT_BYTES);
+    if (rotations === MAX_ROTATIONS && format.rules.longChain === 'continue') break;
+    const bytes = yield* fetchFile(repo, file, format.maxBytes.root);
     if (bytes === undefined) break;
     if (rotations === MAX_ROTATIONS) {
       throw new OtaError('ROOT_CHAIN_TOO_LONG', { repo, maxRotations: MAX_ROTATIONS });

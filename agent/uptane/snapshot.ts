@@ -5,8 +5,6 @@ import type { Snapshot } from './metadata.ts';
 import type { MetadataStore } from './store.ts';
 import type { Trusted } from './trust.ts';
 
-const MAX_BYTES = 64 * 1024;
-
 /**
  * Timestamp first, which says whether there is anything new at all.
  *
@@ -31,17 +29,19 @@ export function* updateSnapshot(store: MetadataStore): Conversation<Trusted<Snap
 export function* updateSnapshotIfServed(
   store: MetadataStore,
 ): Conversation<Trusted<Snapshot> | undefined> {
-  const { repo } = store;
-  const bytes = yield* fetchFile(repo, 'timestamp.json', MAX_BYTES);
+  const { repo, format } = store;
+  const bytes = yield* fetchFile(repo, 'timestamp.json', format.maxBytes.timestamp);
   if (bytes === undefined) return undefined;
   const isKept = store.isKept('timestamp', bytes);
   const { snapshot: listed } = store.addTimestamp(bytes);
-  if (!isKept) yield { need: 'keep', repo, role: 'timestamp', bytes };
+  if (!isKept && store.isKept('timestamp', bytes)) {
+    yield { need: 'keep', repo, role: 'timestamp', bytes };
+  }
 
   const kept = store.keptSnapshot(listed);
   if (kept !== undefined) return kept;
-  const maxBytes = Math.min(listed.lengthBytes ?? Infinity, MAX_BYTES);
-  const served = yield* fetchRequired(repo, 'snapshot.json', maxBytes);
+  const maxBytes = Math.min(listed.lengthBytes ?? Infinity, format.maxBytes.snapshot);
+  const served = yield* fetchRequired(repo, format.snapshotFile(store.root, listed), maxBytes);
   const snapshot = store.addSnapshot(served, listed);
   yield { need: 'keep', repo, role: 'snapshot', bytes: served };
   return snapshot;

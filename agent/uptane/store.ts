@@ -1,37 +1,30 @@
 /**
  * What of one repository's metadata is trusted, and what may be added to it.
  *
- * This is the Uptane dialect; another format brings another class with these methods. A file is
- * added only after every check on it passed, expiry included: a file that was refused leaves no
- * trace, so a repository recovers from its own mistakes by publishing the next good version.
+ * One state machine for every format; what differs between formats is in `format.ts`. A file is added
+ * only after every check on it passed, expiry included: a file that was refused leaves no trace, so a
+ * repository recovers from its own mistakes by publishing the next good version.
  */
 import { OtaError, type Repo } from '../errors.ts';
 import {
+  hasLength,
   listingOf,
   meetsThreshold,
   verifyFresh,
   verifyHashes,
+  verifyLength,
   verifyListedVersion,
   verifyNotOlder,
   verifySnapshotGrows,
   verifyThreshold,
+  type Subject,
 } from './checks.ts';
-import { matchesHashes } from './canonical.ts';
+import { UPTANE, type Format, type Judge } from './format.ts';
 import { KeptFiles } from './kept-files.ts';
 import type { Authority } from './keys.ts';
-import {
-  parseRoot,
-  parseSnapshot,
-  parseTargets,
-  parseTimestamp,
-  type Common,
-  type File,
-  type Listing,
-  type Root,
-  type Snapshot,
-  type Targets,
-  type Timestamp,
-} from './metadata.ts';
+import type { Common, File, Listing, Root, Snapshot, Targets, Timestamp } from './metadata.ts';
+import { roleOf } from './names.ts';
+import { countingAfterForgetting, countingBesideRemnants, type Kept } from './rotation.ts';
 import { isExpired, type Instant } from './time.ts';
 import { trust, type Trusted } from './trust.ts';
 
@@ -45,8 +38,12 @@ export interface RoleSeen {
 
 /** A Targets file and what its parents say about it. */
 export interface TargetsRole {
-  /** `targets` or `delegated/NAME`. */
+  /** `targets` or `delegated/NAME`: what it is kept and reported under. */
   readonly role: string;
+  /** As the roles above it spell it. */
+  readonly name: string;
+  /** The role above it that this time says who may sign: `root`, or the name of a Targets role. */
+  readonly delegator: string;
   readonly authority: Authority;
   /** `undefined` where no Snapshot is served. */
   readonly listed: Listing | undefined;
@@ -62,29 +59,49 @@ export interface TargetsRole {
  *
  * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH, THRESHOLD_NOT_MET
  */
-export function verifyFirstRoot(repo: Repo, bytes: Uint8Array): Trusted<Root> {
-  const root = parseRoot(bytes, repo);
+export function verifyFirstRoot(
+  repo: Repo,
+  bytes: Uint8Array,
+  format: Format = UPTANE,
+): Trusted<Root> {
+  return trust(readFirstRoot(repo, bytes, format).body);
+}
+
+function readFirstRoot(repo: Repo, bytes: Uint8Array, format: Format): File<Root> {
+  const root = format.parseRoot(bytes, repo);
   verifyThreshold({ repo, role: 'root' }, root, root.body.roles.root);
-  return trust(root.body);
+  return root;
 }
 
 export class MetadataStore {
   readonly repo: Repo;
+  readonly format: Format;
   readonly #now: Instant;
   readonly #kept: KeptFiles;
   readonly #seen = new Map<string, RoleSeen>();
+  readonly #judge: Judge | undefined;
   #root: Trusted<Root>;
-  #superseded = false;
+  /** What the newest root leaves of Timestamp and Snapshot; known when the chain of roots is closed. */
+  #counting: Kept | undefined;
 
   /**
    * @param trusted - everything kept before, by `REPO/ROLE`
    * @throws OtaError STORAGE_CORRUPT if there is no root, or one that was never trusted
+   * @throws OtaError METADATA_MALFORMED if the format's judge refuses it
    */
-  constructor(repo: Repo, trusted: ReadonlyMap<string, Uint8Array>, now: Instant) {
+  constructor(
+    repo: Repo,
+    trusted: ReadonlyMap<string, Uint8Array>,
+    now: Instant,
+    format: Format = UPTANE,
+  ) {
     this.repo = repo;
+    this.format = format;
     this.#now = now;
     this.#kept = new KeptFiles(repo, trusted);
-    this.#root = this.#kept.require('root', (bytes) => verifyFirstRoot(repo, bytes));
+    const root = this.#kept.require('root', (bytes) => readFirstRoot(repo, bytes, format));
+    this.#root = trust(root.body);
+    this.#judge = format.openJudge?.(repo, root, now);
   }
 
   get root(): Trusted<Root> {
@@ -114,7 +131,7 @@ export class MetadataStore {
    * @throws OtaError THRESHOLD_NOT_MET, ROOT_VERSION_MISMATCH, METADATA_MALFORMED, ROLE_TYPE_MISMATCH
    */
   addRoot(bytes: Uint8Array): void {
-    const next = parseRoot(bytes, this.repo);
+    const next = this.format.parseRoot(bytes, this.repo);
     const subject = this.#subject('root');
     verifyThreshold(subject, next, this.#root.roles.root);
     verifyThreshold(subject, next, next.body.roles.root);
@@ -122,18 +139,16 @@ export class MetadataStore {
     if (offered !== expected) {
       throw new OtaError('ROOT_VERSION_MISMATCH', { repo: this.repo, expected, offered });
     }
+    this.#judge?.addRoot(next);
     this.#root = trust(next.body);
     this.#kept.replace('root', next);
   }
 
   /**
-   * Closes the chain of roots.
+   * Closes the chain of roots: Timestamp and Snapshot that a rotation outdated stop counting.
    *
-   * Timestamp and Snapshot that the newest root's keys no longer vouch for stop counting, both if
-   * either: whoever had the old keys may have signed version 2^53-1. The Targets versions seen stay
-   * known. This follows from what is stored, not from having watched the rotation, so a power cut
-   * in the middle of it changes nothing. The old Timestamp stays on disk, unused, until the next
-   * one replaces it: it is the memory that this repository serves one.
+   * The old Timestamp stays on disk, unused, until the next one replaces it: it is the memory that
+   * this repository serves one. The Targets versions seen stay known, too.
    *
    * Source: Uptane Standard 2.1 §5.4.4.3 steps 3 and 4.
    *
@@ -143,13 +158,15 @@ export class MetadataStore {
   settleRoot(): boolean {
     verifyFresh(this.#subject('root'), this.#root, this.#now);
     this.#note('root', this.#root);
-    const { roles } = this.#root;
-    const timestamp = this.#previousTimestamp();
-    const snapshot = this.#previousSnapshot();
-    this.#superseded =
-      (timestamp !== undefined && !meetsThreshold(timestamp, roles.timestamp)) ||
-      (snapshot !== undefined && !meetsThreshold(snapshot, roles.snapshot));
-    return this.#superseded && this.#kept.forget('snapshot');
+    const { repo, format } = this;
+    const kept = {
+      timestamp: this.#kept.read('timestamp', (bytes) => format.parseTimestamp(bytes, repo)),
+      snapshot: this.#kept.read('snapshot', (bytes) => format.parseSnapshot(bytes, repo)),
+    };
+    const forget = format.rules.outdated === 'forget';
+    const counting = forget ? countingAfterForgetting : countingBesideRemnants;
+    this.#counting = counting(kept, this.#root);
+    return forget && this.#counting.snapshot !== kept.snapshot && this.#kept.forget('snapshot');
   }
 
   /**
@@ -158,25 +175,43 @@ export class MetadataStore {
    *
    * Source: Uptane Standard 2.1 §5.4.4.4 steps 2 to 4.
    *
+   * @returns the one that counts now: the kept one, where TUF has a second one of its version discarded
    * @throws OtaError THRESHOLD_NOT_MET, VERSION_ROLLBACK, METADATA_EXPIRED and those of the parser
    */
   addTimestamp(bytes: Uint8Array): Trusted<Timestamp> {
     const subject = this.#subject('timestamp');
-    const file = parseTimestamp(bytes, this.repo);
+    const { rules } = this.format;
+    const file = this.format.parseTimestamp(bytes, this.repo);
     verifyThreshold(subject, file, this.#root.roles.timestamp);
-    verifyNotOlder(subject, this.#previousTimestamp()?.body, file.body.version);
-    const snapshot = this.#previousSnapshot()?.body;
-    verifyNotOlder(this.#subject('snapshot'), snapshot, file.body.snapshot.version);
-    verifyFresh(subject, file.body, this.#now);
+    const { timestamp: previous, snapshot } = this.#outlasting;
+    verifyNotOlder(subject, previous?.body, file.body.version);
+    if (rules.sameTimestamp === 'discard' && previous?.body.version === file.body.version) {
+      return this.#acceptTimestamp(previous, undefined);
+    }
+    const offered = file.body.snapshot.version;
+    verifyNotOlder(this.#subject('snapshot'), snapshot?.body, offered);
+    if (rules.listedSnapshot === 'binds') {
+      verifyNotOlder(this.#subject('snapshot'), previous?.body.snapshot, offered);
+    }
+    return this.#acceptTimestamp(file, previous);
+  }
+
+  #acceptTimestamp(
+    file: File<Timestamp>,
+    previous: File<Timestamp> | undefined,
+  ): Trusted<Timestamp> {
+    verifyFresh(this.#subject('timestamp'), file.body, this.#now);
+    this.#judge?.addTimestamp(file, previous);
     return this.#accept('timestamp', file);
   }
 
   /** The Snapshot kept before, if it is the one that the Timestamp lists (§5.4.4.5, §5.4.4.2). */
   keptSnapshot(listed: Listing): Trusted<Snapshot> | undefined {
-    const file = this.#previousSnapshot();
+    const file = this.#outlasting.snapshot;
     if (file === undefined || !this.#isCurrent(file, this.#root.roles.snapshot, listed)) {
       return undefined;
     }
+    this.#judge?.addSnapshot(file, undefined);
     return this.#accept('snapshot', file);
   }
 
@@ -188,28 +223,46 @@ export class MetadataStore {
    */
   addSnapshot(bytes: Uint8Array, listed: Listing): Trusted<Snapshot> {
     const subject = this.#subject('snapshot');
-    const file = parseSnapshot(bytes, this.repo);
-    verifyHashes(subject, file, listed, 'timestamp');
+    const file = this.format.parseSnapshot(bytes, this.repo);
+    this.#verifyListed(subject, file, listed, 'timestamp');
     verifyThreshold(subject, file, this.#root.roles.snapshot);
-    const previous = this.#previousSnapshot()?.body;
-    verifyNotOlder(subject, previous, file.body.version);
+    const previous = this.#outlasting.snapshot;
+    verifyNotOlder(subject, previous?.body, file.body.version);
     verifyListedVersion(subject, file, listed);
-    if (previous !== undefined) verifySnapshotGrows(this.repo, previous, file.body);
+    if (previous !== undefined) verifySnapshotGrows(this.repo, previous.body, file.body);
     verifyFresh(subject, file.body, this.#now);
+    this.#judge?.addSnapshot(file, previous);
     return this.#accept('snapshot', file);
   }
 
+  /**
+   * The top-level Targets role.
+   *
+   * @param snapshot - `undefined` where none is served
+   * @throws OtaError SNAPSHOT_ROLE_MISSING
+   */
+  topLevelTargets(snapshot: Trusted<Snapshot> | undefined): TargetsRole {
+    const name = 'targets';
+    const listed = snapshot && listingOf(this.repo, name, snapshot);
+    return { role: name, name, delegator: 'root', authority: this.#root.roles.targets, listed };
+  }
+
   /** @throws OtaError SNAPSHOT_ROLE_MISSING */
-  listingOf(role: string, snapshot: Trusted<Snapshot>): Listing {
-    return listingOf(this.#subject(role), snapshot);
+  delegatedTargets(
+    name: string,
+    snapshot: Trusted<Snapshot>,
+    by: Pick<TargetsRole, 'delegator' | 'authority'>,
+  ): TargetsRole {
+    return { role: roleOf(name), name, ...by, listed: listingOf(this.repo, name, snapshot) };
   }
 
   /** A Targets file kept before, if it is the one that its parents want today. */
-  keptTargets({ role, authority, listed }: TargetsRole): Trusted<Targets> | undefined {
+  keptTargets({ role, authority, listed, ...by }: TargetsRole): Trusted<Targets> | undefined {
     const file = this.#previousTargets(role);
     if (file === undefined || listed === undefined || !this.#isCurrent(file, authority, listed)) {
       return undefined;
     }
+    this.#judge?.addTargets(file, by.name, by.delegator);
     return this.#accept(role, file);
   }
 
@@ -221,22 +274,35 @@ export class MetadataStore {
    * @throws OtaError METADATA_HASH_MISMATCH, THRESHOLD_NOT_MET, VERSION_ROLLBACK,
    * METADATA_VERSION_MISMATCH, METADATA_EXPIRED and those of the parser
    */
-  addTargets(bytes: Uint8Array, { role, authority, listed }: TargetsRole): Trusted<Targets> {
+  addTargets(bytes: Uint8Array, { role, authority, listed, ...by }: TargetsRole): Trusted<Targets> {
     const subject = this.#subject(role);
-    const file = parseTargets(bytes, this.repo, role);
-    if (listed !== undefined) verifyHashes(subject, file, listed, 'snapshot');
+    const file = this.format.parseTargets(bytes, this.repo, role);
+    if (listed !== undefined) this.#verifyListed(subject, file, listed, 'snapshot');
     verifyThreshold(subject, file, authority);
-    verifyNotOlder(subject, this.#previousTargets(role)?.body, file.body.version);
+    if (this.format.rules.targetsVersion === 'never-lower') {
+      verifyNotOlder(subject, this.#previousTargets(role)?.body, file.body.version);
+    }
     if (listed !== undefined) verifyListedVersion(subject, file, listed);
     verifyFresh(subject, file.body, this.#now);
+    this.#judge?.addTargets(file, by.name, by.delegator);
     return this.#accept(role, file);
+  }
+
+  #verifyListed(subject: Subject, file: File<Common>, listed: Listing, listedIn: string): void {
+    if (this.#lengthBinds) verifyLength(subject, file, listed, listedIn);
+    verifyHashes(subject, file, listed, listedIn);
+  }
+
+  get #lengthBinds(): boolean {
+    return this.format.rules.listedLength === 'exact';
   }
 
   #isCurrent(file: File<Common>, authority: Authority, listed: Listing): boolean {
     return (
       file.body.version === listed.version &&
+      (!this.#lengthBinds || hasLength(file, listed)) &&
       !isExpired(file.body.expiresAt, this.#now) &&
-      matchesHashes(listed.hashes, file.bytes, file.document) &&
+      file.hasHashes(listed.hashes) &&
       meetsThreshold(file, authority)
     );
   }
@@ -251,20 +317,17 @@ export class MetadataStore {
     this.#seen.set(role, { repo: this.repo, role, version, expiresAt });
   }
 
-  #previousTimestamp(): File<Timestamp> | undefined {
-    if (this.#superseded) return undefined;
-    return this.#kept.read('timestamp', (bytes) => parseTimestamp(bytes, this.repo));
-  }
-
-  #previousSnapshot(): File<Snapshot> | undefined {
-    return this.#kept.read('snapshot', (bytes) => parseSnapshot(bytes, this.repo));
+  /** Timestamp and Snapshot from before this run that the newest root leaves counting. */
+  get #outlasting(): Kept {
+    if (this.#counting === undefined) throw new OtaError('BUG', { what: 'roots are not settled' });
+    return this.#counting;
   }
 
   #previousTargets(role: string): File<Targets> | undefined {
-    return this.#kept.read(role, (bytes) => parseTargets(bytes, this.repo, role));
+    return this.#kept.read(role, (bytes) => this.format.parseTargets(bytes, this.repo, role));
   }
 
-  #subject(role: string): { repo: Repo; role: string } {
+  #subject(role: string): Subject {
     return { repo: this.repo, role };
   }
 }

@@ -7,6 +7,7 @@
 import type { Conversation } from './conversation.ts';
 import { findTarget, type ImageRepository } from './delegations.ts';
 import { readDirectorTargets, type DirectorTargets } from './director.ts';
+import type { Format } from './format.ts';
 import type { EcuInventory } from './inventory.ts';
 import { matchTarget } from './match.ts';
 import type { Listing } from './metadata.ts';
@@ -23,6 +24,8 @@ export interface VerifyInput {
   /** The first one is the Primary. */
   readonly inventory: readonly EcuInventory[];
   readonly now: Instant;
+  /** Of the Image repository; the Director's is always the Uptane dialect, and that is the default. */
+  readonly imageFormat?: Format;
   /** Held against the identifier in empty Director Targets, where the Director sends one. */
   readonly vehicleId?: string;
 }
@@ -50,7 +53,7 @@ export interface Verdict {
  */
 export function* verify(input: VerifyInput): Conversation<Verdict> {
   const director = new MetadataStore('director', input.trusted, input.now);
-  const image = new MetadataStore('image', input.trusted, input.now);
+  const image = new MetadataStore('image', input.trusted, input.now, input.imageFormat);
   const { assignments, correlationId } = yield* updateDirector(director, input);
   const named = correlationId === undefined ? {} : { correlationId };
   if (!hasPending(assignments, input.inventory)) {
@@ -62,7 +65,9 @@ export function* verify(input: VerifyInput): Conversation<Verdict> {
     for (const ecu of input.inventory) {
       if (!assignment.ecus.has(ecu.serial)) continue;
       const wanted = { filename: assignment.filename, hardwareId: ecu.hardwareId };
-      targets.push(matchTarget(assignment, yield* findTarget(repository, wanted), ecu));
+      const found = yield* findTarget(repository, wanted);
+      const imageFile = image.format.imageFile(image.root, assignment.filename, found);
+      targets.push(matchTarget(assignment, found, ecu, imageFile));
     }
   }
   const pending = planInstallation(targets, input.inventory);
@@ -91,21 +96,19 @@ function* updateDirector(
   yield* updateRoot(store);
   const update = store.has('timestamp') ? updateSnapshot : updateSnapshotIfServed;
   const snapshot = yield* update(store);
-  const authority = store.root.roles.targets;
-  const listed = snapshot && versionOnly(store.listingOf('targets', snapshot));
-  const wanted = { role: 'targets', authority, listed };
-  return yield* updateTargets(store, 'targets.json', wanted, (targets) =>
+  const wanted = store.topLevelTargets(snapshot);
+  const listed = wanted.listed && versionOnly(wanted.listed);
+  return yield* updateTargets(store, { ...wanted, listed }, (targets) =>
     readDirectorTargets(targets, vehicle),
   );
 }
 
-/** Image repository: Root, Timestamp, Snapshot, top-level Targets (steps 7 to 10). */
-function* updateImage(store: MetadataStore): Conversation<ImageRepository> {
+/** Image repository, or any TUF repository: Root, Timestamp, Snapshot, top-level Targets (steps 7 to 10). */
+export function* updateImage(store: MetadataStore): Conversation<ImageRepository> {
   yield* updateRoot(store);
   const snapshot = yield* updateSnapshot(store);
-  const listed = store.listingOf('targets', snapshot);
-  const wanted = { role: 'targets', authority: store.root.roles.targets, listed };
-  const targets = yield* updateTargets(store, 'targets.json', wanted, (read) => read);
+  const wanted = store.topLevelTargets(snapshot);
+  const targets = yield* updateTargets(store, wanted, (read) => read);
   return { store, snapshot, targets };
 }
 

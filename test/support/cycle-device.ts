@@ -11,6 +11,7 @@ import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { Ports } from '../../agent/ports.ts';
+import { UPTANE } from '../../agent/uptane/format.ts';
 import { bootBoard, type Board } from './boot-loader.ts';
 import { temporaryDirectory } from './temporary.ts';
 import { NOW, PRIMARY, World } from './uptane-world.ts';
@@ -88,7 +89,7 @@ export class TestDevice {
     this.directory.remove();
   }
 
-  #network(): Pick<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId'> {
+  #network(): Pick<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId' | 'imageFormat'> {
     const { outside, world } = this;
     const demandGateway = (): void => {
       if (outside.gateway !== 'down') return;
@@ -96,6 +97,7 @@ export class TestDevice {
     };
     return {
       vehicleId: 'device-1',
+      imageFormat: UPTANE,
       repositories: {
         fetchMetadata: async (repo, file) => {
           demandGateway();

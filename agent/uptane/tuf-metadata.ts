@@ -1,0 +1,154 @@
+/**
+ * The metadata files of TUF 1.0, parsed into the same shapes as those of the Uptane dialect.
+ *
+ * Parsing gives shapes, never trust: `store.ts` decides what is believed. Fields that are not known
+ * here are tolerated and stay part of what the signature covers.
+ *
+ * Source: TUF specification 1.0 §4.
+ */
+import { Fields, malformed, parseJson, type Json } from '../decode.ts';
+import { OtaError, type Repo } from '../errors.ts';
+import { digest } from './canonical.ts';
+import type { Authority } from './keys.ts';
+import {
+  readDelegation,
+  readListing,
+  readTargetFile,
+  type Common,
+  type Delegation,
+  type File,
+  type Hashes,
+  type Root,
+  type Snapshot,
+  type Targets,
+  type Timestamp,
+  type TopLevelRole,
+} from './metadata.ts';
+import { verifyTufRoleName } from './names.ts';
+import { parseInstant } from './time.ts';
+import { canonicalOlpc } from './tuf-canonical.ts';
+import { countTufSigners, readTufAuthority, readTufKeys, readTufSignatures } from './tuf-keys.ts';
+
+const SPEC_VERSION = /^1\.\d+(?:\.\d+)?$/;
+const SNAPSHOT_FILE = 'snapshot.json';
+
+/** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
+export function parseTufRoot(bytes: Uint8Array, repo: Repo): File<Root> {
+  return parseTufFile(bytes, { repo, role: 'root', type: 'root' }, (signed) => {
+    const keys = readTufKeys(signed.object('keys'));
+    const roles = signed.object('roles');
+    const authority = (role: TopLevelRole): Authority => readTufAuthority(roles.object(role), keys);
+    return {
+      ...common(signed),
+      roles: {
+        root: authority('root'),
+        timestamp: authority('timestamp'),
+        snapshot: authority('snapshot'),
+        targets: authority('targets'),
+      },
+      consistentSnapshot: signed.optionalBoolean('consistent_snapshot') ?? false,
+    };
+  });
+}
+
+/**
+ * A Timestamp need not list length or hashes: then the version alone binds, and our own limits.
+ *
+ * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH
+ */
+export function parseTufTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
+  return parseTufFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
+    const meta = signed.object('meta');
+    if (meta.members().length !== 1) throw malformed(meta.path, `only ${SNAPSHOT_FILE}`);
+    return { ...common(signed), snapshot: readListing(meta.object(SNAPSHOT_FILE)) };
+  });
+}
+
+/** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
+export function parseTufSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
+  return parseTufFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
+    const files = signed
+      .object('meta')
+      .members()
+      .map(([name, fields]) => [name, readListing(fields)] as const);
+    return { ...common(signed), files: new Map(files) };
+  });
+}
+
+/**
+ * @param role - `targets` or `delegated/NAME`
+ * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH
+ */
+export function parseTufTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
+  return parseTufFile(bytes, { repo, role, type: 'targets' }, (signed) => {
+    const targets = signed
+      .object('targets')
+      .members()
+      .map(([filename, fields]) => [filename, readTargetFile(fields)] as const);
+    return {
+      ...common(signed),
+      targets: new Map(targets),
+      delegations: delegations(signed.optionalObject('delegations')),
+      custom: undefined,
+    };
+  });
+}
+
+interface Expected {
+  readonly repo: Repo;
+  readonly role: string;
+  readonly type: TopLevelRole;
+}
+
+function parseTufFile<Body>(
+  bytes: Uint8Array,
+  { repo, role, type: expected }: Expected,
+  read: (signed: Fields) => Body,
+): File<Body> {
+  const document = parseJson(bytes, `${repo}/${role}`);
+  const envelope = new Fields(document, `${repo}/${role}`);
+  const signed = envelope.object('signed');
+  const type = signed.string('_type');
+  if (type !== expected) throw new OtaError('ROLE_TYPE_MISMATCH', { repo, role, type });
+  const signatures = readTufSignatures(envelope);
+  const covered = (document as ReadonlyMap<string, Json>).get('signed') ?? null;
+  return {
+    bytes,
+    body: read(signed),
+    countSigners: (authority) => countTufSigners(signatures, authority, canonicalOlpc(covered)),
+    hasHashes: (hashes) => hasHashes(bytes, hashes),
+  };
+}
+
+/** Over the bytes as received, which is what TUF hashes. */
+function hasHashes(bytes: Uint8Array, hashes: Hashes): boolean {
+  return [...hashes].every(([algorithm, hex]) => digest(algorithm, bytes) === hex);
+}
+
+/** @throws OtaError METADATA_MALFORMED, also for another major version of the specification */
+function common(signed: Fields): Common {
+  if (!SPEC_VERSION.test(signed.string('spec_version'))) {
+    throw malformed(signed.at('spec_version'), 'a version 1 of the TUF specification');
+  }
+  return {
+    version: signed.integer('version', 1),
+    expiresAt: parseInstant(signed.string('expires'), signed.at('expires')),
+  };
+}
+
+function delegations(fields: Fields | undefined): readonly Delegation[] {
+  if (fields?.has('roles') !== true) return [];
+  const keys = readTufKeys(fields.object('keys'));
+  const names = new Set<string>();
+  return fields.objects('roles').map((role) => {
+    const name = role.string('name');
+    verifyTufRoleName(name, role.at('name'));
+    // The keys of which one would count?
+    if (names.has(name)) throw malformed(role.at('name'), 'each role once');
+    names.add(name);
+    // No default: left out by mistake, it would open what was meant to be closed.
+    role.boolean('terminating');
+    readTufAuthority(role, keys);
+    return readDelegation(role, keys);
+  });
+}
