@@ -43,6 +43,8 @@ export interface FailureDetails {
   ECU_UNKNOWN: { ecu: string; filename: string };
   HARDWARE_ID_MISMATCH: { ecu: string; filename: string; expected: string; offered: string };
   TARGET_NOT_IN_IMAGE_REPO: { filename: string; searched: string };
+  ROLES_DISAGREE: { filename: string; roles: string; agreeing: number; needed: number };
+  DELEGATIONS_TOO_MANY: { filename: string; maxRoles: number };
   TARGET_MISMATCH: { filename: string; field: string; director: string; image: string };
   TARGET_NAME_UNSAFE: { filename: string; problem: string };
   RELEASE_COUNTER_ROLLBACK: { ecu: string; filename: string; trusted: number; offered: number };
@@ -138,6 +140,8 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   ECU_UNKNOWN: refused('mix-and-match'),
   HARDWARE_ID_MISMATCH: refused('mix-and-match'),
   TARGET_NOT_IN_IMAGE_REPO: refused('arbitrary-software'),
+  ROLES_DISAGREE: refused('arbitrary-software'),
+  DELEGATIONS_TOO_MANY: refused('endless-data'),
   TARGET_MISMATCH: refused('mix-and-match'),
   TARGET_NAME_UNSAFE: refused('arbitrary-software'),
   RELEASE_COUNTER_ROLLBACK: refused('rollback'),

@@ -7,6 +7,7 @@ export type Facts = Readonly<Record<string, string | number | boolean>>;
 type DetailName = { [C in FailureCode]: keyof FailureDetails[C] }[FailureCode];
 
 const DETAILS: Readonly<Record<DetailName, true>> = {
+  agreeing: true,
   algorithm: true,
   answer: true,
   attribute: true,
@@ -31,11 +32,13 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   listedBytes: true,
   listedIn: true,
   maxBytes: true,
+  maxRoles: true,
   maxRotations: true,
   mechanism: true,
   minimumBytesPerSecond: true,
   missing: true,
   module: true,
+  needed: true,
   neededBytes: true,
   nowAt: true,
   offered: true,
@@ -49,6 +52,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   remedy: true,
   repo: true,
   role: true,
+  roles: true,
   searched: true,
   signed: true,
   status: true,

@@ -1,14 +1,12 @@
 /** Checks that apply to the Director's Targets metadata and to no other file. */
 import type { Fields } from '../decode.ts';
 import { OtaError } from '../errors.ts';
-import type { EcuInventory } from './inventory.ts';
+import { isSameImage, type EcuInventory, type ImageIdentity } from './inventory.ts';
 import type { Hashes, TargetFile, Targets } from './metadata.ts';
 import { verifyEcuSerial, verifyFilename, verifyHardwareId } from './names.ts';
 
 /** One image and the ECUs it is meant for. */
-export interface Assignment {
-  readonly filename: string;
-  readonly lengthBytes: number;
+export interface Assignment extends ImageIdentity {
   readonly hashes: Hashes;
   /** Where to download from instead of the Image repository. */
   readonly uri: string | undefined;
@@ -57,33 +55,37 @@ export function readDirectorTargets(targets: Targets, vehicle: Vehicle): Directo
   const assignments = [...targets.targets].map(([filename, file]) => assignment(filename, file));
   if (assignments.length === 0) verifyVehicle(targets.custom, vehicle);
   const seen = new Set<string>();
-  for (const { filename, ecus } of assignments) {
-    for (const [ecu, assigned] of ecus) {
+  for (const image of assignments) {
+    for (const [ecu, assigned] of image.ecus) {
       if (seen.has(ecu)) throw new OtaError('DIRECTOR_REPEATS_ECU', { ecu });
       seen.add(ecu);
-      verifyEcu(ecu, assigned, { filename, inventory: vehicle.inventory });
+      verifyEcu(ecu, assigned, { image, inventory: vehicle.inventory });
     }
   }
   return { assignments, correlationId: targets.custom?.optionalString('correlationId') };
 }
 
 /**
- * Rejects a release older than the one that runs, even if the Director signed it.
+ * Rejects a release older than any that was confirmed here, even if both repositories signed it.
  *
  * An image that has no counter counts as 0: otherwise every release from before counters were
- * introduced could be brought back.
+ * introduced could be brought back. Who goes back by hand may stay there, because the image that runs
+ * is only held against itself; to any other the way leads up.
  *
  * Source: Uptane Standard 2.1 §5.4.4.2 step 10.
  *
  * @throws OtaError RELEASE_COUNTER_ROLLBACK
  */
 export function verifyReleaseCounter(
-  { serial, installed }: EcuInventory,
-  filename: string,
+  { serial, installed, highestReleaseCounter = 0 }: EcuInventory,
+  image: ImageIdentity,
   offered: number,
 ): void {
-  const trusted = installed?.releaseCounter ?? 0;
+  const current = installed?.releaseCounter ?? 0;
+  const runs = installed !== undefined && isSameImage(image, installed);
+  const trusted = runs ? current : Math.max(current, highestReleaseCounter);
   if (offered >= trusted) return;
+  const { filename } = image;
   throw new OtaError('RELEASE_COUNTER_ROLLBACK', { ecu: serial, filename, trusted, offered });
 }
 
@@ -116,15 +118,16 @@ function assignedEcu(serial: string, fields: Fields): AssignedEcu {
 function verifyEcu(
   serial: string,
   { hardwareId: offered, releaseCounter }: AssignedEcu,
-  { filename, inventory }: { filename: string; inventory: readonly EcuInventory[] },
+  { image, inventory }: { image: Assignment; inventory: readonly EcuInventory[] },
 ): void {
+  const { filename } = image;
   const ecu = inventory.find((candidate) => candidate.serial === serial);
   if (ecu === undefined) throw new OtaError('ECU_UNKNOWN', { ecu: serial, filename });
   const expected = ecu.hardwareId;
   if (offered !== expected) {
     throw new OtaError('HARDWARE_ID_MISMATCH', { ecu: serial, filename, expected, offered });
   }
-  if (releaseCounter !== undefined) verifyReleaseCounter(ecu, filename, releaseCounter);
+  if (releaseCounter !== undefined) verifyReleaseCounter(ecu, image, releaseCounter);
 }
 
 /**

@@ -7,11 +7,32 @@
  * Source: TUF specification §4.5, "paths".
  */
 
+/** A code point, `?`, `*`, or the code points of a set. */
+type Token = number | CharacterSet;
+
+interface CharacterSet {
+  readonly negated: boolean;
+  /** First, last, first, last … of ranges in ascending order that do not touch. */
+  readonly bounds: readonly number[];
+}
+
+/** Beside code points, which are not negative. */
+const STAR = -1;
+const ANY = -2;
+const SPECIAL = /[*?[]/u;
+const MARK = { not: 0x21, star: 0x2a, hyphen: 0x2d, any: 0x3f, open: 0x5b, close: 0x5d } as const;
+
 /**
  * `*` any characters but `/`, `?` any one, `[abc]`, `[a-z]`, `[!abc]` one of a set; everything else
  * is itself. A `[` that is never closed is itself, too.
+ *
+ * No pattern takes more than the product of the two lengths.
  */
 export function matchesPath(pattern: string, path: string): boolean {
+  // Most patterns of most repositories end here.
+  const special = pattern.search(SPECIAL);
+  if (special === -1) return pattern === path;
+  if (!path.startsWith(pattern.slice(0, special))) return false;
   const patterns = pattern.split('/');
   const texts = path.split('/');
   return (
@@ -20,20 +41,21 @@ export function matchesPath(pattern: string, path: string): boolean {
   );
 }
 
-/** Remembers only the last `*`, which is enough and keeps hostile patterns quadratic at worst. */
+/** Remembers only the last `*`, which is enough: no token meets a character twice on its account. */
 function matchesSegment(pattern: string, text: string): boolean {
-  const tokens = tokenise(pattern);
-  const characters = Array.from(text);
+  const tokens = tokenise(codePoints(pattern));
+  const points = codePoints(text);
+  if (tokens.filter((each) => each !== STAR).length > points.length) return false;
   let star = -1;
   let starAt = 0;
   let token = 0;
-  for (let at = 0; at < characters.length;) {
+  for (let at = 0; at < points.length;) {
     const wanted = tokens[token];
-    if (wanted === '*') {
+    if (wanted === STAR) {
       star = token;
       starAt = at;
       token += 1;
-    } else if (wanted !== undefined && matchesOne(wanted, characters[at] ?? '')) {
+    } else if (wanted !== undefined && matchesOne(wanted, points[at] ?? 0)) {
       token += 1;
       at += 1;
     } else if (star === -1) {
@@ -44,42 +66,57 @@ function matchesSegment(pattern: string, text: string): boolean {
       token = star + 1;
     }
   }
-  return tokens.slice(token).every((rest) => rest === '*');
+  return tokens.slice(token).every((rest) => rest === STAR);
 }
 
-/** Each token is `*`, `?`, a set in brackets, or one literal character behind a `\0`. */
-function tokenise(pattern: string): readonly string[] {
-  const characters = Array.from(pattern);
-  const lastBracket = characters.lastIndexOf(']');
-  const tokens: string[] = [];
-  for (let at = 0; at < characters.length; at += 1) {
-    const character = characters[at] ?? '';
+function tokenise(points: readonly number[]): readonly Token[] {
+  const lastClose = points.lastIndexOf(MARK.close);
+  const tokens: Token[] = [];
+  for (let at = 0; at < points.length; at += 1) {
+    const point = points[at] ?? 0;
     // The first member of a set may be the bracket itself.
-    const firstMember = at + (characters[at + 1] === '!' ? 2 : 1);
-    const isSet = character === '[' && firstMember < lastBracket;
-    const end = isSet ? characters.indexOf(']', firstMember + 1) : at;
-    if (isSet) tokens.push(characters.slice(at, end + 1).join(''));
-    else tokens.push(character === '*' || character === '?' ? character : `\0${character}`);
-    at = end;
+    const negated = points[at + 1] === MARK.not;
+    const firstMember = at + (negated ? 2 : 1);
+    if (point === MARK.open && firstMember < lastClose) {
+      const end = points.indexOf(MARK.close, firstMember + 1);
+      tokens.push({ negated, bounds: boundsOf(points.slice(firstMember, end)) });
+      at = end;
+    } else if (point === MARK.star) {
+      tokens.push(STAR);
+    } else {
+      tokens.push(point === MARK.any ? ANY : point);
+    }
   }
   return tokens;
 }
 
-function matchesOne(token: string, character: string): boolean {
-  if (token === '?') return true;
-  if (token.startsWith('\0')) return token.slice(1) === character;
-  const negated = token.startsWith('[!');
-  const members = Array.from(token.slice(negated ? 2 : 1, -1));
-  return isMember(members, character) !== negated;
+function boundsOf(members: readonly number[]): readonly number[] {
+  const ranges: [first: number, last: number][] = [];
+  for (let at = 0; at < members.length; at += 1) {
+    const first = members[at] ?? 0;
+    const isRange = members[at + 1] === MARK.hyphen && at + 2 < members.length;
+    if (isRange) at += 2;
+    const last = members[at] ?? 0;
+    if (first <= last) ranges.push([first, last]);
+  }
+  const bounds: number[] = [];
+  for (const [first, last] of ranges.sort(([a], [b]) => a - b)) {
+    const end = bounds.at(-1);
+    if (end === undefined || first > end + 1) bounds.push(first, last);
+    else bounds[bounds.length - 1] = Math.max(end, last);
+  }
+  return bounds;
 }
 
-function isMember(members: readonly string[], character: string): boolean {
-  for (let at = 0; at < members.length; at += 1) {
-    const first = members[at] ?? '';
-    const isRange = members[at + 1] === '-' && members[at + 2] !== undefined;
-    const last = isRange ? (members[at + 2] ?? '') : first;
-    if (first <= character && character <= last) return true;
-    if (isRange) at += 2;
-  }
-  return false;
+function matchesOne(token: Token, point: number): boolean {
+  if (typeof token === 'number') return token === point || token === ANY;
+  const { negated, bounds } = token;
+  let at = 0;
+  while (at < bounds.length && point > (bounds[at + 1] ?? 0)) at += 2;
+  const isMember = at < bounds.length && point >= (bounds[at] ?? 0);
+  return isMember !== negated;
+}
+
+function codePoints(text: string): readonly number[] {
+  return Array.from(text, (character) => character.codePointAt(0) ?? 0);
 }

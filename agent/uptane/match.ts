@@ -10,7 +10,8 @@ import { trust } from './trust.ts';
 /**
  * Makes a target trusted: both repositories have to mean the same bytes for the same hardware.
  *
- * Hash algorithms that only one side lists are no contradiction; none in common is.
+ * Hash algorithms that only one side lists are no contradiction; none in common is. The image then has
+ * to have every hash that either lists.
  *
  * Source: Uptane Standard 2.1 §5.4.4.2 step 10.
  *
@@ -24,7 +25,7 @@ export function matchTarget(
   ecu: EcuInventory,
   imageFile?: string,
 ): TrustedTarget {
-  const { filename, lengthBytes, hashes } = assignment;
+  const { filename, lengthBytes } = assignment;
   const assigned = assignment.ecus.get(ecu.serial);
   if (assigned === undefined) throw new OtaError('BUG', { what: `${ecu.serial} is not assigned` });
   if (lengthBytes !== image.lengthBytes) {
@@ -37,7 +38,7 @@ export function matchTarget(
   }
   const { releaseCounter } = signed;
   verifySameReleaseCounter(filename, assigned, releaseCounter);
-  verifyReleaseCounter(ecu, filename, releaseCounter ?? 0);
+  verifyReleaseCounter(ecu, assignment, releaseCounter ?? 0);
   const uri = assignment.uri ?? signed.uri;
   const format = assignment.format ?? signed.format;
   const target: Target = {
@@ -45,13 +46,28 @@ export function matchTarget(
     hardwareId: ecu.hardwareId,
     filename,
     lengthBytes,
-    hashes,
+    hashes: new Map([...image.hashes, ...assignment.hashes]),
     ...(uri === undefined ? {} : { uri }),
     ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
   };
   return trust(target);
+}
+
+/**
+ * What two roles have to say the same of a file to agree on it, as text that is equal exactly then:
+ * length, hashes, hardware ids and release counter.
+ *
+ * Source: Uptane Standard 2.1 §5.4.4.7 step 5; §5.2.3.1 for the fields.
+ *
+ * @throws OtaError METADATA_MALFORMED
+ */
+export function whatHasToMatch(file: TargetFile): string {
+  const { hardwareIds, releaseCounter } = readImageCustom(file);
+  const hashes = HASH_ALGORITHMS.map((name) => file.hashes.get(name) ?? null);
+  const hardware = [...new Set(hardwareIds)].sort();
+  return JSON.stringify([file.lengthBytes, hashes, hardware, releaseCounter ?? null]);
 }
 
 interface ImageCustom {

@@ -13,15 +13,15 @@ import {
   matchesHashes,
   type HashAlgorithm,
 } from './canonical.ts';
+import { readDelegations, type Delegation } from './delegation.ts';
 import {
   countSigners,
   readAuthority,
   readKeys,
   readSignatures,
   type Authority,
-  type PublicKey,
 } from './keys.ts';
-import { verifyHardwareId, verifyRoleName } from './names.ts';
+import { verifyRoleName } from './names.ts';
 import { parseInstant, type Instant } from './time.ts';
 
 /** One metadata file as received, in whatever format. */
@@ -73,17 +73,6 @@ export interface TargetFile {
   /** At least one. */
   readonly hashes: Hashes;
   readonly custom: Fields | undefined;
-}
-
-export interface Delegation {
-  readonly name: string;
-  readonly authority: Authority;
-  readonly paths: readonly string[];
-  /** Of the SHA-256 digest of a filename, in hex; where there are any, there are no `paths`. */
-  readonly pathHashPrefixes: readonly string[];
-  readonly terminating: boolean;
-  /** Only for ECUs of these hardware ids; `undefined` for all. */
-  readonly hardwareIds: readonly string[] | undefined;
 }
 
 export interface Targets extends Common {
@@ -227,33 +216,9 @@ function hashes(parent: Fields): Hashes {
 function delegations(fields: Fields | undefined): readonly Delegation[] {
   if (fields?.has('roles') !== true) return [];
   const keys = readKeys(fields.object('keys'));
-  return fields.objects('roles').map((role) => {
-    const name = role.string('name');
-    verifyRoleName(name, role.at('name'));
-    return readDelegation(role, keys);
-  });
-}
-
-/**
- * One entry of `delegations.roles`; its name is for the caller to check.
- *
- * @throws OtaError METADATA_MALFORMED
- */
-export function readDelegation(role: Fields, keys: ReadonlyMap<string, PublicKey>): Delegation {
-  const hardwareIds = role.has('hardwareIds') ? role.strings('hardwareIds') : undefined;
-  hardwareIds?.forEach((hardwareId) => {
-    verifyHardwareId(hardwareId, role.at('hardwareIds'));
-  });
-  const prefixes = role.has('path_hash_prefixes') ? role.strings('path_hash_prefixes') : undefined;
-  if (prefixes !== undefined && role.has('paths')) {
-    throw malformed(role.at('path_hash_prefixes'), 'either paths or path_hash_prefixes');
-  }
-  return {
-    name: role.string('name'),
-    authority: readAuthority(role, keys),
-    paths: prefixes === undefined ? role.strings('paths') : [],
-    pathHashPrefixes: prefixes ?? [],
-    terminating: role.optionalBoolean('terminating') ?? false,
-    hardwareIds,
+  const rules = {
+    verifyName: verifyRoleName,
+    readAuthority: (role: Fields) => readAuthority(role, keys),
   };
+  return readDelegations(fields, rules);
 }

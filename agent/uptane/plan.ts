@@ -1,6 +1,6 @@
 /** From trusted targets and the inventory to what has to be installed. */
 import type { Assignment } from './director.ts';
-import type { EcuInventory, InstalledImage } from './inventory.ts';
+import { isSameImage, type EcuInventory } from './inventory.ts';
 import type { Trusted } from './trust.ts';
 
 /** An image that both repositories signed for one ECU of this device. */
@@ -9,7 +9,7 @@ export interface Target {
   readonly hardwareId: string;
   readonly filename: string;
   readonly lengthBytes: number;
-  /** Algorithm (`sha256`, `sha512`) to lower-case hex; at least one; as the Director signed them. */
+  /** Algorithm (`sha256`, `sha512`) to lower-case hex; at least one; what either repository lists. */
   readonly hashes: ReadonlyMap<string, string>;
   /** Where to download from instead of the Image repository. */
   readonly uri?: string;
@@ -21,9 +21,6 @@ export interface Target {
 }
 
 export type TrustedTarget = Trusted<Target>;
-
-/** What says which bytes an image has. */
-export type ImageIdentity = Pick<Target, 'filename' | 'lengthBytes' | 'hashes'>;
 
 /** Does anything the Director wants not run yet (§5.4.4.2 step 6)? */
 export function hasPending(
@@ -56,19 +53,4 @@ export function planInstallation(
     ...pending.filter((target) => target.ecu !== primary),
     ...pending.filter((target) => target.ecu === primary),
   ];
-}
-
-/**
- * Same filename, same length, and every hash that both sides know is equal, of at least one.
- *
- * Anything less would let an image be taken for installed that merely shares its name.
- */
-export function isSameImage(wanted: ImageIdentity, found: ImageIdentity | InstalledImage): boolean {
-  const common = [...wanted.hashes].filter(([algorithm]) => found.hashes.has(algorithm));
-  return (
-    wanted.filename === found.filename &&
-    wanted.lengthBytes === found.lengthBytes &&
-    common.length > 0 &&
-    common.every(([algorithm, hex]) => found.hashes.get(algorithm) === hex)
-  );
 }

@@ -13,9 +13,10 @@ import { TrustedMetadataStore } from 'tuf-js/dist/store.js';
 
 import { malformed } from '../decode.ts';
 import { causeOf, type Repo } from '../errors.ts';
+import type { Delegation } from './delegation.ts';
 import type { Judge } from './format.ts';
 import type { Authority } from './keys.ts';
-import type { Common, Delegation, File, Root, Snapshot, Targets, Timestamp } from './metadata.ts';
+import type { Common, File, Root, Snapshot, Targets, Timestamp } from './metadata.ts';
 import { roleOf } from './names.ts';
 import type { Instant } from './time.ts';
 import { isPlainTuf } from './tuf-keys.ts';
@@ -105,8 +106,10 @@ function canJudgeRoot(file: File<Root>): boolean {
   return canJudge(file) && says && Object.values(file.body.roles).every(canJudgeKeys);
 }
 
-function canJudgeDelegation({ name, authority }: Delegation): boolean {
-  return !INTEGER.test(name) && canJudgeKeys(authority);
+/** It knows nothing of roles that have to agree. */
+function canJudgeDelegation({ roles, minRolesInAgreement }: Delegation): boolean {
+  if (minRolesInAgreement !== undefined) return false;
+  return roles.every(({ name, authority }) => !INTEGER.test(name) && canJudgeKeys(authority));
 }
 
 function canJudgeKeys({ keys }: Authority): boolean {

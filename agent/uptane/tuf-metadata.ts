@@ -9,13 +9,12 @@
 import { Fields, malformed, parseJson, type Json } from '../decode.ts';
 import { OtaError, type Repo } from '../errors.ts';
 import { digest } from './canonical.ts';
+import { readBins, readDelegations, type Delegation } from './delegation.ts';
 import type { Authority } from './keys.ts';
 import {
-  readDelegation,
   readListing,
   readTargetFile,
   type Common,
-  type Delegation,
   type File,
   type Hashes,
   type Root,
@@ -137,18 +136,31 @@ function common(signed: Fields): Common {
 }
 
 function delegations(fields: Fields | undefined): readonly Delegation[] {
-  if (fields?.has('roles') !== true) return [];
+  if (fields === undefined) return [];
+  const bins = fields.optionalObject('succinct_roles');
+  if (!fields.has('roles') && bins === undefined) return [];
   const keys = readTufKeys(fields.object('keys'));
+  const rules = {
+    verifyName: verifyTufRoleName,
+    readAuthority: (role: Fields) => readTufAuthority(role, keys),
+  };
+  if (bins === undefined) {
+    verifyEntries(fields.objects('roles'));
+    return readDelegations(fields, rules);
+  }
+  if (fields.has('roles')) throw malformed(bins.path, 'either roles or succinct_roles');
+  return [readBins(bins, rules)];
+}
+
+function verifyEntries(entries: readonly Fields[]): void {
   const names = new Set<string>();
-  return fields.objects('roles').map((role) => {
-    const name = role.string('name');
-    verifyTufRoleName(name, role.at('name'));
-    // The keys of which one would count?
-    if (names.has(name)) throw malformed(role.at('name'), 'each role once');
-    names.add(name);
+  for (const entry of entries) {
     // No default: left out by mistake, it would open what was meant to be closed.
-    role.boolean('terminating');
-    readTufAuthority(role, keys);
-    return readDelegation(role, keys);
-  });
+    entry.boolean('terminating');
+    if (entry.has('roles')) continue;
+    const name = entry.string('name');
+    // The keys of which one would count?
+    if (names.has(name)) throw malformed(entry.at('name'), 'each role once');
+    names.add(name);
+  }
 }

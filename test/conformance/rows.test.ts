@@ -46,6 +46,7 @@ const ROWS: Readonly<Record<string, string>> = {
   D2: '§5.4.4.7 step 2: the current file goes first',
   D3: '§5.4.4.7 step 3: terminating delegations end the search',
   D4: '§5.4.4.7 step 4: in order, by hardware and path',
+  D5: '§5.4.4.7 step 5: roles that have to agree (TAP 3)',
   D6: '§5.4.4.7 step 6: the end of the list is the end',
   D7: '§5.4.4.7: loops and depth are bounded',
   F2: '§5.4.4.2 step 2: Director Root',

@@ -89,25 +89,40 @@ export function keysObject(keys: readonly Key[]): Body {
 }
 
 /** One entry of `delegations.roles`, with its keys beside it. */
-export interface DelegationSpec {
+export interface DelegationSpec extends RoleSpec, ScopeSpec {}
+
+/** One entry for several roles, of which some number has to agree. */
+export interface MultiRoleSpec extends ScopeSpec {
+  readonly roles: readonly RoleSpec[];
+  readonly min_roles_in_agreement: number;
+}
+
+export interface RoleSpec {
   readonly name: string;
   readonly keys: readonly Key[];
-  readonly paths: readonly string[];
   readonly threshold?: number;
+}
+
+interface ScopeSpec {
+  readonly paths?: readonly string[];
+  readonly path_hash_prefixes?: readonly string[];
   readonly terminating?: boolean;
   readonly hardwareIds?: readonly string[];
 }
 
-export function delegationsObject(specs: readonly DelegationSpec[]): Body {
+export function delegationsObject(specs: readonly (DelegationSpec | MultiRoleSpec)[]): Body {
+  const roles = specs.flatMap((spec) => ('roles' in spec ? spec.roles : [spec]));
   return {
-    keys: keysObject(specs.flatMap(({ keys }) => keys)),
-    roles: specs.map(({ keys, ...role }) => ({
-      threshold: 1,
+    keys: keysObject(roles.flatMap(({ keys }) => keys)),
+    roles: specs.map((spec) => ({
       terminating: false,
-      ...role,
-      keyids: keys.map(({ id }) => id),
+      ...('roles' in spec ? { ...spec, roles: spec.roles.map(roleObject) } : roleObject(spec)),
     })),
   };
+}
+
+function roleObject({ keys, ...role }: RoleSpec): Body {
+  return { threshold: 1, ...role, keyids: keys.map(({ id }) => id) };
 }
 
 /** A delegated Targets file. */
@@ -116,7 +131,7 @@ export interface DelegatedFile {
   version: number;
   expires: string;
   targets: Record<string, Body>;
-  delegations: readonly DelegationSpec[];
+  delegations: readonly (DelegationSpec | MultiRoleSpec)[];
 }
 
 function pem(key: KeyObject): string {

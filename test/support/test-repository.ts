@@ -10,6 +10,7 @@ import {
   type DelegatedFile,
   type DelegationSpec,
   type Key,
+  type MultiRoleSpec,
   type Role,
 } from './build-metadata.ts';
 
@@ -35,7 +36,7 @@ export class TestRepository {
   readonly threshold: Record<Role, number> = { root: 1, timestamp: 1, snapshot: 1, targets: 1 };
   targets: Record<string, Body> = {};
   custom: Body | undefined;
-  delegations: readonly DelegationSpec[] = [];
+  delegations: readonly (DelegationSpec | MultiRoleSpec)[] = [];
   readonly delegated = new Map<string, DelegatedFile>();
   /** Keys that are in the root for no role. */
   unusedKeys: Body = {};

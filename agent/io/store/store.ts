@@ -64,12 +64,15 @@ export class SqliteStore implements Store {
 
   async inventory(): Promise<readonly EcuInventory[]> {
     const rows = await this.#database.all(
-      'SELECT serial, hardware_id, image FROM ecu LEFT JOIN installed ON ecu = serial AND current = 1 ORDER BY position',
+      `SELECT serial, hardware_id, image, value AS highest FROM ecu
+       LEFT JOIN installed ON ecu = serial AND current = 1
+       LEFT JOIN fact ON name = 'highest_release_counter/' || serial ORDER BY position`,
     );
     return rows.map((row) => ({
       serial: String(row['serial']),
       hardwareId: String(row['hardware_id']),
       ...(typeof row['image'] === 'string' ? { installed: parseImage(row['image']) } : {}),
+      ...(row['highest'] === null ? {} : { highestReleaseCounter: Number(row['highest']) }),
     }));
   }
 
@@ -168,9 +171,22 @@ async function recordInstalled(t: Transaction, image: InstalledImage): Promise<v
   const current = 'SELECT image FROM installed WHERE ecu = ? AND current = 1';
   const [row]: Row[] = await t.all(current, image.ecu);
   if (row?.['image'] === text) return;
+  await raiseReleaseCounter(t, image);
   const insert = 'INSERT OR REPLACE INTO installed VALUES (?, ?, ?)';
   if (row !== undefined) await t.run(insert, image.ecu, 0, String(row['image']));
   await t.run(insert, image.ecu, 1, text);
+}
+
+/** Never lowered: going back by hand must not open the way to other old images. */
+async function raiseReleaseCounter(
+  t: Transaction,
+  { ecu, releaseCounter }: InstalledImage,
+): Promise<void> {
+  if (releaseCounter === undefined) return;
+  const name = `highest_release_counter/${ecu}`;
+  const [row] = await t.all('SELECT value FROM fact WHERE name = ?', name);
+  const highest = Math.max(releaseCounter, Number(row?.['value'] ?? 0));
+  await putFact(t, name, String(highest));
 }
 
 /**

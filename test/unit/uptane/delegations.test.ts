@@ -169,11 +169,8 @@ describe('resolving delegations (§5.4.4.7)', () => {
     });
     world.publish();
     const visited = chain.slice(0, 32).map(({ name }) => `image/delegated/${name}`);
-    world.refuses(
-      'TARGET_NOT_IN_IMAGE_REPO',
-      { filename: FILENAME, searched: '32 roles, the limit' },
-      [...KEPT, ...visited],
-    );
+    const details = { filename: FILENAME, maxRoles: 32 };
+    world.refuses('DELEGATIONS_TOO_MANY', details, [...KEPT, ...visited]);
   });
 });
 

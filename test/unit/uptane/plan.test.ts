@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import type { InstalledImage } from '../../../agent/uptane/inventory.ts';
-import { isSameImage, planInstallation, type Target } from '../../../agent/uptane/plan.ts';
+import { isSameImage } from '../../../agent/uptane/inventory.ts';
+import { planInstallation, type Target } from '../../../agent/uptane/plan.ts';
 import { trust } from '../../../agent/uptane/trust.ts';
 import { PRIMARY, SECONDARY } from '../../support/uptane-world.ts';
 
