@@ -38,10 +38,6 @@ async function report(
   const { error, blame } = failure;
   const isRefused = error.handling.exit === 20;
   const hints = isRefused ? await hintsFor(failure, transcript, options, sources) : [];
-  if ('filename' in error.details && !isRefused) {
-    const file = `targets/${error.details.filename}`;
-    return { file: `image/${file}`, location: sources.image.where(file), hints };
-  }
   if (blame === undefined) return { file: null, location: null, hints };
   const isPinned = options.roots?.[blame.repo] === blame.file;
   const location = isPinned ? blame.file : sources[blame.repo].where(blame.file);

@@ -38,7 +38,13 @@ export async function run(options: VerifyOptions, sources: Sources, state: State
   const images: ImageSeen[] = [];
   try {
     const verdict = await player.verify();
-    await verifyImages(options, sources, { targets: verdict.targets, images });
+    await verifyImages(options, sources, {
+      targets: verdict.targets,
+      images,
+      begins: (file) => {
+        transcript.leaves({ repo: 'image', role: 'image', file });
+      },
+    });
     await recordInstalled(state, verdict);
     const problems = options.watchExpiryDays === undefined ? [] : await player.survey();
     return { transcript, verdict, images, problems };

@@ -92,6 +92,12 @@ export class Transcript implements Observer {
     this.steps.push({ step: 'accept', repo, role, version, expires: formatInstant(expiresAt) });
   }
 
+  /** What comes now is about an image, and no longer about metadata. */
+  leaves(image: Subject): void {
+    this.#current = undefined;
+    this.#last = image;
+  }
+
   /** @returns what the failure is about; `undefined` if nothing was read yet */
   stops({ code, details, message }: AnyOtaError): Blame | undefined {
     this.steps.push({ step: 'stop', code, why: message });
