@@ -138,7 +138,8 @@ const ABOUT_IMAGE = { repo: 'image', role: undefined } as const;
 const FOUND = { ...ABOUT_IMAGE, check: 'found', clause: '§5.4.4.7' } as const;
 const MATCH = { ...ABOUT_IMAGE, check: 'match', clause: '§5.4.4.2 step 10' } as const;
 
-function versionOnly({ version }: Listing): Listing {
+/** What of a listing binds a Director's Targets. */
+export function versionOnly({ version }: Listing): Listing {
   return { version, lengthBytes: undefined, hashes: new Map() };
 }
 
