@@ -20,7 +20,7 @@ const COMMANDS = {
   history: 'past updates and how they ended',
   confirm: 'mark the running image good',
   rollback: 'go back to the previous image',
-  verify: 'verify repositories on disk: no network, no token',
+  verify: 'verify repositories before they are published: no token needed',
   config: 'check | show | schema | reference',
 } as const;
 
@@ -29,13 +29,24 @@ export type CommandName = keyof typeof COMMANDS;
 const OWN_OPTIONS: Readonly<Partial<Record<CommandName, string>>> = {
   verify: `
 Options of verify:
-  --director DIR --image DIR        what the two servers would serve
-  --ecu SERIAL --hardware-id ID     repeat in pairs; the first is the Primary
-  --state DIR                       trusted metadata from one run to the next
-  --roots DIRECTOR IMAGE            pinned root metadata files (default: 1.root.json of each)
-  --time ISO                        instead of the clock
-  --image-format uptane|tuf         of the Image repository (default: uptane)
-  --no-images                       do not check files under targets/`,
+  --director DIR|URL --image DIR|URL
+                                what the two servers would serve, or do
+  --ecu SERIAL --hardware-id ID every ECU of the vehicle, in pairs; the first is the Primary
+  --state DIR                   trusted metadata from one run to the next
+  --roots DIRECTOR IMAGE        pinned root metadata files (default: 1.root.json of each)
+  --time ISO                    instead of the clock
+  --image-format uptane|tuf     of the Image repository (default: uptane)
+  --images                      every image has to be there and be right, also at a URL
+  --no-images                   look at no image (default: those under targets/ of a directory)
+  --watch-expiry DAYS           warn of roles that end within DAYS, and of whatever is wrong in
+                                the whole Image repository; the exit code stays
+  --explain                     every question, answer and check: standard error, "steps" in JSON
+  --ca FILE                     PEM file of the CAs for https (default: the system's)
+  --timeout SECONDS             of connections and silent servers (default: 30); a server has to
+                                send 1 KiB/s over it, and redirects are not followed
+
+Exit codes: 0 an update, or up to date; 20 metadata refused; 31 an image refused; 21 a server
+answers wrongly or not at all; 30 an image cannot be had, or too slowly; 2 usage.`,
   provision: `
 The configuration says how: provisioning.mode is est, manual or device-cred.`,
 };

@@ -31,13 +31,21 @@ export function checkTogether(loaded: LoadedSettings): void {
   if (settings.provisioning.mode === 'est' && settings.provisioning.est_url === undefined) {
     throw missing(loaded, 'provisioning.est_url', 'provisioning.mode = "est" needs it');
   }
-  if (settings.uptane.roots !== undefined && settings.uptane.trust_on_first_use) {
-    throw invalid(loaded, 'uptane.trust_on_first_use', {
-      problem:
-        'contradicts uptane.roots: either the roots are pinned or the first contact is trusted',
-      remedy: 'remove one of them',
-    });
+  refuseTwoBeginnings(loaded);
+}
+
+/** Two places that trust begins at would leave open which of them counts. */
+function refuseTwoBeginnings(loaded: LoadedSettings): void {
+  const { roots, initial_metadata: set, trust_on_first_use: onFirstUse } = loaded.settings.uptane;
+  const remedy = 'remove one of them';
+  if (set !== undefined && roots !== undefined) {
+    const problem = 'contradicts uptane.roots: the complete set has roots of its own';
+    throw invalid(loaded, 'uptane.initial_metadata', { problem, remedy });
   }
+  if (!onFirstUse || (roots === undefined && set === undefined)) return;
+  const other = roots === undefined ? 'uptane.initial_metadata' : 'uptane.roots';
+  const problem = `contradicts ${other}: either the roots are pinned or the first contact is trusted`;
+  throw invalid(loaded, 'uptane.trust_on_first_use', { problem, remedy });
 }
 
 export interface GatewayUrls {

@@ -9,7 +9,7 @@ import { VERSION } from './version.ts';
 
 type Command = (context: CommandContext) => Promise<CommandResult>;
 
-/** Loaded when asked for: `verify` needs neither the token's libraries nor the network's. */
+/** Loaded when asked for: `verify` needs no library of the token. */
 const COMMANDS: Readonly<
   Record<Exclude<CommandName, 'verify' | 'config'>, () => Promise<Command>>
 > = {
@@ -57,9 +57,10 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 /** JSON to standard output; for people, results to standard output and failures to standard error. */
-function print({ exit, json, lines }: CommandResult, asJson: boolean): number {
+function print({ exit, json, lines, notes = [] }: CommandResult, asJson: boolean): number {
   if (asJson) process.stdout.write(`${JSON.stringify(json)}\n`);
   else {
+    process.stderr.write(notes.map((note) => `${note}\n`).join(''));
     const stream = exit === 0 || exit === 10 || exit === 11 ? process.stdout : process.stderr;
     stream.write(lines.map((line) => `${line}\n`).join(''));
   }

@@ -151,6 +151,9 @@ export const settingsSchema = z.strictObject({
         .optional()
         .describe('Pinned root metadata files: Director, Image repository')
         .meta({ title: 'list of two absolute paths' }),
+      initial_metadata: path
+        .optional()
+        .describe('Directory with the complete set of metadata that trust begins with'),
       trust_on_first_use: z
         .boolean()
         .default(false)

@@ -21,6 +21,8 @@ import { provisionToken } from './token.ts';
 export interface Provisioned {
   readonly deviceId: string;
   readonly ecu: RegisteredEcu;
+  /** What a person should not overlook, on every run; empty where trust began as it should. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -42,10 +44,10 @@ export async function provision(
   const identity = loadIdentity(settings.token, caPem, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    await provisionRoots(all, gateway);
+    const warnings = await provisionRoots(all, gateway);
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
-    return { deviceId, ecu };
+    return { deviceId, ecu, warnings };
   } finally {
     identity.token.close();
   }

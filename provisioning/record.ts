@@ -4,15 +4,21 @@ import type { Settings } from '../agent/config.ts';
 import type { Identity } from '../agent/io/token/identity.ts';
 import type { Instant } from '../agent/uptane/time.ts';
 
-export type RecordName = 'device-id' | 'ecu-serial' | 'hardware-id' | 'ecu-registration';
+export type RecordName =
+  | 'device-id'
+  | 'ecu-serial'
+  | 'hardware-id'
+  | 'ecu-registration'
+  | 'director-trust'
+  | 'image-trust';
 
 /** A resolved promise means that it is on disk. */
 export interface ProvisioningRecord {
   get(name: RecordName): Promise<string | undefined>;
   put(name: RecordName, value: string): Promise<void>;
   hasRoot(repo: Repo): Promise<boolean>;
-  /** Makes a root metadata file the start of trust; the caller says whether it was pinned or met. */
-  pinRoot(repo: Repo, bytes: Uint8Array): Promise<void>;
+  /** Makes metadata the start of trust, all of it at once: by role, `root` among them. */
+  pin(repo: Repo, files: ReadonlyMap<string, Uint8Array>): Promise<void>;
 }
 
 export interface GatewayAnswer {

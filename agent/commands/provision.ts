@@ -28,7 +28,7 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
   const steps: Step[] = [];
   const clients: HttpClient[] = [];
   try {
-    const { deviceId, ecu } = await provision(
+    const { deviceId, ecu, warnings } = await provision(
       settings,
       {
         record: new StoredRecord(local.store),
@@ -48,10 +48,14 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
       },
     );
     await local.store.saveEcus([{ serial: ecu.serial, hardwareId: ecu.hardwareId }]);
+    for (const warning of warnings) log.warn(warning);
     return {
       exit: 0,
-      json: { outcome: 'provisioned', deviceId, ecu, steps },
-      lines: [`provisioned: device ${deviceId}, ECU ${ecu.serial} (${ecu.hardwareId})`],
+      json: { outcome: 'provisioned', deviceId, ecu, steps, warnings },
+      lines: [
+        `provisioned: device ${deviceId}, ECU ${ecu.serial} (${ecu.hardwareId})`,
+        ...warnings.map((warning) => `WARNING: ${warning}`),
+      ],
     };
   } finally {
     await Promise.all(clients.map((http) => http.close()));

@@ -2,12 +2,15 @@
 import type { Outcome } from '../cycle/cycle.ts';
 import type { Plan } from '../cycle/machine.ts';
 import { handlingOf, type AnyOtaError, type FailureCode } from '../errors.ts';
+import { remedyOf } from '../remedies.ts';
 import type { Target } from '../uptane/plan.ts';
 
 export interface CommandResult {
   readonly exit: number;
   readonly json: object;
   readonly lines: readonly string[];
+  /** For people, on standard error, whatever the result is. */
+  readonly notes?: readonly string[];
 }
 
 const EXIT = {
@@ -81,7 +84,11 @@ function failureResult(code: FailureCode, details: object): CommandResult {
   return {
     exit,
     json: { outcome, code, ...(attack === undefined ? {} : { attack }), details },
-    lines: [`${outcome}: ${code}`, ...Object.entries(details).flatMap(detailLine)],
+    lines: [
+      `${outcome}: ${code}`,
+      ...(attack === undefined ? [] : [`  looks like: ${attack}`]),
+      ...Object.entries({ ...details, remedy: remedyOf(code, details) }).flatMap(detailLine),
+    ],
   };
 }
 

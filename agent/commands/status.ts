@@ -38,6 +38,10 @@ export async function readStatus(
   const state = await loadState(store);
   const [last] = await store.history();
   const refusal = await store.refusal();
+  const trust = {
+    director: (await store.fact('director_trust')) ?? null,
+    image: (await store.fact('image_trust')) ?? null,
+  };
   return {
     deviceId: (await store.fact('device_id')) ?? null,
     installer,
@@ -45,8 +49,14 @@ export async function readStatus(
     ecus: (await store.inventory()).map(ecuJson),
     lastRefusal: refusal ?? null,
     lastUpdate: last === undefined ? null : historyJson(last),
+    trust,
+    warnings: Object.values(trust).includes('first-use') ? [FIRST_USE] : [],
   };
 }
+
+const FIRST_USE =
+  'trusted on first use: whoever answered as the gateway then decides what this device installs; ' +
+  'compare the roots with those of who signs them, or provision anew with uptane.roots';
 
 function ecuJson({ serial, hardwareId, installed }: EcuInventory): object {
   return {

@@ -12,6 +12,8 @@ export interface HttpOptions {
   /** Longest wait for a connection, for headers, and for the next bytes of a body. */
   readonly timeoutMs: number;
   readonly userAgent: string;
+  /** Only for tools: a device speaks TLS whatever a URL says. */
+  readonly plainHttp?: boolean;
 }
 
 export interface Request {
@@ -37,7 +39,7 @@ export class HttpClient {
   constructor(options: HttpOptions) {
     this.#options = options;
     const { timeoutMs } = options;
-    this.#connector = new TlsConnector(options.secureContext, timeoutMs);
+    this.#connector = new TlsConnector(options.secureContext, timeoutMs, options.plainHttp);
     this.#agent = new Agent({
       connect: this.#connector.connect,
       connections: 1,
@@ -95,6 +97,7 @@ export class HttpClient {
   /** A connection that ends without an answer may have been a certificate refused. */
   async #explained(error: unknown, url: URL): Promise<unknown> {
     if (!ENDED.has(codeOf(error)) || this.#connector.lastAlert !== undefined) return error;
+    if (url.protocol === 'http:' && this.#options.plainHttp === true) return error;
     return (await this.#connector.diagnose(url)) ?? error;
   }
 

@@ -1,71 +1,22 @@
 /**
- * Repositories and trusted metadata as directories, for verification without network or database.
+ * Trusted metadata and installed images as a directory, for verification without database.
  *
- * A served directory is somebody else's and only read. A state directory is ours: every file in it is
- * replaced atomically and synced before it counts.
+ * Every file in it is replaced atomically and synced before it counts.
  */
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { dirname, join, resolve, sep } from 'node:path';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 
 import { Fields, parseJson } from '../decode.ts';
-import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
+import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import type { InstalledImage } from '../uptane/inventory.ts';
-import type { Target } from '../uptane/plan.ts';
-import type { Answer, Keep } from '../uptane/verify.ts';
+import type { Keep } from '../uptane/verify.ts';
 import { replaceFile } from './durable-file.ts';
-import { syncDirectory, verifyImageAt } from './image-file.ts';
+import { syncDirectory } from './image-file.ts';
+import { inside, reading } from './served-directory.ts';
 
-const ABSENT: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG']);
 const TRUSTED_FOLDERS = ['director', 'image', 'image/delegated'] as const;
 const SUFFIX = '.json';
 const INSTALLED = 'installed.json';
-
-/** What two servers would serve, on disk. */
-export class ServedDirectories {
-  readonly #paths: Readonly<Record<Repo, string>>;
-
-  constructor(director: string, image: string) {
-    this.#paths = { director: resolve(director), image: resolve(image) };
-  }
-
-  /** @throws OtaError FILE_UNREADABLE if one of them is no directory */
-  async open(): Promise<void> {
-    for (const path of Object.values(this.#paths)) {
-      const found = await reading(path, () => stat(path));
-      if (found?.isDirectory() !== true) throw unreadable(path, 'no such directory');
-    }
-  }
-
-  /**
-   * One metadata file.
-   *
-   * @returns `undefined` if there is no such file
-   * @throws OtaError METADATA_TOO_LARGE, FILE_UNREADABLE
-   */
-  async fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer> {
-    const path = inside(this.#paths[repo], file);
-    const lengthBytes = await fileLength(path);
-    if (lengthBytes === undefined) return undefined;
-    if (lengthBytes > maxBytes) throw new OtaError('METADATA_TOO_LARGE', { repo, file, maxBytes });
-    return await reading(path, () => readFile(path));
-  }
-
-  /**
-   * Checks an image if it lies under `targets/`.
-   *
-   * Source: Uptane Standard 2.1 §5.4.4.1; every listed hash has to match.
-   *
-   * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, FILE_UNREADABLE
-   */
-  async verifyImage(target: Target): Promise<void> {
-    const { filename, imageFile, lengthBytes } = target;
-    const path = inside(this.#paths.image, join('targets', imageFile ?? filename));
-    const foundBytes = await fileLength(path);
-    if (foundBytes === undefined) return;
-    if (foundBytes > lengthBytes) throw new OtaError('IMAGE_TOO_LARGE', { filename, lengthBytes });
-    await reading(path, () => verifyImageAt(path, target));
-  }
-}
 
 /** Trusted metadata and installed images, carried from one run to the next. */
 export class StateDirectory {
@@ -141,14 +92,6 @@ export class StateDirectory {
   }
 }
 
-/** A file from outside that an operator named. @throws OtaError FILE_UNREADABLE */
-export async function readNamedFile(path: string, maxBytes: number): Promise<Uint8Array> {
-  const lengthBytes = await fileLength(path);
-  if (lengthBytes === undefined) throw unreadable(path, 'no such file');
-  if (lengthBytes > maxBytes) throw unreadable(path, `more than ${String(maxBytes)} bytes`);
-  return readFile(path);
-}
-
 function writeImage({
   ecu,
   filename,
@@ -170,37 +113,4 @@ function readImage(fields: Fields): InstalledImage {
     hashes: new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)])),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
   };
-}
-
-/** The second lock on a door that names are checked at: nothing outside `directory` is opened. */
-function inside(directory: string, name: string): string {
-  const path = resolve(directory, name);
-  if (!path.startsWith(`${directory}${directory.endsWith(sep) ? '' : sep}`)) {
-    throw new OtaError('TARGET_NAME_UNSAFE', { filename: name, problem: 'outside its directory' });
-  }
-  return path;
-}
-
-/** A pipe or a device would never end, so only regular files have a length. */
-async function fileLength(path: string): Promise<number | undefined> {
-  const found = await reading(path, () => stat(path));
-  if (found?.isFile() === false) throw unreadable(path, 'not a regular file');
-  return found?.size;
-}
-
-/** Translates what the file system says; "there is none" is an answer. */
-async function reading<T>(path: string, act: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await act();
-  } catch (error) {
-    if (isOtaError(error)) throw error;
-    if (error instanceof Error && 'code' in error && ABSENT.has(error.code)) return undefined;
-    throw unreadable(path, causeOf(error), error);
-  }
-}
-
-function unreadable(path: string, problem: string, cause?: unknown): OtaError<'FILE_UNREADABLE'> {
-  const details = { path, what: 'repository or state', cause: problem };
-  const remedy = 'check the path and who may read it';
-  return new OtaError('FILE_UNREADABLE', { ...details, remedy }, { cause });
 }

@@ -113,6 +113,10 @@ const ANSWER_BYTES = 200;
 /** The server's own words, cut short and on one line, for the error. */
 async function answered(url: string, response: Response): Promise<OtaError<'GATEWAY_ANSWER'>> {
   let text = '';
+  const { location } = response.headers;
+  if (response.status >= 300 && response.status < 400 && typeof location === 'string') {
+    text = `redirects are not followed; this one leads to ${location} `;
+  }
   for await (const chunk of response.body) {
     text += Buffer.from(chunk).toString('utf8');
     if (text.length > ANSWER_BYTES) break;

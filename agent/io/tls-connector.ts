@@ -1,4 +1,5 @@
 /** TLS connections that resume: undici's own session cache holds weak references and loses them. */
+import { connect as connectPlain, type Socket } from 'node:net';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 
 import { errors, type buildConnector } from 'undici';
@@ -18,6 +19,7 @@ class HungUp extends Error {
 export class TlsConnector {
   readonly #secureContext: SecureContext;
   readonly #timeoutMs: number;
+  readonly #plainHttp: boolean;
   readonly #tickets = new Map<string, Buffer>();
   /**
    * The last TLS alert of any connection. In TLS 1.3 a gateway refuses a certificate after the
@@ -25,23 +27,37 @@ export class TlsConnector {
    */
   lastAlert: Error | undefined;
 
-  /** @param secureContext - the identity; connections offer the last ticket of the same server */
-  constructor(secureContext: SecureContext, timeoutMs: number) {
+  /**
+   * @param secureContext - the identity; connections offer the last ticket of the same server
+   * @param plainHttp - whether an http URL is spoken to in the clear; else that is TLS, too
+   */
+  constructor(secureContext: SecureContext, timeoutMs: number, plainHttp = false) {
     this.#secureContext = secureContext;
     this.#timeoutMs = timeoutMs;
+    this.#plainHttp = plainHttp;
   }
 
   readonly connect: buildConnector.connector = (options, callback) => {
+    this.lastAlert = undefined;
+    if (this.#plainHttp && options.protocol === 'http:') {
+      const port = Number(options.port === '' ? 80 : options.port);
+      const plain = connectPlain({ host: options.hostname, port }).setNoDelay(true);
+      this.#settle(plain, 'connect', callback);
+      return;
+    }
     const port = Number(options.port === '' ? 443 : options.port);
     const server = `${options.hostname}:${String(port)}`;
-    this.lastAlert = undefined;
     const socket = this.#open(options.hostname, port, this.#tickets.get(server));
     socket.setNoDelay(true);
     socket.on('session', (session: Buffer) => this.#tickets.set(server, session));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
     });
-    this.#settle(socket, server, callback);
+    this.#settle(socket, 'secureConnect', (...result) => {
+      // A ticket that the server no longer honours must not be offered for ever.
+      if (result[0] !== null) this.#tickets.delete(server);
+      callback(...result);
+    });
   };
 
   /**
@@ -85,18 +101,20 @@ export class TlsConnector {
     });
   }
 
-  #settle(socket: TLSSocket, server: string, callback: buildConnector.Callback): void {
+  #settle(
+    socket: Socket,
+    ready: 'connect' | 'secureConnect',
+    callback: buildConnector.Callback,
+  ): void {
     const timer = setTimeout(() => {
       socket.destroy(new errors.ConnectTimeoutError());
     }, this.#timeoutMs);
     const failed = (error: Error): void => {
       clearTimeout(timer);
-      // A ticket that the server no longer honours must not be offered for ever.
-      this.#tickets.delete(server);
       callback(error, null);
     };
     socket.once('error', failed);
-    socket.once('secureConnect', () => {
+    socket.once(ready, () => {
       clearTimeout(timer);
       socket.off('error', failed);
       callback(null, socket);

@@ -7,6 +7,7 @@ import { OtaError, type Repo } from '../errors.ts';
 import type { Authority } from './keys.ts';
 import type { Common, File, Listing, Snapshot } from './metadata.ts';
 import { roleOf } from './names.ts';
+import type { Signers } from './observer.ts';
 import { formatInstant, isExpired, type Instant } from './time.ts';
 
 /** Which file a check is about. */
@@ -23,10 +24,21 @@ export interface Subject {
  *
  * @throws OtaError THRESHOLD_NOT_MET
  */
-export function verifyThreshold(subject: Subject, file: File<Common>, authority: Authority): void {
-  const valid = file.countSigners(authority);
-  const { threshold } = authority;
+export function verifyThreshold(
+  subject: Subject,
+  file: File<Common>,
+  authority: Authority,
+): Signers {
+  const signers = signersOf(file, authority);
+  const { valid, threshold } = signers;
   if (valid < threshold) throw new OtaError('THRESHOLD_NOT_MET', { ...subject, valid, threshold });
+  return signers;
+}
+
+/** Who signed, of those who may; whether that is enough is for the caller to say. */
+export function signersOf(file: File<Common>, authority: Authority): Signers {
+  const valid = file.countSigners(authority);
+  return { valid, threshold: authority.threshold, keys: authority.keys.size };
 }
 
 /** The same question, asked of a file that may rightly have lost its signers. */

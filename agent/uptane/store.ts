@@ -6,35 +6,17 @@
  * repository recovers from its own mistakes by publishing the next good version.
  */
 import { OtaError, type Repo } from '../errors.ts';
-import {
-  hasLength,
-  listingOf,
-  meetsThreshold,
-  verifyFresh,
-  verifyHashes,
-  verifyLength,
-  verifyListedVersion,
-  verifyNotOlder,
-  verifySnapshotGrows,
-  verifyThreshold,
-  type Subject,
-} from './checks.ts';
+import { hasLength, listingOf, signersOf, verifyThreshold, type Subject } from './checks.ts';
 import { UPTANE, type Format, type Judge } from './format.ts';
 import { KeptFiles } from './kept-files.ts';
 import type { Authority } from './keys.ts';
 import type { Common, File, Listing, Root, Snapshot, Targets, Timestamp } from './metadata.ts';
 import { roleOf } from './names.ts';
+import type { Observer, RoleSeen, Signers } from './observer.ts';
 import { countingAfterForgetting, countingBesideRemnants, type Kept } from './rotation.ts';
 import { isExpired, type Instant } from './time.ts';
 import { trust, type Trusted } from './trust.ts';
-
-/** A role as believed in this run, for people who want to know what was seen. */
-export interface RoleSeen {
-  readonly repo: Repo;
-  readonly role: string;
-  readonly version: number;
-  readonly expiresAt: Instant;
-}
+import { tellPassed, watchChecks } from './watched-checks.ts';
 
 /** A Targets file and what its parents say about it. */
 export interface TargetsRole {
@@ -64,13 +46,16 @@ export function verifyFirstRoot(
   bytes: Uint8Array,
   format: Format = UPTANE,
 ): Trusted<Root> {
-  return trust(readFirstRoot(repo, bytes, format).body);
+  return trust(readFirstRoot(repo, bytes, format).root.body);
 }
 
-function readFirstRoot(repo: Repo, bytes: Uint8Array, format: Format): File<Root> {
+function readFirstRoot(
+  repo: Repo,
+  bytes: Uint8Array,
+  format: Format,
+): { root: File<Root>; signers: Signers } {
   const root = format.parseRoot(bytes, repo);
-  verifyThreshold({ repo, role: 'root' }, root, root.body.roles.root);
-  return root;
+  return { root, signers: verifyThreshold({ repo, role: 'root' }, root, root.body.roles.root) };
 }
 
 export class MetadataStore {
@@ -81,6 +66,9 @@ export class MetadataStore {
   readonly #seen = new Map<string, RoleSeen>();
   readonly #judge: Judge | undefined;
   #root: Trusted<Root>;
+  #rootSigners: Signers;
+  #observer: Observer | undefined;
+  #checks = watchChecks(undefined);
   /** What the newest root leaves of Timestamp and Snapshot; known when the chain of roots is closed. */
   #counting: Kept | undefined;
 
@@ -99,13 +87,22 @@ export class MetadataStore {
     this.format = format;
     this.#now = now;
     this.#kept = new KeptFiles(repo, trusted);
-    const root = this.#kept.require('root', (bytes) => readFirstRoot(repo, bytes, format));
+    const first = this.#kept.require('root', (bytes) => readFirstRoot(repo, bytes, format));
+    const { root } = first;
     this.#root = trust(root.body);
+    this.#rootSigners = first.signers;
     this.#judge = format.openJudge?.(repo, root, now);
   }
 
   get root(): Trusted<Root> {
     return this.#root;
+  }
+
+  /** From now on an observer is told what held and what is believed. */
+  watch(observer: Observer | undefined): this {
+    this.#observer = observer;
+    this.#checks = watchChecks(observer);
+    return this;
   }
 
   /** Every role believed in this run. */
@@ -133,14 +130,16 @@ export class MetadataStore {
   addRoot(bytes: Uint8Array): void {
     const next = this.format.parseRoot(bytes, this.repo);
     const subject = this.#subject('root');
-    verifyThreshold(subject, next, this.#root.roles.root);
-    verifyThreshold(subject, next, next.body.roles.root);
+    this.#checks.verifyThreshold(subject, next, this.#root.roles.root);
+    const signers = this.#checks.verifyThreshold(subject, next, next.body.roles.root);
     const [expected, offered] = [this.#root.version + 1, next.body.version];
     if (offered !== expected) {
       throw new OtaError('ROOT_VERSION_MISMATCH', { repo: this.repo, expected, offered });
     }
+    tellPassed(this.#observer, subject, 'next-version', { expected, offered });
     this.#judge?.addRoot(next);
     this.#root = trust(next.body);
+    this.#rootSigners = signers;
     this.#kept.replace('root', next);
   }
 
@@ -156,8 +155,8 @@ export class MetadataStore {
    * @throws OtaError METADATA_EXPIRED
    */
   settleRoot(): boolean {
-    verifyFresh(this.#subject('root'), this.#root, this.#now);
-    this.#note('root', this.#root);
+    this.#checks.verifyFresh(this.#subject('root'), this.#root, this.#now);
+    this.#note('root', this.#root, this.#rootSigners);
     const { repo, format } = this;
     const kept = {
       timestamp: this.#kept.read('timestamp', (bytes) => format.parseTimestamp(bytes, repo)),
@@ -182,37 +181,39 @@ export class MetadataStore {
     const subject = this.#subject('timestamp');
     const { rules } = this.format;
     const file = this.format.parseTimestamp(bytes, this.repo);
-    verifyThreshold(subject, file, this.#root.roles.timestamp);
+    const authority = this.#root.roles.timestamp;
+    const signers = this.#checks.verifyThreshold(subject, file, authority);
     const { timestamp: previous, snapshot } = this.#outlasting;
-    verifyNotOlder(subject, previous?.body, file.body.version);
+    this.#checks.verifyNotOlder(subject, previous?.body, file.body.version);
     if (rules.sameTimestamp === 'discard' && previous?.body.version === file.body.version) {
-      return this.#acceptTimestamp(previous, undefined);
+      return this.#acceptTimestamp(previous, undefined, signersOf(previous, authority));
     }
     const offered = file.body.snapshot.version;
-    verifyNotOlder(this.#subject('snapshot'), snapshot?.body, offered);
+    this.#checks.verifyNotOlder(this.#subject('snapshot'), snapshot?.body, offered);
     if (rules.listedSnapshot === 'binds') {
-      verifyNotOlder(this.#subject('snapshot'), previous?.body.snapshot, offered);
+      this.#checks.verifyNotOlder(this.#subject('snapshot'), previous?.body.snapshot, offered);
     }
-    return this.#acceptTimestamp(file, previous);
+    return this.#acceptTimestamp(file, previous, signers);
   }
 
   #acceptTimestamp(
     file: File<Timestamp>,
     previous: File<Timestamp> | undefined,
+    signers: Signers,
   ): Trusted<Timestamp> {
-    verifyFresh(this.#subject('timestamp'), file.body, this.#now);
+    this.#checks.verifyFresh(this.#subject('timestamp'), file.body, this.#now);
     this.#judge?.addTimestamp(file, previous);
-    return this.#accept('timestamp', file);
+    return this.#accept('timestamp', file, signers);
   }
 
   /** The Snapshot kept before, if it is the one that the Timestamp lists (§5.4.4.5, §5.4.4.2). */
   keptSnapshot(listed: Listing): Trusted<Snapshot> | undefined {
     const file = this.#outlasting.snapshot;
-    if (file === undefined || !this.#isCurrent(file, this.#root.roles.snapshot, listed)) {
-      return undefined;
-    }
+    const signers = file && this.#signersIfCurrent(file, this.#root.roles.snapshot, listed);
+    if (file === undefined || signers === undefined) return undefined;
     this.#judge?.addSnapshot(file, undefined);
-    return this.#accept('snapshot', file);
+    tellPassed(this.#observer, this.#subject('snapshot'), 'still-current', { ...signers });
+    return this.#accept('snapshot', file, signers);
   }
 
   /**
@@ -225,14 +226,15 @@ export class MetadataStore {
     const subject = this.#subject('snapshot');
     const file = this.format.parseSnapshot(bytes, this.repo);
     this.#verifyListed(subject, file, listed, 'timestamp');
-    verifyThreshold(subject, file, this.#root.roles.snapshot);
+    const signers = this.#checks.verifyThreshold(subject, file, this.#root.roles.snapshot);
     const previous = this.#outlasting.snapshot;
-    verifyNotOlder(subject, previous?.body, file.body.version);
-    verifyListedVersion(subject, file, listed);
-    if (previous !== undefined) verifySnapshotGrows(this.repo, previous.body, file.body);
-    verifyFresh(subject, file.body, this.#now);
+    this.#checks.verifyNotOlder(subject, previous?.body, file.body.version);
+    this.#checks.verifyListedVersion(subject, file, listed);
+    if (previous !== undefined)
+      this.#checks.verifySnapshotGrows(this.repo, previous.body, file.body);
+    this.#checks.verifyFresh(subject, file.body, this.#now);
     this.#judge?.addSnapshot(file, previous);
-    return this.#accept('snapshot', file);
+    return this.#accept('snapshot', file, signers);
   }
 
   /**
@@ -259,11 +261,12 @@ export class MetadataStore {
   /** A Targets file kept before, if it is the one that its parents want today. */
   keptTargets({ role, authority, listed, ...by }: TargetsRole): Trusted<Targets> | undefined {
     const file = this.#previousTargets(role);
-    if (file === undefined || listed === undefined || !this.#isCurrent(file, authority, listed)) {
-      return undefined;
-    }
+    if (file === undefined || listed === undefined) return undefined;
+    const signers = this.#signersIfCurrent(file, authority, listed);
+    if (signers === undefined) return undefined;
     this.#judge?.addTargets(file, by.name, by.delegator);
-    return this.#accept(role, file);
+    tellPassed(this.#observer, this.#subject(role), 'still-current', { ...signers });
+    return this.#accept(role, file, signers);
   }
 
   /**
@@ -278,43 +281,50 @@ export class MetadataStore {
     const subject = this.#subject(role);
     const file = this.format.parseTargets(bytes, this.repo, role);
     if (listed !== undefined) this.#verifyListed(subject, file, listed, 'snapshot');
-    verifyThreshold(subject, file, authority);
+    const signers = this.#checks.verifyThreshold(subject, file, authority);
     if (this.format.rules.targetsVersion === 'never-lower') {
-      verifyNotOlder(subject, this.#previousTargets(role)?.body, file.body.version);
+      this.#checks.verifyNotOlder(subject, this.#previousTargets(role)?.body, file.body.version);
     }
-    if (listed !== undefined) verifyListedVersion(subject, file, listed);
-    verifyFresh(subject, file.body, this.#now);
+    if (listed !== undefined) this.#checks.verifyListedVersion(subject, file, listed);
+    this.#checks.verifyFresh(subject, file.body, this.#now);
     this.#judge?.addTargets(file, by.name, by.delegator);
-    return this.#accept(role, file);
+    return this.#accept(role, file, signers);
   }
 
   #verifyListed(subject: Subject, file: File<Common>, listed: Listing, listedIn: string): void {
-    if (this.#lengthBinds) verifyLength(subject, file, listed, listedIn);
-    verifyHashes(subject, file, listed, listedIn);
+    if (this.#lengthBinds) this.#checks.verifyLength(subject, file, listed, listedIn);
+    this.#checks.verifyHashes(subject, file, listed, listedIn);
   }
 
   get #lengthBinds(): boolean {
     return this.format.rules.listedLength === 'exact';
   }
 
-  #isCurrent(file: File<Common>, authority: Authority, listed: Listing): boolean {
-    return (
+  #signersIfCurrent(
+    file: File<Common>,
+    authority: Authority,
+    listed: Listing,
+  ): Signers | undefined {
+    const isCurrent =
       file.body.version === listed.version &&
       (!this.#lengthBinds || hasLength(file, listed)) &&
       !isExpired(file.body.expiresAt, this.#now) &&
-      file.hasHashes(listed.hashes) &&
-      meetsThreshold(file, authority)
-    );
+      file.hasHashes(listed.hashes);
+    if (!isCurrent) return undefined;
+    const signers = signersOf(file, authority);
+    return signers.valid < signers.threshold ? undefined : signers;
   }
 
-  #accept<Body extends Common>(role: string, file: File<Body>): Trusted<Body> {
+  #accept<Body extends Common>(role: string, file: File<Body>, signers: Signers): Trusted<Body> {
     this.#kept.replace(role, file);
-    this.#note(role, file.body);
+    this.#note(role, file.body, signers);
     return trust(file.body);
   }
 
-  #note(role: string, { version, expiresAt }: Common): void {
-    this.#seen.set(role, { repo: this.repo, role, version, expiresAt });
+  #note(role: string, { version, expiresAt }: Common, signers: Signers): void {
+    const seen = { repo: this.repo, role, version, expiresAt, signers };
+    this.#seen.set(role, seen);
+    this.#observer?.accepted(seen);
   }
 
   /** Timestamp and Snapshot from before this run that the newest root leaves counting. */

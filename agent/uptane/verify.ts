@@ -14,7 +14,8 @@ import type { Listing } from './metadata.ts';
 import { hasPending, planInstallation, type TrustedTarget } from './plan.ts';
 import { updateRoot } from './root.ts';
 import { updateSnapshot, updateSnapshotIfServed } from './snapshot.ts';
-import { MetadataStore, type RoleSeen } from './store.ts';
+import type { Observer, Passed, RoleSeen } from './observer.ts';
+import { MetadataStore } from './store.ts';
 import { updateTargets } from './targets.ts';
 import type { Instant } from './time.ts';
 
@@ -28,6 +29,8 @@ export interface VerifyInput {
   readonly imageFormat?: Format;
   /** Held against the identifier in empty Director Targets, where the Director sends one. */
   readonly vehicleId?: string;
+  /** Told what held and what is believed, as it happens. */
+  readonly observer?: Observer;
 }
 
 export interface Verdict {
@@ -52,11 +55,13 @@ export interface Verdict {
  * @throws OtaError any code that ends a command with exit code 20; STORAGE_CORRUPT
  */
 export function* verify(input: VerifyInput): Conversation<Verdict> {
-  const director = new MetadataStore('director', input.trusted, input.now);
-  const image = new MetadataStore('image', input.trusted, input.now, input.imageFormat);
+  const { trusted, now, imageFormat, observer } = input;
+  const director = new MetadataStore('director', trusted, now).watch(observer);
+  const image = new MetadataStore('image', trusted, now, imageFormat).watch(observer);
   const { assignments, correlationId } = yield* updateDirector(director, input);
   const named = correlationId === undefined ? {} : { correlationId };
   if (!hasPending(assignments, input.inventory)) {
+    observer?.passed(NOTHING_NEW);
     return { outcome: 'up-to-date', targets: [], ...named, roles: director.seen };
   }
   const repository = yield* updateImage(image);
@@ -66,8 +71,11 @@ export function* verify(input: VerifyInput): Conversation<Verdict> {
       if (!assignment.ecus.has(ecu.serial)) continue;
       const wanted = { filename: assignment.filename, hardwareId: ecu.hardwareId };
       const found = yield* findTarget(repository, wanted);
+      const about = { filename: assignment.filename, ecu: ecu.serial };
+      observer?.passed({ ...FOUND, facts: about });
       const imageFile = image.format.imageFile(image.root, assignment.filename, found);
       targets.push(matchTarget(assignment, found, ecu, imageFile));
+      observer?.passed({ ...MATCH, facts: about });
     }
   }
   const pending = planInstallation(targets, input.inventory);
@@ -98,9 +106,11 @@ function* updateDirector(
   const snapshot = yield* update(store);
   const wanted = store.topLevelTargets(snapshot);
   const listed = wanted.listed && versionOnly(wanted.listed);
-  return yield* updateTargets(store, { ...wanted, listed }, (targets) =>
-    readDirectorTargets(targets, vehicle),
-  );
+  return yield* updateTargets(store, { ...wanted, listed }, (targets) => {
+    const read = readDirectorTargets(targets, vehicle);
+    vehicle.observer?.passed({ ...ASSIGNMENTS, facts: { images: read.assignments.length } });
+    return read;
+  });
 }
 
 /** Image repository, or any TUF repository: Root, Timestamp, Snapshot, top-level Targets (steps 7 to 10). */
@@ -112,7 +122,24 @@ export function* updateImage(store: MetadataStore): Conversation<ImageRepository
   return { store, snapshot, targets };
 }
 
-function versionOnly({ version }: Listing): Listing {
+const ABOUT_DIRECTOR = { repo: 'director', role: 'targets' } as const;
+const ASSIGNMENTS = {
+  ...ABOUT_DIRECTOR,
+  check: 'assignments',
+  clause: '§5.4.4.6 steps 6 to 8',
+} as const;
+const NOTHING_NEW: Passed = {
+  ...ABOUT_DIRECTOR,
+  check: 'nothing-new',
+  clause: '§5.4.4.2 step 6',
+  facts: {},
+};
+const ABOUT_IMAGE = { repo: 'image', role: undefined } as const;
+const FOUND = { ...ABOUT_IMAGE, check: 'found', clause: '§5.4.4.7' } as const;
+const MATCH = { ...ABOUT_IMAGE, check: 'match', clause: '§5.4.4.2 step 10' } as const;
+
+/** What of a listing binds a Director's Targets. */
+export function versionOnly({ version }: Listing): Listing {
   return { version, lengthBytes: undefined, hashes: new Map() };
 }
 

@@ -11,6 +11,7 @@ import { test } from 'node:test';
 
 /** Uptane Standard 2.1 §5.4.4, clause by clause. */
 const ROWS: Readonly<Record<string, string>> = {
+  B1: '§5.4.1: a complete set of metadata from the factory',
   R1: '§5.4.4.3 step 1: start from the trusted root',
   R2: '§5.4.4.3 step 2: fetch the next root; only its absence ends the chain',
   R3: '§5.4.4.3 step 2.3: thresholds of unique keys of both roots',
@@ -76,7 +77,7 @@ const ROWS: Readonly<Record<string, string>> = {
 };
 
 const TITLE = /\btest\(\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`)/gu;
-const ROW = /\b([RTSGDFMVP]\d{1,2})\b/gu;
+const ROW = /\b([BRTSGDFMVP]\d{1,2})\b/gu;
 
 function titledRows(): ReadonlySet<string> {
   const cwd = join(import.meta.dirname, '..');

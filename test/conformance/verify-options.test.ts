@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 
 import { verifyCommand } from '../../agent/commands/verify.ts';
 import { isOtaError } from '../../agent/errors.ts';
-import { hashesOf, PAST } from '../support/build-metadata.ts';
+import { remedyOf } from '../../agent/remedies.ts';
+import { FUTURE, hashesOf, PAST } from '../support/build-metadata.ts';
 import { rejectsCode } from '../support/expect-code.ts';
 import { PRIMARY, SECONDARY, World } from '../support/uptane-world.ts';
 import { VerifyFixture } from '../support/verify-fixture.ts';
@@ -19,17 +20,31 @@ afterEach(() => {
   fixture.remove();
 });
 
-const ACCEPTED = { code: null, attack: null, details: null };
+const ACCEPTED = { code: null, attack: null, details: null, file: null };
 
 describe('what it prints', () => {
   test('an update: exit 0, and the targets', async () => {
     fixture.serve();
     const { exit, json, lines } = await fixture.run();
     assert.equal(exit, 0);
-    assert.deepEqual(json, { outcome: 'update', ...ACCEPTED, targets: [target('fw-1.bin')] });
+    const { roles, ...rest } = json;
+    const images = [{ filename: 'fw-1.bin', status: 'absent' }];
+    assert.deepEqual(rest, {
+      ...{ outcome: 'update', ...ACCEPTED },
+      ...{ targets: [target('fw-1.bin')], images },
+    });
+    assert.deepEqual(statuses(roles), [
+      ...EVERY_ROLE.map((role) => `director ${role} accepted`),
+      ...EVERY_ROLE.map((role) => `image ${role} accepted`),
+    ]);
     const { sha256, sha512 } = hashesOf('fw-1.bin');
     const line = `  primary-1: fw-1.bin (8 bytes) sha256:${sha256} sha512:${sha512}`;
-    assert.deepEqual(lines, ['update', line]);
+    assert.deepEqual(lines.slice(0, 2), ['update', line]);
+    assert.equal(
+      lines[2],
+      `  director root: accepted, version 1, expires ${FUTURE}, 1 of 1 keys signed, 1 needed`,
+    );
+    assert.equal(lines.at(-1), '  image fw-1.bin: absent');
   });
 
   test('nothing to do: exit 0, no targets', async () => {
@@ -37,14 +52,14 @@ describe('what it prints', () => {
     fixture.world.publish();
     fixture.serve();
     const { exit, json, lines } = await fixture.run();
-    assert.deepEqual(
-      { exit, json, lines },
-      {
-        exit: 0,
-        json: { outcome: 'up-to-date', ...ACCEPTED, targets: [] },
-        lines: ['up to date'],
-      },
-    );
+    const { roles, ...rest } = json;
+    assert.equal(exit, 0);
+    assert.deepEqual(rest, { outcome: 'up-to-date', ...ACCEPTED, targets: [], images: [] });
+    assert.equal(lines[0], 'up to date');
+    assert.deepEqual(statuses(roles), [
+      ...EVERY_ROLE.map((role) => `director ${role} accepted`),
+      ...EVERY_ROLE.map((role) => `image ${role} not-checked`),
+    ]);
   });
 
   test('a refusal: exit 20, code, attack and details (P10)', async () => {
@@ -59,14 +74,30 @@ describe('what it prints', () => {
       nowAt: '2026-11-21T00:00:00Z',
     };
     assert.equal(exit, 20);
-    assert.deepEqual(json, {
+    const { roles, ...rest } = json;
+    assert.deepEqual(rest, {
       outcome: 'refused',
       code: 'METADATA_EXPIRED',
       attack: 'freeze',
       details,
+      file: 'image/snapshot.json',
+      location: fixture.at('image', 'snapshot.json'),
+      expected: 'valid at 2026-11-21T00:00:00Z',
+      found: `expired at ${PAST}`,
+      remedy: remedyOf('METADATA_EXPIRED', details),
+      hints: [],
       targets: [],
+      images: [],
     });
-    assert.match(lines.join('\n'), /^refused: METADATA_EXPIRED .*\n {2}looks like: freeze$/u);
+    assert.deepEqual(statuses(roles).slice(4), [
+      'image root accepted',
+      'image timestamp accepted',
+      'image snapshot refused',
+      'image targets not-checked',
+    ]);
+    assert.match(lines.join('\n'), /^refused: METADATA_EXPIRED .*\n {2}looks like: freeze\n/u);
+    assert.ok(lines.includes(`  file: ${fixture.at('image', 'snapshot.json')}`));
+    assert.ok(lines.includes(`  what to do: ${remedyOf('METADATA_EXPIRED', details)}`));
   });
 
   test('a refusal that is no attack says so with null', async () => {
@@ -74,13 +105,17 @@ describe('what it prints', () => {
     rmSync(fixture.at('image', 'timestamp.json'));
     const { exit, json } = await fixture.run();
     assert.equal(exit, 20);
-    assert.deepEqual(json, {
-      outcome: 'refused',
-      code: 'METADATA_MISSING',
-      attack: null,
-      details: { repo: 'image', file: 'timestamp.json' },
-      targets: [],
-    });
+    const { outcome, code, attack, details, file } = json;
+    assert.deepEqual(
+      { outcome, code, attack, details, file },
+      {
+        outcome: 'refused',
+        code: 'METADATA_MISSING',
+        attack: null,
+        details: { repo: 'image', file: 'timestamp.json' },
+        file: 'image/timestamp.json',
+      },
+    );
   });
 
   test('the name of the update, and targets in the order the ECUs were named in', async () => {
@@ -130,6 +165,7 @@ describe('time and roots', () => {
 
 describe('usage', () => {
   const remedy = 'ota-agent verify --help';
+  const ON_DISK = ['--director', 'd', '--image', 'i', '--ecu', 'a', '--hardware-id', 'b'];
   const wrong: readonly (readonly [what: string, args: readonly string[]])[] = [
     ['--director DIR and --image DIR are needed', ['--ecu', 'a', '--hardware-id', 'b']],
     ['--ecu SERIAL and --hardware-id ID are needed, in pairs', ['--director', 'd', '--image', 'i']],
@@ -148,6 +184,22 @@ describe('usage', () => {
       '--time is not an ISO 8601 instant: tomorrow',
       ['--director', 'd', '--image', 'i', '--ecu', 'a', '--hardware-id', 'b', '--time', 'tomorrow'],
     ],
+    [
+      '--director is a directory, or a URL that starts with http:// or https://',
+      ['--director', 'ftp://host/d', '--image', 'i'],
+    ],
+    [
+      '--image takes a URL without user name, password, query and fragment',
+      ['--director', 'd', '--image', 'https://user:secret@host/i'],
+    ],
+    ['--ca is for https URLs, and there is none', [...ON_DISK, '--ca', 'ca.pem']],
+    ['--images and --no-images contradict', [...ON_DISK, '--images', '--no-images']],
+    ['--image-format is uptane or tuf, not tap', [...ON_DISK, '--image-format', 'tap']],
+    [
+      '--watch-expiry is a whole number from 0 to 36500, not soon',
+      [...ON_DISK, '--watch-expiry', 'soon'],
+    ],
+    ['--timeout is a whole number from 1 to 3600, not 0', [...ON_DISK, '--timeout', '0']],
     ['--roots takes two files: Director, Image repository', ['--roots', 'one']],
     ['--roots takes two files: Director, Image repository', ['--roots', 'one', '--no-images']],
   ];
@@ -177,6 +229,13 @@ describe('usage', () => {
     });
   });
 });
+
+const EVERY_ROLE = ['root', 'timestamp', 'snapshot', 'targets'];
+
+function statuses(roles: unknown): readonly string[] {
+  const verdicts = roles as { repo: string; role: string; status: string }[];
+  return verdicts.map(({ repo, role, status }) => `${repo} ${role} ${status}`);
+}
 
 function target(content: string): object {
   return {

@@ -58,8 +58,10 @@ export class FileRecord implements ProvisioningRecord {
     return Promise.resolve(existsSync(join(this.#directory, `${repo}-root`)));
   }
 
-  pinRoot(repo: string, bytes: Uint8Array): Promise<void> {
-    return this.put(`${repo}-root`, bytes);
+  /** The root comes last: it is what says that the rest is there. */
+  async pin(repo: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    const rootLast = [...files].sort(([a], [b]) => Number(a === 'root') - Number(b === 'root'));
+    for (const [role, bytes] of rootLast) await this.put(`${repo}-${role}`, bytes);
   }
 }
 

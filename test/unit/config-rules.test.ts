@@ -97,6 +97,22 @@ test('pinned roots and trust on first use contradict each other', async (t) => {
   });
 });
 
+test('trust has one beginning: roots, a complete set, or the first contact', async (t) => {
+  const remedy = 'remove one of them';
+  const set = '[uptane]\ninitial_metadata = "/set"\n';
+  const both = load(t, `${set}roots = ["/d.json", "/i.json"]\n`);
+  await rejectsCode(both.loaded, 'CONFIG_INVALID', {
+    ...{ file: both.file, line: 2, key: 'uptane.initial_metadata', remedy },
+    problem: 'contradicts uptane.roots: the complete set has roots of its own',
+  });
+  const chance = load(t, `${set}trust_on_first_use = true\n`);
+  await rejectsCode(chance.loaded, 'CONFIG_INVALID', {
+    ...{ file: chance.file, line: 3, key: 'uptane.trust_on_first_use', remedy },
+    problem:
+      'contradicts uptane.initial_metadata: either the roots are pinned or the first contact is trusted',
+  });
+});
+
 test('both repositories and the events lie below gateway.url unless they are named', async (t) => {
   const { loaded } = load(t, 'gateway.url = "https://gw/ota//"\n');
   assert.deepEqual(requireGateway(await loaded), {

@@ -23,8 +23,11 @@ export class StoredRecord {
     return trusted.has(`${repo}/root`);
   }
 
-  pinRoot(repo: Repo, bytes: Uint8Array): Promise<void> {
-    return this.#store.keep([{ need: 'keep', repo, role: 'root', bytes }]);
+  pin(repo: Repo, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    const changes = [...files].map(
+      ([role, bytes]) => ({ need: 'keep', repo, role, bytes }) as const,
+    );
+    return this.#store.keep(changes);
   }
 }
 

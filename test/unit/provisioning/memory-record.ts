@@ -5,6 +5,8 @@ import type { ProvisioningRecord } from '../../../provisioning/record.ts';
 export class MemoryRecord implements ProvisioningRecord {
   readonly values = new Map<string, string>();
   readonly roots = new Map<Repo, Uint8Array>();
+  /** By `REPO/ROLE`. */
+  readonly pinned = new Map<string, Uint8Array>();
   readonly writes: string[] = [];
 
   get(name: string): Promise<string | undefined> {
@@ -21,9 +23,12 @@ export class MemoryRecord implements ProvisioningRecord {
     return Promise.resolve(this.roots.has(repo));
   }
 
-  pinRoot(repo: Repo, bytes: Uint8Array): Promise<void> {
-    this.writes.push(`root ${repo}`);
-    this.roots.set(repo, bytes);
+  pin(repo: Repo, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    for (const [role, bytes] of files) {
+      this.writes.push(`${role} ${repo}`);
+      this.pinned.set(`${repo}/${role}`, bytes);
+      if (role === 'root') this.roots.set(repo, bytes);
+    }
     return Promise.resolve();
   }
 }

@@ -37,8 +37,8 @@ class Bench {
     };
   }
 
-  async pin(answers: Readonly<Record<string, GatewayAnswer>>): Promise<void> {
-    await provisionRoots(this.all, (method, path) => {
+  pin(answers: Readonly<Record<string, GatewayAnswer>>): Promise<readonly string[]> {
+    return provisionRoots(this.all, (method, path) => {
       assert.equal(method, 'GET');
       this.asked.push(path);
       return Promise.resolve(answers[path] ?? { status: 404, body: Buffer.alloc(0) });
@@ -78,6 +78,18 @@ describe('first root metadata (§5.4.4.3 step 1)', () => {
       assert.ok(bench.said[index]?.includes(digest));
       assert.match(bench.said[index] ?? '', /^done now: .*TRUSTED ON FIRST USE/u);
     }
+  });
+
+  test('met by chance is said to be so on every later run, too (B1)', async () => {
+    const bench = new Bench(ON_FIRST_USE);
+    const warnings = await bench.pin(both(rootSignedBy(ed25519()), rootSignedBy(ed25519())));
+    assert.equal(warnings.length, 2);
+    bench.said.length = 0;
+    assert.deepEqual(await bench.pin({}), warnings);
+    for (const said of bench.said) assert.match(said, /^found done: .*TRUSTED ON FIRST USE/u);
+    const pinned = { settings: settingsSchema.parse({ uptane: { roots: ['/d', '/i'] } }) };
+    Object.assign(bench.all, pinned);
+    assert.deepEqual(await bench.pin({}), warnings);
   });
 
   test('is not asked for, and not replaced, once it is there', async () => {
