@@ -122,13 +122,17 @@ export function signatureEntries(envelope: Fields): readonly Fields[] {
 export function countSigners(
   signatures: readonly Signature[],
   authority: Authority,
-  forms: readonly Uint8Array[],
+  forms: Iterable<Uint8Array>,
 ): number {
   const signers = new Set<string>();
   for (const signature of signatures) {
     const key = authority.keys.get(signature.keyId);
     if (key === undefined || signers.has(key.material)) continue;
-    if (forms.some((form) => isSignedBy(key, signature, form))) signers.add(key.material);
+    for (const form of forms) {
+      if (!isSignedBy(key, signature, form)) continue;
+      signers.add(key.material);
+      break;
+    }
   }
   return signers.size;
 }

@@ -6,14 +6,16 @@
  *
  * Source: TUF specification 1.0 §4.
  */
-import { Fields, malformed, parseJson, type Json } from '../decode.ts';
+import { Fields, malformed } from '../decode.ts';
 import { OtaError, type Repo } from '../errors.ts';
-import { digest } from './canonical.ts';
+import { canonicalText } from '../json-text.ts';
+import { view } from '../json-view.ts';
+import { digest, signedText } from './canonical.ts';
 import type { Authority } from './keys.ts';
 import {
   readDelegation,
   readListing,
-  readTargetFile,
+  TargetFiles,
   type Common,
   type Delegation,
   type File,
@@ -26,7 +28,7 @@ import {
 } from './metadata.ts';
 import { verifyTufRoleName } from './names.ts';
 import { parseInstant } from './time.ts';
-import { canonicalOlpc } from './tuf-canonical.ts';
+import { olpcForm } from './tuf-canonical.ts';
 import { countTufSigners, readTufAuthority, readTufKeys, readTufSignatures } from './tuf-keys.ts';
 
 const SPEC_VERSION = /^1\.\d+(?:\.\d+)?$/;
@@ -59,7 +61,7 @@ export function parseTufRoot(bytes: Uint8Array, repo: Repo): File<Root> {
 export function parseTufTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
   return parseTufFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
     const meta = signed.object('meta');
-    if (meta.members().length !== 1) throw malformed(meta.path, `only ${SNAPSHOT_FILE}`);
+    if (meta.size !== 1) throw malformed(meta.path, `only ${SNAPSHOT_FILE}`);
     return { ...common(signed), snapshot: readListing(meta.object(SNAPSHOT_FILE)) };
   });
 }
@@ -67,11 +69,7 @@ export function parseTufTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
 export function parseTufSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
   return parseTufFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
-    const files = signed
-      .object('meta')
-      .members()
-      .map(([name, fields]) => [name, readListing(fields)] as const);
-    return { ...common(signed), files: new Map(files) };
+    return { ...common(signed), files: signed.object('meta').mapMembers(readListing) };
   });
 }
 
@@ -81,13 +79,9 @@ export function parseTufSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> 
  */
 export function parseTufTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
   return parseTufFile(bytes, { repo, role, type: 'targets' }, (signed) => {
-    const targets = signed
-      .object('targets')
-      .members()
-      .map(([filename, fields]) => [filename, readTargetFile(fields)] as const);
     return {
       ...common(signed),
-      targets: new Map(targets),
+      targets: new TargetFiles(signed.object('targets')),
       delegations: delegations(signed.optionalObject('delegations')),
       custom: undefined,
     };
@@ -105,17 +99,17 @@ function parseTufFile<Body>(
   { repo, role, type: expected }: Expected,
   read: (signed: Fields) => Body,
 ): File<Body> {
-  const document = parseJson(bytes, `${repo}/${role}`);
-  const envelope = new Fields(document, `${repo}/${role}`);
+  const canonical = canonicalText(bytes, `${repo}/${role}`);
+  const envelope = new Fields(view(bytes), `${repo}/${role}`);
   const signed = envelope.object('signed');
   const type = signed.string('_type');
   if (type !== expected) throw new OtaError('ROLE_TYPE_MISMATCH', { repo, role, type });
   const signatures = readTufSignatures(envelope);
-  const covered = (document as ReadonlyMap<string, Json>).get('signed') ?? null;
+  const covered = olpcForm(signedText(canonical));
   return {
     bytes,
     body: read(signed),
-    countSigners: (authority) => countTufSigners(signatures, authority, canonicalOlpc(covered)),
+    countSigners: (authority) => countTufSigners(signatures, authority, covered),
     hasHashes: (hashes) => hasHashes(bytes, hashes),
   };
 }
