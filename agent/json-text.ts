@@ -13,8 +13,8 @@ const MAX_DEPTH = 64;
 /** An object may have this many members; beyond, each needs some bytes on average, as metadata has. */
 const MAX_SMALL_MEMBERS = 1024;
 const MIN_BYTES_PER_MEMBER = 16;
-/** `-9007199254740991` */
-const MAX_INTEGER_BYTES = 17;
+/** What may follow the digits of a number that is no integer: `.`, `E`, `e`. */
+const FRACTION = [0x2e, 0x45, 0x65];
 
 const LITERALS = ['true', 'false', 'null'].map((word) => Buffer.from(word));
 /** What follows a backslash, and the byte that is meant. */
@@ -53,19 +53,38 @@ export function canonicalText(bytes: Uint8Array, path: string): Uint8Array {
   return Buffer.compare(canonical, bytes) === 0 ? bytes : canonical;
 }
 
-/** Members of one object, two numbers each, until it is complete. */
-interface Members {
-  /** Where its name starts in what is written. */
-  readonly names: number[];
-  /** Where its name starts in what is read, for failures. */
-  readonly starts: number[];
-  sorted: boolean;
+/** Two numbers for each member of the objects that are open, innermost last. */
+class Marks {
+  #numbers = new Uint32Array(256);
+  top = 0;
+
+  push(written: number, read: number): void {
+    if (this.top === this.#numbers.length) {
+      const grown = new Uint32Array(2 * this.top);
+      grown.set(this.#numbers);
+      this.#numbers = grown;
+    }
+    this.#numbers[this.top] = written;
+    this.#numbers[this.top + 1] = read;
+    this.top += 2;
+  }
+
+  /** Where a member's name starts in what is written. */
+  written(mark: number): number {
+    return this.#numbers[mark] ?? 0;
+  }
+
+  /** Where it starts in what is read, for failures. */
+  read(mark: number): number {
+    return this.#numbers[mark + 1] ?? 0;
+  }
 }
 
 class Scanner {
   readonly #in: Uint8Array;
   readonly #out: Buffer;
   readonly #path: string;
+  readonly #marks = new Marks();
   /** Next byte to read, to write. */
   #at = 0;
   #to = 0;
@@ -103,33 +122,32 @@ class Scanner {
   }
 
   #object(depth: number): void {
-    const [from, start] = [this.#to, this.#at];
-    const members: Members = { names: [], starts: [], sorted: true };
+    const [from, start, first] = [this.#to, this.#at, this.#marks.top];
+    let sorted = true;
     this.#copy();
     for (let more = !this.#take(BYTE.closeObject); more; more = this.#more(BYTE.closeObject)) {
       this.#skip();
-      this.#name(members);
+      sorted = this.#name(first, sorted);
       if (!this.#take(BYTE.colon)) throw this.#wanted('a colon');
       this.#value(depth + 1);
     }
-    const count = members.names.length;
+    const count = (this.#marks.top - first) / 2;
     if (count > MAX_SMALL_MEMBERS && (this.#at - start) / count < MIN_BYTES_PER_MEMBER) {
       throw this.#wanted(`at most ${String(MAX_SMALL_MEMBERS)} members as short as these`, start);
     }
-    if (!members.sorted) this.#sort(members, from);
+    if (!sorted) this.#sort(first, from);
+    this.#marks.top = first;
   }
 
-  #name(members: Members): void {
-    const [start, to] = [this.#at, this.#to];
+  /** @returns whether all names of this object so far, from the mark `first` on, are in order */
+  #name(first: number, sorted: boolean): boolean {
+    const [start, to, before] = [this.#at, this.#to, this.#marks.top - 2];
     this.#string();
-    const before = members.names.at(-1);
-    if (before !== undefined && members.sorted) {
-      const order = compareNames(this.#out, before, to);
-      if (order === 0) throw this.#twice(start);
-      members.sorted = order < 0;
-    }
-    members.names.push(to);
-    members.starts.push(start);
+    this.#marks.push(to, start);
+    if (!sorted || before < first) return sorted;
+    const order = compareNames(this.#out, this.#marks.written(before), to);
+    if (order === 0) throw this.#twice(start);
+    return order < 0;
   }
 
   /** One parser takes the first of two equal names, another the last: a signature would cover both. */
@@ -137,30 +155,34 @@ class Scanner {
     return this.#wanted('each name once', at);
   }
 
-  /** Puts the members of an object that has just been written into the order of their names. */
-  #sort({ names, starts }: Members, from: number): void {
-    const end = this.#to - 1;
+  /**
+   * Puts the members of the object that has just been written into the order of their names.
+   *
+   * @param first - its first mark
+   * @param from - where it starts in what is written
+   */
+  #sort(first: number, from: number): void {
+    const [marks, end] = [this.#marks, this.#to - 1];
     // One for all objects: copies of each would be the text once more for every level of nesting.
     this.#scratch ??= Buffer.allocUnsafeSlow(this.#in.byteLength);
     const written = this.#scratch;
     this.#out.copy(written, 0, from, end);
-    const order = Uint32Array.from(names.keys());
-    order.sort((a, b) => compareNames(written, (names[a] ?? 0) - from, (names[b] ?? 0) - from));
+    const name = (mark: number): number => marks.written(mark) - from;
+    const order = Uint32Array.from({ length: (marks.top - first) / 2 }, (_, i) => first + 2 * i);
+    order.sort((a, b) => compareNames(written, name(a), name(b)));
     let to = from + 1;
-    let previous: number | undefined;
-    for (const index of order) {
-      const name = (names[index] ?? 0) - from;
-      if (previous !== undefined) {
-        const before = (names[previous] ?? 0) - from;
-        if (compareNames(written, before, name) === 0) {
-          throw this.#twice(Math.max(starts[index] ?? 0, starts[previous] ?? 0));
+    for (const [place, mark] of order.entries()) {
+      const before = order[place - 1];
+      if (before !== undefined) {
+        if (compareNames(written, name(before), name(mark)) === 0) {
+          throw this.#twice(Math.max(marks.read(before), marks.read(mark)));
         }
         this.#out[to] = BYTE.comma;
         to += 1;
       }
-      const next = names[index + 1];
-      to += written.copy(this.#out, to, name, (next === undefined ? end : next - 1) - from);
-      previous = index;
+      // A comma stands before the next name.
+      const until = mark + 2 === marks.top ? end : marks.written(mark + 2) - 1;
+      to += written.copy(this.#out, to, name(mark), until - from);
     }
   }
 
@@ -179,16 +201,19 @@ class Scanner {
 
   #integer(): void {
     const start = this.#at;
-    if (this.#in[start] === BYTE.minus) this.#copy();
-    if (!isDigit(this.#in[this.#at])) throw this.#wanted('a JSON value', start);
+    const negative = this.#in[start] === BYTE.minus;
+    if (negative) this.#copy();
     const first = this.#in[this.#at];
-    do this.#copy();
-    while (first !== BYTE.zero && isDigit(this.#in[this.#at]));
-    const digits = this.#at - start > MAX_INTEGER_BYTES ? 'NaN' : this.#latin1(start, this.#at);
-    const value = Number(digits);
-    const next = this.#latin1(this.#at, this.#at + 1);
+    if (!isDigit(first)) throw this.#wanted('a JSON value', start);
+    let value = 0;
+    for (let digit = first; isDigit(digit); digit = this.#in[this.#at]) {
+      value = value * 10 + ((digit ?? 0) - BYTE.zero);
+      this.#copy();
+      if (first === BYTE.zero) break;
+    }
     // A fraction, `-0` or 2^53+1 cannot be written back as the bytes that were signed.
-    if (!Number.isSafeInteger(value) || Object.is(value, -0) || '.eE'.includes(next || ' ')) {
+    const exact = value <= Number.MAX_SAFE_INTEGER && !(negative && value === 0);
+    if (!exact || FRACTION.includes(this.#in[this.#at] ?? 0)) {
       throw this.#wanted('an integer within ±(2^53-1)', start);
     }
   }
@@ -251,7 +276,7 @@ class Scanner {
 
   /** Four hex digits after the `u` that is next; `undefined`, and nothing read, if it has not. */
   #hex4(): number | undefined {
-    const text = this.#latin1(this.#at + 1, this.#at + 5);
+    const text = String.fromCharCode(...this.#in.subarray(this.#at + 1, this.#at + 5));
     if (!/^[0-9a-fA-F]{4}$/.test(text)) return undefined;
     this.#at += 5;
     return Number.parseInt(text, 16);
@@ -297,10 +322,6 @@ class Scanner {
       if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return;
       this.#at += 1;
     }
-  }
-
-  #latin1(from: number, to: number): string {
-    return String.fromCharCode(...this.#in.subarray(from, to));
   }
 
   #wanted(want: string, at = this.#at): OtaError<'METADATA_MALFORMED'> {

@@ -10,13 +10,13 @@ export type JsonView = null | boolean | number | string | ArrayView | ObjectView
 
 /** Members in document order; safe for names such as `__proto__` and `10`. */
 export class ObjectView implements Iterable<[string, JsonView]> {
-  readonly #text: Uint8Array;
+  readonly #text: Buffer;
   readonly #at: number;
   /** Where name and value of each member are; `undefined` until somebody looks. */
   #index: readonly number[] | undefined;
 
   /** @param at - where its `{` is */
-  constructor(text: Uint8Array, at: number) {
+  constructor(text: Buffer, at: number) {
     this.#text = text;
     this.#at = at;
   }
@@ -60,11 +60,11 @@ export class ObjectView implements Iterable<[string, JsonView]> {
 }
 
 export class ArrayView implements Iterable<JsonView> {
-  readonly #text: Uint8Array;
+  readonly #text: Buffer;
   readonly #at: number;
 
   /** @param at - where its `[` is */
-  constructor(text: Uint8Array, at: number) {
+  constructor(text: Buffer, at: number) {
     this.#text = text;
     this.#at = at;
   }
@@ -94,10 +94,11 @@ export class ArrayView implements Iterable<JsonView> {
 
 /** @param text - has passed `canonicalText` */
 export function view(text: Uint8Array): JsonView {
-  return viewAt(text, skipSpace(text, 0));
+  const buffer = Buffer.from(text.buffer, text.byteOffset, text.byteLength);
+  return viewAt(buffer, skipSpace(buffer, 0));
 }
 
-function viewAt(text: Uint8Array, at: number): JsonView {
+function viewAt(text: Buffer, at: number): JsonView {
   switch (text[at]) {
     case BYTE.openObject:
       return new ObjectView(text, at);
@@ -106,11 +107,11 @@ function viewAt(text: Uint8Array, at: number): JsonView {
     case BYTE.quote:
       return stringAt(text, at);
     default:
-      return JSON.parse(slice(text, at, endOfValue(text, at))) as number | boolean | null;
+      return JSON.parse(text.toString('utf8', at, endOfValue(text, at))) as number | boolean | null;
   }
 }
 
-function index(text: Uint8Array, open: number): readonly number[] {
+function index(text: Buffer, open: number): readonly number[] {
   const members: number[] = [];
   let name = skipSpace(text, open + 1);
   if (text[name] === BYTE.closeObject) return members;
@@ -124,7 +125,7 @@ function index(text: Uint8Array, open: number): readonly number[] {
 }
 
 /** Is it this name, in whatever escapes it is written? */
-function isName(text: Uint8Array, at: number, wanted: Buffer): boolean {
+function isName(text: Buffer, at: number, wanted: Buffer): boolean {
   for (let i = 0; i < wanted.length; i += 1) {
     const byte = text[at + 1 + i];
     if (byte === BYTE.backslash) return Buffer.from(stringAt(text, at)).equals(wanted);
@@ -134,13 +135,13 @@ function isName(text: Uint8Array, at: number, wanted: Buffer): boolean {
   return text[at + 1 + wanted.length] === BYTE.quote;
 }
 
-function stringAt(text: Uint8Array, at: number): string {
-  const quoted = slice(text, at, endOfString(text, at));
+function stringAt(text: Buffer, at: number): string {
+  const quoted = text.toString('utf8', at, endOfString(text, at));
   return quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1);
 }
 
 /** The byte after the value that starts at `at`. */
-function endOfValue(text: Uint8Array, at: number): number {
+function endOfValue(text: Buffer, at: number): number {
   const first = text[at];
   if (first === BYTE.quote) return endOfString(text, at);
   if (first === BYTE.openObject || first === BYTE.openArray) return endOfContainer(text, at);
@@ -149,7 +150,7 @@ function endOfValue(text: Uint8Array, at: number): number {
   return end;
 }
 
-function endOfContainer(text: Uint8Array, open: number): number {
+function endOfContainer(text: Buffer, open: number): number {
   let depth = 0;
   for (let at = open; ;) {
     const byte = text[at];
@@ -171,12 +172,8 @@ function isWordByte(byte: number | undefined): boolean {
   );
 }
 
-function skipSpace(text: Uint8Array, from: number): number {
+function skipSpace(text: Buffer, from: number): number {
   let at = from;
   while ((text[at] ?? 0xff) <= BYTE.space) at += 1;
   return at;
-}
-
-function slice(text: Uint8Array, from: number, to: number): string {
-  return Buffer.from(text.buffer, text.byteOffset + from, to - from).toString();
 }

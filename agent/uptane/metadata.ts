@@ -161,7 +161,8 @@ export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
 export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
   return parseFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
-    return { ...common(signed), files: signed.object('meta').mapMembers(readListing) };
+    const files = signed.object('meta').mapMembers(readListing);
+    return { ...common(signed), files };
   });
 }
 
@@ -171,9 +172,10 @@ export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
  */
 export function parseTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
   return parseFile(bytes, { repo, role, type: 'targets' }, (signed) => {
+    const targets = new TargetFiles(signed.object('targets'));
     return {
       ...common(signed),
-      targets: new TargetFiles(signed.object('targets')),
+      targets,
       delegations: delegations(signed.optionalObject('delegations')),
       custom: signed.optionalObject('custom'),
     };

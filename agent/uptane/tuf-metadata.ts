@@ -69,7 +69,8 @@ export function parseTufTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
 export function parseTufSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
   return parseTufFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
-    return { ...common(signed), files: signed.object('meta').mapMembers(readListing) };
+    const files = signed.object('meta').mapMembers(readListing);
+    return { ...common(signed), files };
   });
 }
 
@@ -79,9 +80,10 @@ export function parseTufSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> 
  */
 export function parseTufTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
   return parseTufFile(bytes, { repo, role, type: 'targets' }, (signed) => {
+    const targets = new TargetFiles(signed.object('targets'));
     return {
       ...common(signed),
-      targets: new TargetFiles(signed.object('targets')),
+      targets,
       delegations: delegations(signed.optionalObject('delegations')),
       custom: undefined,
     };
