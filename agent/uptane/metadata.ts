@@ -125,6 +125,8 @@ export interface Targets extends Common {
   readonly custom: Fields | undefined;
 }
 
+/** Hash bins of the largest repository there is (PEP 458). */
+const MAX_DELEGATIONS = 16_384;
 const HEX = /^[0-9a-f]*$/;
 
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
@@ -253,11 +255,19 @@ function hashes(parent: Fields): Hashes {
 function delegations(fields: Fields | undefined): readonly Delegation[] {
   if (fields?.has('roles') !== true) return [];
   const keys = readKeys(fields.object('keys'));
-  return fields.objects('roles').map((role) => {
+  return delegationEntries(fields).map((role) => {
     const name = role.string('name');
     verifyRoleName(name, role.at('name'));
     return readDelegation(role, keys);
   });
+}
+
+/** @throws OtaError METADATA_MALFORMED for more delegations than any repository has */
+export function delegationEntries(fields: Fields): readonly Fields[] {
+  if (fields.count('roles') > MAX_DELEGATIONS) {
+    throw malformed(fields.at('roles'), `at most ${String(MAX_DELEGATIONS)} delegations`);
+  }
+  return fields.objects('roles');
 }
 
 /**

@@ -13,6 +13,7 @@ import { view } from '../json-view.ts';
 import { digest, signedText } from './canonical.ts';
 import type { Authority } from './keys.ts';
 import {
+  delegationEntries,
   readDelegation,
   readListing,
   TargetFiles,
@@ -136,7 +137,7 @@ function delegations(fields: Fields | undefined): readonly Delegation[] {
   if (fields?.has('roles') !== true) return [];
   const keys = readTufKeys(fields.object('keys'));
   const names = new Set<string>();
-  return fields.objects('roles').map((role) => {
+  return delegationEntries(fields).map((role) => {
     const name = role.string('name');
     verifyTufRoleName(name, role.at('name'));
     // The keys of which one would count?

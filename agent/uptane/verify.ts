@@ -24,7 +24,8 @@ export interface VerifyInput {
   /** The first one is the Primary. */
   readonly inventory: readonly EcuInventory[];
   readonly now: Instant;
-  /** Of the Image repository; the Director's is always the Uptane dialect, and that is the default. */
+  /** The Director's is always the Uptane dialect, and that is the default for both. */
+  readonly directorFormat?: Format;
   readonly imageFormat?: Format;
   /** Held against the identifier in empty Director Targets, where the Director sends one. */
   readonly vehicleId?: string;
@@ -52,7 +53,7 @@ export interface Verdict {
  * @throws OtaError any code that ends a command with exit code 20; STORAGE_CORRUPT
  */
 export function* verify(input: VerifyInput): Conversation<Verdict> {
-  const director = new MetadataStore('director', input.trusted, input.now);
+  const director = new MetadataStore('director', input.trusted, input.now, input.directorFormat);
   const image = new MetadataStore('image', input.trusted, input.now, input.imageFormat);
   const { assignments, correlationId } = yield* updateDirector(director, input);
   const named = correlationId === undefined ? {} : { correlationId };
