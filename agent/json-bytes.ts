@@ -22,6 +22,13 @@ export function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }
 
+/** @returns 0 to 15, or `undefined` for what is no digit */
+export function hexDigit(byte: number): number | undefined {
+  if (isDigit(byte)) return byte - 0x30;
+  const letter = byte | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : undefined;
+}
+
 /**
  * Compares two canonical strings by code point, which is the order of their bytes but for escapes.
  *
@@ -62,6 +69,15 @@ export function writeUtf8(out: Uint8Array, at: number, codePoint: number): numbe
   out[at] = (LEAD[more] ?? 0) | (codePoint >> (6 * more));
   for (let i = 1; i <= more; i += 1) out[at + i] = 0x80 | ((codePoint >> (6 * (more - i))) & 0x3f);
   return at + more + 1;
+}
+
+/** The character that starts at `at`; the text is UTF-8. */
+export function readUtf8(text: Uint8Array, at: number): { codePoint: number; bytes: number } {
+  const first = text[at] ?? 0;
+  const more = first < 0xc0 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+  let codePoint = first - (LEAD[more] ?? 0);
+  for (let i = 1; i <= more; i += 1) codePoint = (codePoint << 6) | ((text[at + i] ?? 0) & 0x3f);
+  return { codePoint, bytes: more + 1 };
 }
 
 function unescaped(text: Uint8Array, at: number): Buffer {

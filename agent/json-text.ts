@@ -7,7 +7,7 @@
 import { isUtf8 } from 'node:buffer';
 
 import { OtaError } from './errors.ts';
-import { compareNames, JSON_BYTE as BYTE, isDigit, writeUtf8 } from './json-bytes.ts';
+import { compareNames, JSON_BYTE as BYTE, hexDigit, isDigit, writeUtf8 } from './json-bytes.ts';
 
 const MAX_DEPTH = 64;
 /** An object may have this many members; beyond, each needs some bytes on average, as metadata has. */
@@ -276,10 +276,14 @@ class Scanner {
 
   /** Four hex digits after the `u` that is next; `undefined`, and nothing read, if it has not. */
   #hex4(): number | undefined {
-    const text = String.fromCharCode(...this.#in.subarray(this.#at + 1, this.#at + 5));
-    if (!/^[0-9a-fA-F]{4}$/.test(text)) return undefined;
+    let unit = 0;
+    for (let i = 1; i <= 4; i += 1) {
+      const digit = hexDigit(this.#in[this.#at + i] ?? 0);
+      if (digit === undefined) return undefined;
+      unit = unit * 16 + digit;
+    }
     this.#at += 5;
-    return Number.parseInt(text, 16);
+    return unit;
   }
 
   #write(codePoint: number): void {

@@ -9,6 +9,8 @@ import { createHash } from 'node:crypto';
 
 import type { Json } from '../decode.ts';
 import { OtaError } from '../errors.ts';
+import { JSON_BYTE as BYTE, readUtf8 } from '../json-bytes.ts';
+import { canonicalText } from '../json-text.ts';
 import { ObjectView, view } from '../json-view.ts';
 
 const HASHES = { sha256: 32, sha512: 64 } as const;
@@ -17,7 +19,7 @@ const HASHES = { sha256: 32, sha512: 64 } as const;
 export type HashAlgorithm = keyof typeof HASHES;
 export const HASH_ALGORITHMS: readonly HashAlgorithm[] = ['sha256', 'sha512'];
 
-const SURROGATE = /[\ud800-\udfff]/;
+const HEX_DIGITS = Buffer.from('0123456789abcdef');
 
 /**
  * Serialises with names sorted by code point, no white space and the escapes of `JSON.stringify`.
@@ -26,7 +28,7 @@ const SURROGATE = /[\ud800-\udfff]/;
  * of this dialect escape line feeds in PEM keys as every JSON library does.
  */
 export function canonicalJson(value: Json): Uint8Array {
-  return Buffer.from(serialise(value));
+  return canonicalText(Buffer.from(written(value)), 'document');
 }
 
 /**
@@ -92,19 +94,13 @@ export function matchesHashes(
   return false;
 }
 
-function serialise(value: Json): string {
+function written(value: Json): string {
   if (value instanceof Map) {
-    const members = [...(value as ReadonlyMap<string, Json>)].sort(([a], [b]) => byCodePoint(a, b));
-    return `{${members.map(([name, item]) => `${JSON.stringify(name)}:${serialise(item)}`).join(',')}}`;
+    const members = [...(value as ReadonlyMap<string, Json>)];
+    return `{${members.map(([name, item]) => `${JSON.stringify(name)}:${written(item)}`).join(',')}}`;
   }
-  if (Array.isArray(value)) return `[${(value as readonly Json[]).map(serialise).join(',')}]`;
+  if (Array.isArray(value)) return `[${(value as readonly Json[]).map(written).join(',')}]`;
   return JSON.stringify(value);
-}
-
-/** UTF-8 byte order; `<` compares UTF-16 units, which puts U+E000 after an emoji. */
-export function byCodePoint(a: string, b: string): number {
-  if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
-  return a < b ? -1 : 1;
 }
 
 /** Two passes, because three times the length is the worst case and hardly ever the case. */
@@ -114,20 +110,26 @@ function escapeBeyondAscii(utf8: Uint8Array): Uint8Array {
   for (const byte of utf8) if (byte >= 0xc0) more += byte < 0xe0 ? 4 : byte < 0xf0 ? 3 : 8;
   const ascii = Buffer.allocUnsafeSlow(utf8.byteLength + more);
   let to = 0;
-  for (let at = 0; at < utf8.byteLength; at += 1) {
+  for (let at = 0; at < utf8.byteLength;) {
     const byte = utf8[at] ?? 0;
     if (byte < 0x80) {
       ascii[to] = byte;
       to += 1;
-    } else if (byte >= 0xc0) {
-      const length = byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
-      const character = Buffer.from(utf8.subarray(at, at + length)).toString();
-      for (const unit of character.split('')) to += ascii.write(escaped(unit), to, 'latin1');
+      at += 1;
+    } else {
+      const { codePoint, bytes } = readUtf8(utf8, at);
+      at += bytes;
+      if (codePoint > 0xffff) to = writeEscape(ascii, to, 0xd7c0 + (codePoint >> 10));
+      to = writeEscape(ascii, to, codePoint > 0xffff ? 0xdc00 | (codePoint & 0x3ff) : codePoint);
     }
   }
   return ascii;
 }
 
-function escaped(unit: string): string {
-  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+/** @returns where the next byte goes */
+function writeEscape(out: Uint8Array, at: number, unit: number): number {
+  out[at] = BYTE.backslash;
+  out[at + 1] = BYTE.u;
+  for (let i = 0; i < 4; i += 1) out[at + 2 + i] = HEX_DIGITS[(unit >> (12 - 4 * i)) & 0xf] ?? 0;
+  return at + 6;
 }

@@ -127,6 +127,8 @@ export interface Targets extends Common {
 
 /** Hash bins of the largest repository there is (PEP 458). */
 const MAX_DELEGATIONS = 16_384;
+/** Of all delegations of a file: four digits of a hash have a quarter of these. */
+const MAX_PATHS = 262_144;
 const HEX = /^[0-9a-f]*$/;
 
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
@@ -267,7 +269,15 @@ export function delegationEntries(fields: Fields): readonly Fields[] {
   if (fields.count('roles') > MAX_DELEGATIONS) {
     throw malformed(fields.at('roles'), `at most ${String(MAX_DELEGATIONS)} delegations`);
   }
-  return fields.objects('roles');
+  const roles = fields.objects('roles');
+  let paths = 0;
+  for (const role of roles) {
+    for (const name of ['paths', 'path_hash_prefixes']) {
+      if (role.has(name)) paths += role.count(name);
+    }
+  }
+  if (paths > MAX_PATHS) throw malformed(fields.at('roles'), `at most ${String(MAX_PATHS)} paths`);
+  return roles;
 }
 
 /**

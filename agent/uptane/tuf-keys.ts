@@ -93,9 +93,10 @@ export function readTufKeys(keys: Fields): ReadonlyMap<string, PublicKey> {
  * @throws OtaError METADATA_MALFORMED, also for a key that is listed twice
  */
 export function readTufAuthority(role: Fields, keys: ReadonlyMap<string, PublicKey>): Authority {
+  const authority = readAuthority(role, keys);
   const ids = role.strings('keyids');
   if (new Set(ids).size !== ids.length) throw malformed(role.at('keyids'), 'each key once');
-  return readAuthority(role, keys);
+  return authority;
 }
 
 /** @throws OtaError METADATA_MALFORMED, also for two signatures under one key id (§4.2.1) */
