@@ -11,13 +11,14 @@ import { join } from 'node:path';
 import { inChild } from '../support/in-child.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
-  runOurs,
-  runTheirs,
+  ours as oursOn,
+  theirs as theirsOn,
   Vehicle,
   writeTuf,
   writeUptane,
   type Algorithm,
   type Scenario,
+  type Who,
 } from '../support/verify-bench-driver.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 15);
@@ -82,12 +83,8 @@ async function tuf(directory: string): Promise<void> {
       const both = size.targets <= MOST_FOR_THEIRS && algorithm !== NOT_THEIRS;
       const [ours, theirs]: [number[], number[]] = [[], []];
       for (let round = 0; round < rounds(scenario); round += 1) {
-        ours.push(
-          await microseconds(() => {
-            runOurs(folder);
-          }),
-        );
-        if (both) theirs.push(await microseconds(async () => runTheirs(folder)));
+        ours.push(await microseconds(oursOn(folder)));
+        if (both) theirs.push(await microseconds(theirsOn(folder)));
       }
       print([
         what,
@@ -102,7 +99,7 @@ async function tuf(directory: string): Promise<void> {
   }
 }
 
-async function peakMebibytes(directory: string, who: string): Promise<string> {
+async function peakMebibytes(directory: string, who: Who): Promise<string> {
   const { value, text } = await inChild(DRIVER, 'peak', { directory, who }, {});
   if (typeof value !== 'number') throw new Error(text);
   return (value / MEBIBYTE).toFixed(0);

@@ -1,8 +1,6 @@
 /** Whole verifications for `verify.bench.ts`: repositories in a folder, and who verifies them. */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-
-import { Updater, type Fetcher } from 'tuf-js';
 
 import type { Repo } from '../../agent/errors.ts';
 import { findTarget } from '../../agent/uptane/delegations.ts';
@@ -11,9 +9,10 @@ import type { TrustedTarget } from '../../agent/uptane/plan.ts';
 import { MetadataStore } from '../../agent/uptane/store.ts';
 import { TUF } from '../../agent/uptane/tuf.ts';
 import { updateImage, verify, type Answer, type Conversation } from '../../agent/uptane/verify.ts';
-import { ed25519, fileInfo, mlDsa, rsa, type Key } from './build-metadata.ts';
+import { ed25519, fileInfo, hashesOf, mlDsa, rsa, type Key } from './build-metadata.ts';
 import { ed25519Key, mlDsaKey, rsaKey, type TufKey } from './tuf-keys.ts';
 import { TufRepository } from './tuf-repository.ts';
+import { TufUpdater } from './tuf-updater.ts';
 import { NOW, PRIMARY, World, imageTarget } from './uptane-world.ts';
 
 export type Algorithm = 'RSA' | 'Ed25519' | 'ML-DSA';
@@ -25,7 +24,7 @@ export interface Scenario {
   readonly delegations: number;
 }
 
-export const WANTED = 'wanted.img';
+const WANTED = 'wanted.img';
 const KEYS: Readonly<Record<Algorithm, () => Key>> = {
   RSA: () => rsa(),
   Ed25519: ed25519,
@@ -125,64 +124,52 @@ export class Vehicle {
   }
 }
 
-/** Our client on a TUF repository: from the first root to the wanted target, files written like theirs. */
-export function runOurs(directory: string): void {
+type Run = () => unknown;
+
+/** Our client on a TUF repository, from the first root to the wanted target; it writes as theirs does. */
+export function ours(directory: string): Run {
   const served = readAll(directory);
   const kept = join(directory, 'ours');
   mkdirSync(kept, { recursive: true });
   const trusted = new Map([['image/root', served.get('1.root.json') ?? Buffer.alloc(0)]]);
-  const store = new MetadataStore('image', trusted, NOW, withLimits(TUF, LIMITS));
   const keep = (role: string, bytes: Answer): void => {
     if (bytes !== undefined) writeFileSync(join(kept, `${role.replaceAll('/', '-')}.json`), bytes);
   };
   const serve = (_repo: Repo, file: string): Answer => served.get(file);
-  const repository = answered(updateImage(store), serve, keep);
-  const found = findTarget(repository, { filename: WANTED, hardwareId: undefined });
-  answered(found, serve, keep);
+  return () => {
+    const store = new MetadataStore('image', trusted, NOW, withLimits(TUF, LIMITS));
+    const repository = answered(updateImage(store), serve, keep);
+    const wanted = { filename: WANTED, hardwareId: undefined };
+    answered(findTarget(repository, wanted), serve, keep);
+  };
 }
 
 /** tuf-js on the same repository. */
-export async function runTheirs(directory: string): Promise<void> {
-  const served = readAll(directory);
-  const kept = join(directory, 'theirs');
-  rmSync(kept, { recursive: true, force: true });
-  mkdirSync(kept);
-  writeFileSync(join(kept, 'root.json'), served.get('1.root.json') ?? '');
-  const updater = new Updater({
-    metadataDir: kept,
-    metadataBaseUrl: 'http://repository.test',
-    fetcher: new MemoryFetcher(served),
-    config: { rootMaxLength: 1024 ** 2, targetsMaxLength: 64 * 1024 ** 2 },
-  });
-  await updater.refresh();
-  if ((await updater.getTargetInfo(WANTED)) === undefined) throw new Error('not found');
+export function theirs(directory: string): Run {
+  const { imageTargetsBytes, rootBytes } = LIMITS;
+  const config = { rootMaxLength: rootBytes, targetsMaxLength: imageTargetsBytes };
+  const updater = new TufUpdater({ served: readAll(directory) }, config);
+  return async () => {
+    const found = await updater.judge(WANTED);
+    await updater[Symbol.asyncDispose]();
+    if (found !== hashesOf(WANTED).sha256) throw new Error(`tuf-js: ${found}`);
+  };
 }
 
-class MemoryFetcher implements Fetcher {
-  readonly #served: ReadonlyMap<string, Uint8Array>;
-
-  constructor(served: ReadonlyMap<string, Uint8Array>) {
-    this.#served = served;
-  }
-
-  async downloadBytes(url: string): Promise<Buffer> {
-    const bytes = this.#served.get(url.slice(url.lastIndexOf('/') + 1));
-    if (bytes !== undefined) return Promise.resolve(Buffer.from(bytes));
-    throw Object.assign(new Error('not found'), { statusCode: 404 });
-  }
-
-  async downloadFile(): Promise<never> {
-    return Promise.reject(new Error('no file is downloaded here'));
-  }
-}
+export type Who = 'vehicle' | 'ours' | 'theirs';
 
 /** Highest resident memory of one verification, above what the process has without; in bytes. */
-export async function peak(args: { directory: string; who: string }): Promise<number> {
-  const vehicle = args.who === 'vehicle' ? new Vehicle(args.directory) : undefined;
+export async function peak(args: { directory: string; who: Who }): Promise<number> {
+  const { directory, who } = args;
+  const vehicle = (): Run => {
+    const own = new Vehicle(directory);
+    return () => {
+      own.verify();
+    };
+  };
+  const run = { vehicle, ours: () => ours(directory), theirs: () => theirs(directory) }[who]();
   const before = process.memoryUsage.rss();
-  if (args.who === 'ours') runOurs(args.directory);
-  else if (args.who === 'theirs') await runTheirs(args.directory);
-  else vehicle?.verify();
+  await run();
   return process.resourceUsage().maxRSS * 1024 - before;
 }
 
