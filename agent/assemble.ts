@@ -25,6 +25,7 @@ import { readTextFile } from './io/text-file.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import type { LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
+import { UPTANE, withLimits } from './uptane/format.ts';
 import { loadFormat } from './uptane/load-format.ts';
 import { VERSION } from './version.ts';
 
@@ -103,6 +104,10 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
     const http = openHttp(settings, identity);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
+    const limits = {
+      rootBytes: settings.uptane.max_root_metadata,
+      imageTargetsBytes: settings.uptane.max_image_metadata,
+    };
     return {
       ports: {
         ...local.ports,
@@ -110,7 +115,8 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
         director: new HttpDirector(http, urls),
         signer: identity.signer,
         vehicleId: identity.deviceId,
-        imageFormat: await loadFormat(settings.uptane.dialect),
+        directorFormat: withLimits(UPTANE, limits),
+        imageFormat: withLimits(await loadFormat(settings.uptane.dialect), limits),
       },
       store: local.store,
       identity,

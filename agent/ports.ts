@@ -13,7 +13,8 @@ export interface Ports {
   readonly signer: Signer;
   /** What the gateway calls this device: the common name of its certificate. */
   readonly vehicleId: string;
-  /** Of the Image repository's metadata. */
+  /** Of the metadata of each repository, with the limits that are configured. */
+  readonly directorFormat: Format;
   readonly imageFormat: Format;
   readonly store: Store;
   readonly staging: Staging;
@@ -26,7 +27,8 @@ export interface Ports {
 
 /** What works without network and token: enough to confirm, to roll back and to look. */
 export type LocalPorts = Omit<Ports, NetworkPorts>;
-type NetworkPorts = 'repositories' | 'director' | 'signer' | 'vehicleId' | 'imageFormat';
+type NetworkPorts =
+  'repositories' | 'director' | 'signer' | 'vehicleId' | 'directorFormat' | 'imageFormat';
 
 /** From the settings. */
 interface Limits {

@@ -38,6 +38,8 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
   HARDWARE_ID_MISMATCH: 'assign an image for the hardware of this ECU',
   TARGET_NOT_IN_IMAGE_REPO:
     'upload the image under exactly this name, or delegate its path to the role that has it',
+  ROLES_DISAGREE: 'let the roles that have to agree sign the same length, hashes and custom fields',
+  DELEGATIONS_TOO_MANY: 'delegate the path more directly: fewer roles before the one that has it',
   TARGET_MISMATCH:
     'make both repositories say the same about the image, or find out who changed it',
   TARGET_NAME_UNSAFE: 'name the image by a plain relative path',

@@ -12,6 +12,8 @@ const SIZE = /^\d{1,12}(B|KiB|MiB|GiB)?$/u;
 const DURATION_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
 const SIZE_BYTES = { GiB: 1024 ** 3, MiB: 1024 ** 2, KiB: 1024, B: 1 } as const;
 
+const KIBIBYTE = SIZE_BYTES.KiB;
+
 /** Timers count in 31 bits: a longer one would fire at once, for ever. */
 const MAX_DURATION_MS = 24 * DURATION_MS.d;
 
@@ -27,13 +29,20 @@ const duration = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.Zod
 
 /** A size such as `"64MiB"`, decoded to bytes. */
 const size = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
+  sizeBetween(0, Number.MAX_SAFE_INTEGER, byDefault).meta({ title: 'size such as "64MiB"' });
+
+const sizeBetween = (
+  min: number,
+  max: number,
+  byDefault: string,
+): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
   z
-    .codec(z.string().regex(SIZE), z.number().max(Number.MAX_SAFE_INTEGER), {
+    .codec(z.string().regex(SIZE), z.number().min(min).max(max), {
       decode: (text) => parse(text, SIZE_BYTES),
       encode: (bytes) => format(bytes, SIZE_BYTES),
     })
     .default(parse(byDefault, SIZE_BYTES))
-    .meta({ title: 'size such as "64MiB"' });
+    .meta({ title: `size from "${format(min, SIZE_BYTES)}" to "${format(max, SIZE_BYTES)}"` });
 
 const path = z
   .string()
@@ -159,6 +168,12 @@ export const settingsSchema = z.strictObject({
         .default(false)
         .describe('Pin whatever root metadata the first contact serves: an attacker there wins'),
       poll_interval: duration('1h').describe('Time between cycles, before jitter'),
+      max_root_metadata: sizeBetween(64 * KIBIBYTE, 1024 * KIBIBYTE, '64KiB').describe(
+        'Largest root metadata file; in TUF 512KiB is always allowed',
+      ),
+      max_image_metadata: sizeBetween(64 * KIBIBYTE, 64 * 1024 * KIBIBYTE, '8MiB').describe(
+        'Largest Targets metadata file of the Image repository',
+      ),
     })
     .prefault({}),
   download: z

@@ -38,12 +38,13 @@ export async function poll(ports: Ports): Promise<Finding> {
  * Source: Uptane Standard 2.1 §5.4.2.1 (attack indicator), §5.4.4.2.
  */
 export async function verify(ports: Ports): Promise<Verdict> {
-  const { store, clock, vehicleId, imageFormat } = ports;
+  const { store, clock, vehicleId, directorFormat, imageFormat } = ports;
   const trusted = await store.loadTrusted();
   const inventory = await store.inventory();
   const now = clock.now();
   try {
-    const talk = verifyRepositories({ trusted, inventory, now, vehicleId, imageFormat });
+    const input = { trusted, inventory, now, vehicleId, directorFormat, imageFormat };
+    const talk = verifyRepositories(input);
     const verdict = await converse(talk, (need) => answerFrom(ports, need));
     await store.saveRefusal(undefined);
     // Now and not before: metadata that is fresh vouches for the clock. One that jumped to 2100 finds

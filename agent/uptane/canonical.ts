@@ -4,15 +4,14 @@
  * What is signed is the object that was received, unknown fields included: a device that dropped
  * what it does not understand could not check a signature made by a newer repository.
  */
+import { isAscii } from 'node:buffer';
 import { createHash } from 'node:crypto';
 
 import type { Json } from '../decode.ts';
-
-/**
- * The two forms in the field: servers sign raw UTF-8, the reference client and its tools write
- * everything beyond ASCII as `\u` escapes in lower case. They differ only where there is such text.
- */
-export type CanonicalForm = 'utf-8' | 'ascii';
+import { OtaError } from '../errors.ts';
+import { JSON_BYTE as BYTE, readUtf8 } from '../json-bytes.ts';
+import { canonicalText } from '../json-text.ts';
+import { ObjectView, view } from '../json-view.ts';
 
 const HASHES = { sha256: 32, sha512: 64 } as const;
 
@@ -20,8 +19,7 @@ const HASHES = { sha256: 32, sha512: 64 } as const;
 export type HashAlgorithm = keyof typeof HASHES;
 export const HASH_ALGORITHMS: readonly HashAlgorithm[] = ['sha256', 'sha512'];
 
-const BEYOND_ASCII = /[\u0080-\uffff]/g;
-const SURROGATE = /[\ud800-\udfff]/;
+const HEX_DIGITS = Buffer.from('0123456789abcdef');
 
 /**
  * Serialises with names sorted by code point, no white space and the escapes of `JSON.stringify`.
@@ -29,15 +27,39 @@ const SURROGATE = /[\ud800-\udfff]/;
  * This is not the canonical JSON of OLPC that the TUF specification names: repositories and devices
  * of this dialect escape line feeds in PEM keys as every JSON library does.
  */
-export function canonicalJson(value: Json, form: CanonicalForm = 'utf-8'): Uint8Array {
-  const text = serialise(value);
-  return Buffer.from(form === 'ascii' ? text.replace(BEYOND_ASCII, escaped) : text);
+export function canonicalJson(value: Json): Uint8Array {
+  return canonicalText(Buffer.from(written(value)), 'document');
 }
 
-/** Both forms of `value`, one if they are the same. */
-export function canonicalForms(value: Json): readonly Uint8Array[] {
-  const utf8 = canonicalJson(value, 'utf-8');
-  return utf8.some((byte) => byte > 0x7f) ? [utf8, canonicalJson(value, 'ascii')] : [utf8];
+/**
+ * The one or two byte sequences that a signature may cover.
+ *
+ * Servers of the field sign raw UTF-8; the reference client and its tools write everything beyond
+ * ASCII as `\u` escapes in lower case. They differ only where there is such text.
+ */
+export class CanonicalForms implements Iterable<Uint8Array> {
+  readonly #utf8: Uint8Array;
+  #ascii: Uint8Array | undefined;
+
+  /** @param utf8 - as `canonicalText` writes it */
+  constructor(utf8: Uint8Array) {
+    this.#utf8 = utf8;
+  }
+
+  *[Symbol.iterator](): Generator<Uint8Array> {
+    yield this.#utf8;
+    if (isAscii(this.#utf8)) return;
+    this.#ascii ??= escapeBeyondAscii(this.#utf8);
+    yield this.#ascii;
+  }
+}
+
+/** What a metadata file says, without the signatures beside it. */
+export function signedText(canonical: Uint8Array): Uint8Array {
+  const envelope = view(canonical);
+  const signed = envelope instanceof ObjectView ? envelope.textOf('signed') : undefined;
+  if (signed === undefined) throw new OtaError('BUG', { what: 'no envelope' });
+  return signed;
 }
 
 /** Lower-case hex. */
@@ -58,32 +80,56 @@ export function hexLength(algorithm: HashAlgorithm): number {
  * can only choose between two serialisations of one document gains nothing.
  *
  * @param hashes - algorithm to lower-case hex; nothing listed is matched by anything
+ * @param forms - of the whole file
  */
 export function matchesHashes(
   hashes: ReadonlyMap<HashAlgorithm, string>,
   bytes: Uint8Array,
-  document: Json,
+  forms: Iterable<Uint8Array>,
 ): boolean {
   const allEqual = (form: Uint8Array): boolean =>
     [...hashes].every(([algorithm, hex]) => digest(algorithm, form) === hex);
-  return allEqual(bytes) || canonicalForms(document).some(allEqual);
+  if (allEqual(bytes)) return true;
+  for (const form of forms) if (form !== bytes && allEqual(form)) return true;
+  return false;
 }
 
-function serialise(value: Json): string {
+function written(value: Json): string {
   if (value instanceof Map) {
-    const members = [...(value as ReadonlyMap<string, Json>)].sort(([a], [b]) => byCodePoint(a, b));
-    return `{${members.map(([name, item]) => `${JSON.stringify(name)}:${serialise(item)}`).join(',')}}`;
+    const members = [...(value as ReadonlyMap<string, Json>)];
+    return `{${members.map(([name, item]) => `${JSON.stringify(name)}:${written(item)}`).join(',')}}`;
   }
-  if (Array.isArray(value)) return `[${(value as readonly Json[]).map(serialise).join(',')}]`;
+  if (Array.isArray(value)) return `[${(value as readonly Json[]).map(written).join(',')}]`;
   return JSON.stringify(value);
 }
 
-/** UTF-8 byte order; `<` compares UTF-16 units, which puts U+E000 after an emoji. */
-export function byCodePoint(a: string, b: string): number {
-  if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
-  return a < b ? -1 : 1;
+/** Two passes, because three times the length is the worst case and hardly ever the case. */
+function escapeBeyondAscii(utf8: Uint8Array): Uint8Array {
+  let more = 0;
+  // Two, three and four bytes become six, six and twelve.
+  for (const byte of utf8) if (byte >= 0xc0) more += byte < 0xe0 ? 4 : byte < 0xf0 ? 3 : 8;
+  const ascii = Buffer.allocUnsafeSlow(utf8.byteLength + more);
+  let to = 0;
+  for (let at = 0; at < utf8.byteLength;) {
+    const byte = utf8[at] ?? 0;
+    if (byte < 0x80) {
+      ascii[to] = byte;
+      to += 1;
+      at += 1;
+    } else {
+      const { codePoint, bytes } = readUtf8(utf8, at);
+      at += bytes;
+      if (codePoint > 0xffff) to = writeEscape(ascii, to, 0xd7c0 + (codePoint >> 10));
+      to = writeEscape(ascii, to, codePoint > 0xffff ? 0xdc00 | (codePoint & 0x3ff) : codePoint);
+    }
+  }
+  return ascii;
 }
 
-function escaped(unit: string): string {
-  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+/** @returns where the next byte goes */
+function writeEscape(out: Uint8Array, at: number, unit: number): number {
+  out[at] = BYTE.backslash;
+  out[at + 1] = BYTE.u;
+  for (let i = 0; i < 4; i += 1) out[at + 2 + i] = HEX_DIGITS[(unit >> (12 - 4 * i)) & 0xf] ?? 0;
+  return at + 6;
 }

@@ -4,7 +4,13 @@
  * Pure of where roles come from: a search says which role it wants next and is handed its Targets.
  */
 import { OtaError } from '../errors.ts';
-import { applies, nameFor, type DelegatedRole, type Delegation, type Wanted } from './delegation.ts';
+import {
+  applies,
+  nameFor,
+  type DelegatedRole,
+  type Delegation,
+  type Wanted,
+} from './delegation.ts';
 import type { Authority } from './keys.ts';
 import { whatHasToMatch } from './match.ts';
 import type { TargetFile } from './metadata.ts';

@@ -52,6 +52,10 @@ export interface EntryRules {
 const MAX_PATTERN_LENGTH = 1024;
 /** In one file. What they cost is bounded with their number: some seconds, where all are hostile. */
 const MAX_PATTERNS = 8192;
+/** Hash bins of the largest repository there is (PEP 458). */
+const MAX_DELEGATIONS = 16_384;
+/** In one file: four digits of a hash have a quarter of these. */
+const MAX_PREFIXES = 262_144;
 /** What TAP 15 allows. */
 const MAX_BIN_BITS = 32;
 const HEX_BITS = 4;
@@ -62,10 +66,26 @@ const HEX_BITS = 4;
  * @throws OtaError METADATA_MALFORMED
  */
 export function readDelegations(delegations: Fields, rules: EntryRules): readonly Delegation[] {
-  const read = delegations.objects('roles').map((entry) => readDelegation(entry, rules));
-  const patterns = read.reduce((count, { paths }) => count + paths.length, 0);
-  if (patterns <= MAX_PATTERNS) return read;
-  throw malformed(delegations.at('roles'), `at most ${String(MAX_PATTERNS)} paths in all`);
+  const entries = delegationEntries(delegations);
+  const bounded = (field: string, most: number): void => {
+    const inAll = entries.reduce(
+      (sum, entry) => sum + (entry.has(field) ? entry.count(field) : 0),
+      0,
+    );
+    if (inAll > most)
+      throw malformed(delegations.at('roles'), `at most ${String(most)} ${field} in all`);
+  };
+  bounded('paths', MAX_PATTERNS);
+  bounded('path_hash_prefixes', MAX_PREFIXES);
+  return entries.map((entry) => readDelegation(entry, rules));
+}
+
+/** @throws OtaError METADATA_MALFORMED for more delegations than any repository has */
+export function delegationEntries(delegations: Fields): readonly Fields[] {
+  if (delegations.count('roles') > MAX_DELEGATIONS) {
+    throw malformed(delegations.at('roles'), `at most ${String(MAX_DELEGATIONS)} delegations`);
+  }
+  return delegations.objects('roles');
 }
 
 /**
@@ -108,11 +128,20 @@ export function nameFor({ name, binBits }: DelegatedRole, { filename }: Wanted):
   return binBits === undefined ? name : binOf(name, binBits, filename);
 }
 
+/** Everything that a role can be called; of bins there may be very many. */
+export function* namesOf({ name, binBits }: DelegatedRole): Generator<string> {
+  if (binBits === undefined) yield name;
+  else for (let bin = 0; bin < 2 ** binBits; bin += 1) yield binName(name, binBits, bin);
+}
+
 function binOf(prefix: string, bits: number, filename: string): string {
   const digits = Math.ceil(bits / HEX_BITS);
   const leading = Number.parseInt(pathDigest(filename).slice(0, digits), 16);
-  const bin = Math.floor(leading / 2 ** (digits * HEX_BITS - bits));
-  return `${prefix}-${bin.toString(16).padStart(digits, '0')}`;
+  return binName(prefix, bits, Math.floor(leading / 2 ** (digits * HEX_BITS - bits)));
+}
+
+function binName(prefix: string, bits: number, bin: number): string {
+  return `${prefix}-${bin.toString(16).padStart(Math.ceil(bits / HEX_BITS), '0')}`;
 }
 
 function pathDigest(filename: string): string {
@@ -129,16 +158,17 @@ function readDelegation(entry: Fields, rules: EntryRules): Delegation {
   };
 }
 
-function readRole(entry: Fields, { verifyName, readAuthority }: EntryRules): DelegatedRole {
+function readRole(entry: Fields, rules: EntryRules): DelegatedRole {
   const name = entry.string('name');
-  verifyName(name, entry.at('name'));
-  return { name, authority: readAuthority(entry), binBits: undefined };
+  rules.verifyName(name, entry.at('name'));
+  return { name, authority: rules.readAuthority(entry), binBits: undefined };
 }
 
 /** A role may share keys with another: TAP 3 counts roles, and who delegates has chosen them. */
 function readRoles(entry: Fields, rules: EntryRules): readonly DelegatedRole[] {
   for (const field of ['keyids', 'threshold']) {
-    if (entry.has(field)) throw malformed(entry.at(field), 'none beside roles, which have their own');
+    if (entry.has(field))
+      throw malformed(entry.at(field), 'none beside roles, which have their own');
   }
   const names = new Set<string>();
   return entry.objects('roles').map((fields) => {
@@ -157,9 +187,7 @@ function readAgreement(entry: Fields): number {
   throw malformed(entry.at('min_roles_in_agreement'), 'no more than there are roles');
 }
 
-function readScope(
-  entry: Fields,
-): Pick<Delegation, 'paths' | 'pathHashPrefixes' | 'hardwareIds'> {
+function readScope(entry: Fields): Pick<Delegation, 'paths' | 'pathHashPrefixes' | 'hardwareIds'> {
   const hardwareIds = entry.has('hardwareIds') ? entry.strings('hardwareIds') : undefined;
   hardwareIds?.forEach((hardwareId) => {
     verifyHardwareId(hardwareId, entry.at('hardwareIds'));

@@ -97,12 +97,10 @@ export function readUri(custom: Fields | undefined): string | undefined {
 
 function assignment(filename: string, { lengthBytes, hashes, custom }: TargetFile): Assignment {
   verifyFilename(filename);
-  const ecus = new Map(
+  const ecus =
     custom
       ?.optionalObject('ecuIdentifiers')
-      ?.members()
-      .map(([serial, fields]) => [serial, assignedEcu(serial, fields)]),
-  );
+      ?.mapMembers((fields, serial) => assignedEcu(serial, fields)) ?? new Map<string, never>();
   if (ecus.size === 0) throw new OtaError('DIRECTOR_TARGET_WITHOUT_ECU', { filename });
   const format = custom?.optionalString('targetFormat');
   return { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };

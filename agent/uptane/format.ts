@@ -105,3 +105,19 @@ export const UPTANE: Format = {
   targetsFile: (_root, name) => (name === 'targets' ? 'targets.json' : `delegations/${name}.json`),
   imageFile: () => undefined,
 };
+
+/** From the configuration. */
+interface ConfiguredLimits {
+  readonly rootBytes: number;
+  readonly imageTargetsBytes: number;
+}
+
+/** A format with limits of its own; roots may always be as large as the format itself allows. */
+export function withLimits(
+  format: Format,
+  { rootBytes, imageTargetsBytes }: ConfiguredLimits,
+): Format {
+  const root = Math.max(format.maxBytes.root, rootBytes);
+  const targets = { ...format.maxBytes.targets, image: imageTargetsBytes };
+  return { ...format, maxBytes: { ...format.maxBytes, root, targets } };
+}

@@ -4,23 +4,20 @@
  * Parsing gives shapes, never trust: `store.ts` decides what is believed. Fields that are not known
  * here are tolerated and stay part of what the signature covers.
  */
-import { Fields, malformed, parseJson, type Json } from '../decode.ts';
+import { Fields, malformed } from '../decode.ts';
 import { OtaError, type Repo } from '../errors.ts';
+import { canonicalText } from '../json-text.ts';
+import { view } from '../json-view.ts';
 import {
-  canonicalForms,
+  CanonicalForms,
   HASH_ALGORITHMS,
   hexLength,
   matchesHashes,
+  signedText,
   type HashAlgorithm,
 } from './canonical.ts';
 import { readDelegations, type Delegation } from './delegation.ts';
-import {
-  countSigners,
-  readAuthority,
-  readKeys,
-  readSignatures,
-  type Authority,
-} from './keys.ts';
+import { countSigners, readAuthority, readKeys, readSignatures, type Authority } from './keys.ts';
 import { verifyRoleName } from './names.ts';
 import { parseInstant, type Instant } from './time.ts';
 
@@ -75,9 +72,38 @@ export interface TargetFile {
   readonly custom: Fields | undefined;
 }
 
+/**
+ * The files of a Targets role by filename, in the order they are listed in.
+ *
+ * Every entry is checked at once and read again when it is asked for: a repository may list a hundred
+ * thousand, and a device wants one of them.
+ */
+export class TargetFiles implements Iterable<[string, TargetFile]> {
+  readonly #files: Fields;
+
+  /** @throws OtaError METADATA_MALFORMED if any entry is */
+  constructor(files: Fields) {
+    this.#files = files;
+    for (const [, fields] of files.members()) readTargetFile(fields);
+  }
+
+  get size(): number {
+    return this.#files.size;
+  }
+
+  get(filename: string): TargetFile | undefined {
+    // An entry that is `null` is malformed and was refused.
+    return this.#files.has(filename) ? readTargetFile(this.#files.object(filename)) : undefined;
+  }
+
+  *[Symbol.iterator](): Generator<[string, TargetFile]> {
+    for (const [filename, fields] of this.#files.members())
+      yield [filename, readTargetFile(fields)];
+  }
+}
+
 export interface Targets extends Common {
-  /** By filename, in the order they were signed in. */
-  readonly targets: ReadonlyMap<string, TargetFile>;
+  readonly targets: TargetFiles;
   readonly delegations: readonly Delegation[];
   readonly custom: Fields | undefined;
 }
@@ -118,11 +144,8 @@ export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
 export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
   return parseFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
-    const files = signed
-      .object('meta')
-      .members()
-      .map(([name, fields]) => [name, readListing(fields)] as const);
-    return { ...common(signed), files: new Map(files) };
+    const files = signed.object('meta').mapMembers(readListing);
+    return { ...common(signed), files };
   });
 }
 
@@ -132,13 +155,10 @@ export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
  */
 export function parseTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
   return parseFile(bytes, { repo, role, type: 'targets' }, (signed) => {
-    const targets = signed
-      .object('targets')
-      .members()
-      .map(([filename, fields]) => [filename, readTargetFile(fields)] as const);
+    const targets = new TargetFiles(signed.object('targets'));
     return {
       ...common(signed),
-      targets: new Map(targets),
+      targets,
       delegations: delegations(signed.optionalObject('delegations')),
       custom: signed.optionalObject('custom'),
     };
@@ -157,20 +177,20 @@ function parseFile<Body>(
   read: (signed: Fields) => Body,
 ): File<Body> {
   const { repo, role } = expected;
-  const document = parseJson(bytes, `${repo}/${role}`);
-  const envelope = new Fields(document, `${repo}/${role}`);
+  const canonical = canonicalText(bytes, `${repo}/${role}`);
+  const envelope = new Fields(view(bytes), `${repo}/${role}`);
   const signed = envelope.object('signed');
   const type = signed.string('_type');
   if (type.toLowerCase() !== expected.type) {
     throw new OtaError('ROLE_TYPE_MISMATCH', { repo, role, type });
   }
   const signatures = readSignatures(envelope);
-  const covered = (document as ReadonlyMap<string, Json>).get('signed') ?? null;
+  const covered = new CanonicalForms(signedText(canonical));
   return {
     bytes,
     body: read(signed),
-    countSigners: (authority) => countSigners(signatures, authority, canonicalForms(covered)),
-    hasHashes: (hashes) => matchesHashes(hashes, bytes, document),
+    countSigners: (authority) => countSigners(signatures, authority, covered),
+    hasHashes: (hashes) => matchesHashes(hashes, bytes, new CanonicalForms(canonical)),
   };
 }
 
@@ -189,7 +209,7 @@ export function readListing(fields: Fields): Listing {
   };
 }
 
-export function readTargetFile(fields: Fields): TargetFile {
+function readTargetFile(fields: Fields): TargetFile {
   return {
     lengthBytes: fields.integer('length', 0),
     hashes: hashes(fields),

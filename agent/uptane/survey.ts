@@ -1,7 +1,9 @@
 /** Reads all of an Image repository, as somebody who runs it wants to know it: every delegated role. */
 import { isOtaError, type AnyOtaError } from '../errors.ts';
 import type { Conversation } from './conversation.ts';
+import { namesOf, type Delegation } from './delegation.ts';
 import type { ImageRepository } from './delegations.ts';
+import type { Authority } from './keys.ts';
 import type { Targets } from './metadata.ts';
 import type { MetadataStore } from './store.ts';
 import { updateTargets } from './targets.ts';
@@ -27,9 +29,10 @@ export function* surveyImage(store: MetadataStore): Conversation<readonly AnyOta
   const waiting: [name: string, targets: Targets][] = [['targets', repository.targets]];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     const [delegator, { delegations }] = next;
-    for (const { name, authority } of delegations) {
+    for (const { name, authority } of delegatedRoles(delegations)) {
+      if (visited.size >= MAX_ROLES) break;
       const visit = JSON.stringify([delegator, name]);
-      if (visited.has(visit) || visited.size >= MAX_ROLES) continue;
+      if (visited.has(visit)) continue;
       visited.add(visit);
       const role = readRole(repository, name, { delegator, authority });
       const targets = yield* collecting(problems, role);
@@ -37,6 +40,16 @@ export function* surveyImage(store: MetadataStore): Conversation<readonly AnyOta
     }
   }
   return problems;
+}
+
+function* delegatedRoles(
+  delegations: readonly Delegation[],
+): Generator<{ readonly name: string; readonly authority: Authority }> {
+  for (const { roles } of delegations) {
+    for (const role of roles) {
+      for (const name of namesOf(role)) yield { name, authority: role.authority };
+    }
+  }
 }
 
 function* readRole(

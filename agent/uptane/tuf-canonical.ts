@@ -4,24 +4,38 @@
  * Other than in the Uptane dialect, a string is its characters as they are, line feeds included; only
  * quotes and backslashes are escaped.
  */
-import type { Json } from '../decode.ts';
-import { byCodePoint } from './canonical.ts';
+import { JSON_BYTE as BYTE } from '../json-bytes.ts';
 
-/** The bytes a signature covers: names sorted by code point, no white space, UTF-8. */
-export function canonicalOlpc(value: Json): Uint8Array {
-  return Buffer.from(serialise(value));
-}
+/** What `JSON.stringify` writes for these is a letter. */
+const SHORT: ReadonlyMap<number, number> = new Map(
+  Object.entries({ b: 8, f: 12, n: 10, r: 13, t: 9 }).map(([letter, byte]) => [
+    letter.charCodeAt(0),
+    byte,
+  ]),
+);
 
-function serialise(value: Json): string {
-  if (typeof value === 'string') return quoted(value);
-  if (value instanceof Map) {
-    const members = [...(value as ReadonlyMap<string, Json>)].sort(([a], [b]) => byCodePoint(a, b));
-    return `{${members.map(([name, item]) => `${quoted(name)}:${serialise(item)}`).join(',')}}`;
+/**
+ * The bytes a TUF signature covers.
+ *
+ * @param canonical - as `canonicalText` writes it: the same order, other escapes
+ */
+export function olpcForm(canonical: Uint8Array): Uint8Array {
+  const form = Buffer.allocUnsafeSlow(canonical.byteLength);
+  let to = 0;
+  for (let at = 0; at < canonical.byteLength; at += 1) {
+    let byte = canonical[at] ?? 0;
+    if (byte === BYTE.backslash) {
+      const kind = canonical[at + 1] ?? 0;
+      at += kind === BYTE.u ? 5 : 1;
+      if (kind === BYTE.quote || kind === BYTE.backslash) form[to++] = byte;
+      byte = kind === BYTE.u ? controlAt(canonical, at) : (SHORT.get(kind) ?? kind);
+    }
+    form[to++] = byte;
   }
-  if (Array.isArray(value)) return `[${(value as readonly Json[]).map(serialise).join(',')}]`;
-  return JSON.stringify(value);
+  return form.subarray(0, to);
 }
 
-function quoted(text: string): string {
-  return `"${text.replace(/["\\]/g, '\\$&')}"`;
+/** `\u` stands before control characters only, so two digits say it all; `at` is the second. */
+function controlAt(canonical: Uint8Array, at: number): number {
+  return Number.parseInt(Buffer.from(canonical.subarray(at - 1, at + 1)).toString('latin1'), 16);
 }

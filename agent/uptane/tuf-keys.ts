@@ -9,13 +9,16 @@ import { isOtaError } from '../errors.ts';
 import { malformed, type Fields } from '../decode.ts';
 import {
   isSignedBy,
-  MIN_RSA_BITS,
-  normalForm,
+  isSoundEd25519,
+  isSoundRsa,
+  materialOf,
+  methodOf,
   readAuthority,
   readKey,
   signatureEntries,
   spki,
   spkiFromPem,
+  usableKeys,
   type Authority,
   type PublicKey,
 } from './keys.ts';
@@ -81,12 +84,7 @@ export function isPlainTuf({ scheme }: PublicKey): boolean {
  * @throws OtaError METADATA_MALFORMED for what is no key at all
  */
 export function readTufKeys(keys: Fields): ReadonlyMap<string, PublicKey> {
-  const usable = new Map<string, PublicKey>();
-  for (const [id, fields] of keys.members()) {
-    const key = readTufKey(fields);
-    if (key !== undefined) usable.set(id, key);
-  }
-  return usable;
+  return usableKeys(keys, readTufKey);
 }
 
 /**
@@ -95,9 +93,10 @@ export function readTufKeys(keys: Fields): ReadonlyMap<string, PublicKey> {
  * @throws OtaError METADATA_MALFORMED, also for a key that is listed twice
  */
 export function readTufAuthority(role: Fields, keys: ReadonlyMap<string, PublicKey>): Authority {
+  const authority = readAuthority(role, keys);
   const ids = role.strings('keyids');
   if (new Set(ids).size !== ids.length) throw malformed(role.at('keyids'), 'each key once');
-  return readAuthority(role, keys);
+  return authority;
 }
 
 /** @throws OtaError METADATA_MALFORMED, also for two signatures under one key id (§4.2.1) */
@@ -131,8 +130,11 @@ function isSigned(key: PublicKey, value: Buffer, payload: Uint8Array): boolean {
   const name = key.scheme ?? '';
   const scheme = SCHEMES.get(name);
   if (scheme === undefined) {
-    return isSignedBy(key, { keyId: '', method: name, value: value.toString('base64') }, payload);
+    const signature = { keyId: '', method: methodOf(name), value: value.toString('base64') };
+    return isSignedBy(key, signature, payload);
   }
+  // A key of a type that `SCHEMES` does not have may still name one of its schemes.
+  if (scheme.type !== key.type) return false;
   const padding =
     key.type === 'rsa'
       ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO }
@@ -149,7 +151,7 @@ function readTufKey(fields: Fields): PublicKey | undefined {
   const text = value.optionalString('public') ?? '';
   const key = spkiFromPem(text) ?? fromHex(text, scheme);
   if (key === undefined || !fits(key, scheme)) return undefined;
-  return { type: scheme.type, key, material: material(key), scheme: name };
+  return { type: scheme.type, key, material: materialOf(key), scheme: name };
 }
 
 /** Key types that TUF does not name but `keys.ts` knows sign here as they do there. */
@@ -174,17 +176,9 @@ function fromHex(text: string, { type, curve }: Scheme): KeyObject | undefined {
 }
 
 function fits(key: KeyObject, { type, curve }: Scheme): boolean {
-  if (key.asymmetricKeyType !== type) return false;
-  const { modulusLength, namedCurve } = key.asymmetricKeyDetails ?? {};
-  if (type === 'rsa') return (modulusLength ?? 0) >= MIN_RSA_BITS;
-  return namedCurve === curve?.name;
-}
-
-/** A point has two encodings, which SPKI keeps apart. */
-function material(key: KeyObject): string {
-  if (key.asymmetricKeyType !== 'ec') return normalForm(key);
-  const { crv, x, y } = key.export({ format: 'jwk' });
-  return [crv, x, y].join(' ');
+  if (type === 'rsa') return isSoundRsa(key);
+  if (type === 'ed25519') return isSoundEd25519(key);
+  return key.asymmetricKeyType === type && key.asymmetricKeyDetails?.namedCurve === curve?.name;
 }
 
 function ecdsa(name: string, hash: 'sha256' | 'sha384', curve: Curve): Scheme {

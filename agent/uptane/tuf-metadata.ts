@@ -6,14 +6,16 @@
  *
  * Source: TUF specification 1.0 §4.
  */
-import { Fields, malformed, parseJson, type Json } from '../decode.ts';
+import { Fields, malformed } from '../decode.ts';
 import { OtaError, type Repo } from '../errors.ts';
-import { digest } from './canonical.ts';
-import { readBins, readDelegations, type Delegation } from './delegation.ts';
+import { canonicalText } from '../json-text.ts';
+import { view } from '../json-view.ts';
+import { digest, signedText } from './canonical.ts';
+import { delegationEntries, readBins, readDelegations, type Delegation } from './delegation.ts';
 import type { Authority } from './keys.ts';
 import {
   readListing,
-  readTargetFile,
+  TargetFiles,
   type Common,
   type File,
   type Hashes,
@@ -25,7 +27,7 @@ import {
 } from './metadata.ts';
 import { verifyTufRoleName } from './names.ts';
 import { parseInstant } from './time.ts';
-import { canonicalOlpc } from './tuf-canonical.ts';
+import { olpcForm } from './tuf-canonical.ts';
 import { countTufSigners, readTufAuthority, readTufKeys, readTufSignatures } from './tuf-keys.ts';
 
 const SPEC_VERSION = /^1\.\d+(?:\.\d+)?$/;
@@ -58,7 +60,7 @@ export function parseTufRoot(bytes: Uint8Array, repo: Repo): File<Root> {
 export function parseTufTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
   return parseTufFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
     const meta = signed.object('meta');
-    if (meta.members().length !== 1) throw malformed(meta.path, `only ${SNAPSHOT_FILE}`);
+    if (meta.size !== 1) throw malformed(meta.path, `only ${SNAPSHOT_FILE}`);
     return { ...common(signed), snapshot: readListing(meta.object(SNAPSHOT_FILE)) };
   });
 }
@@ -66,11 +68,8 @@ export function parseTufTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
 export function parseTufSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
   return parseTufFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
-    const files = signed
-      .object('meta')
-      .members()
-      .map(([name, fields]) => [name, readListing(fields)] as const);
-    return { ...common(signed), files: new Map(files) };
+    const files = signed.object('meta').mapMembers(readListing);
+    return { ...common(signed), files };
   });
 }
 
@@ -80,13 +79,10 @@ export function parseTufSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> 
  */
 export function parseTufTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
   return parseTufFile(bytes, { repo, role, type: 'targets' }, (signed) => {
-    const targets = signed
-      .object('targets')
-      .members()
-      .map(([filename, fields]) => [filename, readTargetFile(fields)] as const);
+    const targets = new TargetFiles(signed.object('targets'));
     return {
       ...common(signed),
-      targets: new Map(targets),
+      targets,
       delegations: delegations(signed.optionalObject('delegations')),
       custom: undefined,
     };
@@ -104,17 +100,17 @@ function parseTufFile<Body>(
   { repo, role, type: expected }: Expected,
   read: (signed: Fields) => Body,
 ): File<Body> {
-  const document = parseJson(bytes, `${repo}/${role}`);
-  const envelope = new Fields(document, `${repo}/${role}`);
+  const canonical = canonicalText(bytes, `${repo}/${role}`);
+  const envelope = new Fields(view(bytes), `${repo}/${role}`);
   const signed = envelope.object('signed');
   const type = signed.string('_type');
   if (type !== expected) throw new OtaError('ROLE_TYPE_MISMATCH', { repo, role, type });
   const signatures = readTufSignatures(envelope);
-  const covered = (document as ReadonlyMap<string, Json>).get('signed') ?? null;
+  const covered = olpcForm(signedText(canonical));
   return {
     bytes,
     body: read(signed),
-    countSigners: (authority) => countTufSigners(signatures, authority, canonicalOlpc(covered)),
+    countSigners: (authority) => countTufSigners(signatures, authority, covered),
     hasHashes: (hashes) => hasHashes(bytes, hashes),
   };
 }
@@ -145,7 +141,7 @@ function delegations(fields: Fields | undefined): readonly Delegation[] {
     readAuthority: (role: Fields) => readTufAuthority(role, keys),
   };
   if (bins === undefined) {
-    verifyEntries(fields.objects('roles'));
+    verifyEntries(delegationEntries(fields));
     return readDelegations(fields, rules);
   }
   if (fields.has('roles')) throw malformed(bins.path, 'either roles or succinct_roles');

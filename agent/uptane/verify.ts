@@ -25,7 +25,8 @@ export interface VerifyInput {
   /** The first one is the Primary. */
   readonly inventory: readonly EcuInventory[];
   readonly now: Instant;
-  /** Of the Image repository; the Director's is always the Uptane dialect, and that is the default. */
+  /** The Director's is always the Uptane dialect, and that is the default for both. */
+  readonly directorFormat?: Format;
   readonly imageFormat?: Format;
   /** Held against the identifier in empty Director Targets, where the Director sends one. */
   readonly vehicleId?: string;
@@ -55,8 +56,8 @@ export interface Verdict {
  * @throws OtaError any code that ends a command with exit code 20; STORAGE_CORRUPT
  */
 export function* verify(input: VerifyInput): Conversation<Verdict> {
-  const { trusted, now, imageFormat, observer } = input;
-  const director = new MetadataStore('director', trusted, now).watch(observer);
+  const { trusted, now, directorFormat, imageFormat, observer } = input;
+  const director = new MetadataStore('director', trusted, now, directorFormat).watch(observer);
   const image = new MetadataStore('image', trusted, now, imageFormat).watch(observer);
   const { assignments, correlationId } = yield* updateDirector(director, input);
   const named = correlationId === undefined ? {} : { correlationId };

@@ -58,6 +58,22 @@ export function rsa(bits = 2048, saltLength = 32): Key {
   };
 }
 
+export function mlDsa(size: 65 | 87 = 65): Key {
+  const { publicKey, privateKey } = mlDsaPair(size);
+  return {
+    id: createHash('sha256').update(pem(publicKey)).digest('hex'),
+    keytype: `ML-DSA-${String(size)}`,
+    text: pem(publicKey),
+    method: `ml-dsa-${String(size)}`,
+    sign: (payload) => sign(null, payload, privateKey).toString('base64'),
+  };
+}
+
+/** Types know one size per call only. */
+export function mlDsaPair(size: 65 | 87): { publicKey: KeyObject; privateKey: KeyObject } {
+  return size === 65 ? generateKeyPairSync('ml-dsa-65') : generateKeyPairSync('ml-dsa-87');
+}
+
 /** Signs `body` with every key. */
 export function envelope(body: Body, keys: readonly Key[]): Uint8Array {
   const payload = Buffer.from(canonical(body));

@@ -10,7 +10,7 @@ import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
 import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
-import type { Ports } from '../../agent/ports.ts';
+import type { LocalPorts, Ports } from '../../agent/ports.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
 import { bootBoard, type Board } from './boot-loader.ts';
 import { temporaryDirectory } from './temporary.ts';
@@ -89,7 +89,7 @@ export class TestDevice {
     this.directory.remove();
   }
 
-  #network(): Pick<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId' | 'imageFormat'> {
+  #network(): Omit<Ports, keyof LocalPorts> {
     const { outside, world } = this;
     const demandGateway = (): void => {
       if (outside.gateway !== 'down') return;
@@ -97,6 +97,7 @@ export class TestDevice {
     };
     return {
       vehicleId: 'device-1',
+      directorFormat: UPTANE,
       imageFormat: UPTANE,
       repositories: {
         fetchMetadata: async (repo, file) => {

@@ -13,6 +13,8 @@ import {
   type KeyObject,
 } from 'node:crypto';
 
+import { mlDsaPair } from './build-metadata.ts';
+
 export type Body = Readonly<Record<string, unknown>>;
 
 export interface TufKey {
@@ -66,6 +68,13 @@ export function rsaKey(hash: 'sha256' | 'sha384' | 'sha512' = 'sha256', bits = 2
   const padding = constants.RSA_PKCS1_PSS_PADDING;
   const saltLength = constants.RSA_PSS_SALTLEN_DIGEST;
   return tufKey(entry, (payload) => sign(hash, payload, { key: privateKey, padding, saltLength }));
+}
+
+/** @param scheme - where it is not the one of this size */
+export function mlDsaKey(size: 65 | 87 = 65, scheme = `ml-dsa-${String(size)}`): TufKey {
+  const { publicKey, privateKey } = mlDsaPair(size);
+  const entry = { keytype: 'ml-dsa', scheme, keyval: { public: pem(publicKey) } };
+  return tufKey(entry, (payload) => sign(null, payload, privateKey));
 }
 
 /** A key on one curve that signs by the scheme of another. */

@@ -4,7 +4,10 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 import { temporaryDirectory } from './temporary.ts';
-import type { TufRepository } from './tuf-repository.ts';
+
+interface Served {
+  readonly served: ReadonlyMap<string, Uint8Array>;
+}
 
 const BASE = 'http://repository.invalid/metadata';
 
@@ -25,9 +28,9 @@ const { BaseFetcher, Updater } = require('tuf-js') as TufJs;
 const { DownloadHTTPError } = require('tuf-js/dist/error.js') as TufJsErrors;
 
 class MemoryFetcher extends BaseFetcher {
-  readonly #repository: TufRepository;
+  readonly #repository: Served;
 
-  constructor(repository: TufRepository) {
+  constructor(repository: Served) {
     super();
     this.#repository = repository;
   }
@@ -45,8 +48,11 @@ export class TufUpdater implements AsyncDisposable {
   readonly #directory = temporaryDirectory('tuf-js');
   readonly #metadata: string;
   readonly #fetcher: MemoryFetcher;
+  readonly #config: object;
 
-  constructor(repository: TufRepository) {
+  /** @param config - of tuf-js, where its own limits are too small */
+  constructor(repository: Served, config: object = {}) {
+    this.#config = config;
     this.#metadata = join(this.#directory.path, 'metadata');
     this.#fetcher = new MemoryFetcher(repository);
     mkdirSync(this.#metadata);
@@ -66,6 +72,7 @@ export class TufUpdater implements AsyncDisposable {
         metadataDir: this.#metadata,
         metadataBaseUrl: BASE,
         fetcher: this.#fetcher,
+        config: this.#config,
       });
       await updater.refresh();
       const target = await updater.getTargetInfo(filename);

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 
+import { ED25519_TORSION_SUBGROUP } from '@noble/curves/ed25519.js';
+
 import { Fields } from '../../../agent/decode.ts';
 import {
   countSigners,
@@ -11,7 +13,14 @@ import {
   type Authority,
   type Signature,
 } from '../../../agent/uptane/keys.ts';
-import { ed25519, keysObject, rsa, type Body, type Key } from '../../support/build-metadata.ts';
+import {
+  ed25519,
+  keysObject,
+  mlDsa,
+  rsa,
+  type Body,
+  type Key,
+} from '../../support/build-metadata.ts';
 import { throwsCode } from '../../support/expect-code.ts';
 
 const payload = Buffer.from('{"signed":"this"}');
@@ -41,6 +50,19 @@ describe('signatures count towards a threshold (T2, S3, G3)', () => {
     assert.equal(count([signature(rsaKey), signature(edKey)], authority), 2);
   });
 
+  test('by ML-DSA of both sizes, with keys that are PEM as those of RSA are', () => {
+    for (const size of [65, 87] as const) {
+      const key = mlDsa(size);
+      const own = authorityOf(keysObject([key]));
+      assert.equal(count([signature(key)], own), 1, key.keytype);
+      const value = Buffer.from(key.sign(payload), 'base64');
+      assert.equal(value.length, { 65: 3309, 87: 4627 }[size]);
+      for (const bad of [value.subarray(1), Buffer.concat([value, value]), value.fill(0, 0, 8)]) {
+        assert.equal(count([signature(key, { value: bad.toString('base64') })], own), 0);
+      }
+    }
+  });
+
   test('over either canonical form', () => {
     const other = Buffer.from('{}');
     assert.equal(countSigners([signature(edKey)], authority, [other, payload]), 1);
@@ -61,6 +83,12 @@ describe('signatures count towards a threshold (T2, S3, G3)', () => {
     assert.equal(count([signature(rsaKey, { method: 'ed25519' })], authority), 0);
     assert.equal(count([signature(edKey, { method: 'rsassa-pss' })], authority), 0);
     assert.equal(count([signature(edKey, { method: 'none' })], authority), 0);
+    const [pq, larger] = [mlDsa(65), mlDsa(87)];
+    const both = authorityOf(keysObject([pq, larger]));
+    assert.equal(count([signature(pq, { method: 'ml-dsa-87' })], both), 0);
+    assert.equal(count([signature(larger, { method: 'ml-dsa-65' })], both), 0);
+    assert.equal(count([signature(pq, { method: 'rsassa-pss' })], both), 0);
+    assert.equal(count([signature(rsaKey, { method: 'ml-dsa-65' })], authority), 0);
   });
 
   test('not when made by a key that the role does not have, even if the root knows it', () => {
@@ -104,6 +132,15 @@ describe('a threshold counts key material, not key ids (R3, R8)', () => {
     assert.equal(count(both, authorityOf(keys)), 1);
   });
 
+  test('one RSA modulus with two exponents is one signer: it has one private key', () => {
+    const keys = {
+      one: { keytype: 'RSA', keyval: { public: rsaKey.text } },
+      two: { keytype: 'RSA', keyval: { public: withExponent(rsaKey.text, 3) } },
+    };
+    const read = authorityOf(keys).keys;
+    assert.equal(read.get('one')?.material, read.get('two')?.material);
+  });
+
   test('key ids are labels: any text will do', () => {
     const keys = { 'the blue one': { keytype: 'ED25519', keyval: { public: edKey.text } } };
     assert.equal(count([signature(edKey, { keyId: 'the blue one' })], authorityOf(keys)), 1);
@@ -125,6 +162,75 @@ describe('readKeys', () => {
       'METADATA_MALFORMED',
       { path: 'keys.k.keyval.public', want: WANT_RSA },
     );
+  });
+
+  test('refuses RSA exponents with which anybody signs, or nobody, or that take ever so long', () => {
+    for (const exponent of [0, 1, 2, 65_536, 2n ** 64n + 1n]) {
+      throwsCode(
+        () => read({ keytype: 'RSA', keyval: { public: withExponent(rsaKey.text, exponent) } }),
+        'METADATA_MALFORMED',
+        { path: 'keys.k.keyval.public', want: WANT_RSA },
+      );
+    }
+    for (const exponent of [3, 17, 65_537]) {
+      assert.ok(read({ keytype: 'RSA', keyval: { public: withExponent(rsaKey.text, exponent) } }));
+    }
+  });
+
+  test('refuses every Ed25519 point of small order, in each of its encodings', () => {
+    const encodings = smallOrderEncodings();
+    assert.equal(encodings.length, 14);
+    for (const hex of encodings) {
+      throwsCode(
+        () => read({ keytype: 'ED25519', keyval: { public: hex } }),
+        'METADATA_MALFORMED',
+        { path: 'keys.k.keyval.public', want: 'a key that only its owner has' },
+      );
+    }
+  });
+
+  test('refuses an Ed25519 key that is not written in its one way', () => {
+    const [y, prime] = [5n, 2n ** 255n - 19n];
+    assert.ok(read({ keytype: 'ED25519', keyval: { public: littleEndian(y) } }));
+    throwsCode(
+      () => read({ keytype: 'ED25519', keyval: { public: littleEndian(y + prime) } }),
+      'METADATA_MALFORMED',
+      { path: 'keys.k.keyval.public', want: 'a key that only its owner has' },
+    );
+  });
+
+  test('refuses an ML-DSA key of another size or type than its own, hex, and what is none', () => {
+    const hex = createPublicKey(mlDsa(65).text)
+      .export({ type: 'spki', format: 'der' })
+      .toString('hex');
+    for (const text of [mlDsa(87).text, rsaKey.text, hex, '']) {
+      throwsCode(
+        () => read({ keytype: 'ML-DSA-65', keyval: { public: text } }),
+        'METADATA_MALFORMED',
+        { path: 'keys.k.keyval.public', want: 'an ML-DSA-65 key, SPKI in PEM' },
+      );
+    }
+  });
+
+  test('leaves out ML-DSA-44 and what is not of FIPS 204', () => {
+    for (const keytype of ['ML-DSA-44', 'ML-DSA', 'SLH-DSA-SHA2-128S', 'mldsa65']) {
+      assert.equal(read({ keytype, keyval: { public: 'anything' } }), undefined, keytype);
+    }
+  });
+
+  test('refuses more keys than anyone needs, each of which costs memory', () => {
+    const keys = (count: number): Fields =>
+      new Fields(
+        Object.fromEntries(
+          Array.from({ length: count }, (_, i) => [`k${String(i)}`, { keytype: 'future' }]),
+        ),
+        'keys',
+      );
+    assert.equal(readKeys(keys(4096)).size, 0);
+    throwsCode(() => readKeys(keys(4097)), 'METADATA_MALFORMED', {
+      path: 'keys',
+      want: 'at most 4096 keys',
+    });
   });
 
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -176,6 +282,15 @@ describe('readAuthority', () => {
     });
   });
 
+  test('refuses more key ids than anyone needs (R8)', () => {
+    const ids = (length: number): string[] => Array.from({ length }, String);
+    authorityOf({}, ids(1024));
+    throwsCode(() => authorityOf({}, ids(1025)), 'METADATA_MALFORMED', {
+      path: 'role.keyids',
+      want: 'at most 1024 key ids',
+    });
+  });
+
   test('a role without usable keys cannot be signed for', () => {
     assert.equal(count([signature(edKey)], authorityOf({}, [edKey.id])), 0);
   });
@@ -191,3 +306,43 @@ test('refuses more signatures than anyone needs, each of which costs a public ke
     want: 'at most 256 signatures',
   });
 });
+
+/** The same modulus with another exponent, which need not be one. */
+function withExponent(pem: string, exponent: number | bigint): string {
+  const { n = '' } = createPublicKey(pem).export({ format: 'jwk' });
+  const hex = BigInt(exponent).toString(16);
+  const body = Buffer.concat([
+    integer(Buffer.from(n, 'base64url')),
+    integer(Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex')),
+  ]);
+  const algorithm = Buffer.from('300d06092a864886f70d0101010500', 'hex');
+  const bits = der(0x03, Buffer.concat([Buffer.alloc(1), der(0x30, body)]));
+  const spki = der(0x30, Buffer.concat([algorithm, bits])).toString('base64');
+  return `-----BEGIN PUBLIC KEY-----\n${spki}\n-----END PUBLIC KEY-----\n`;
+}
+
+function integer(bytes: Buffer): Buffer {
+  return der(0x02, (bytes[0] ?? 0) > 0x7f ? Buffer.concat([Buffer.alloc(1), bytes]) : bytes);
+}
+
+function der(tag: number, body: Buffer): Buffer {
+  const length = body.length < 0x80 ? [body.length] : [0x82, body.length >> 8, body.length & 0xff];
+  return Buffer.concat([Buffer.from([tag, ...length]), body]);
+}
+
+/** All multiples of a point of order 8, found with another implementation; canonical and not. */
+function smallOrderEncodings(): readonly string[] {
+  const prime = 2n ** 255n - 19n;
+  const ys = new Set(ED25519_TORSION_SUBGROUP.map((hex) => yOf(hex)));
+  const spellings = [...ys].flatMap((y) => (y + prime < 2n ** 255n ? [y, y + prime] : [y]));
+  return spellings.flatMap((y) => [littleEndian(y), littleEndian(y | (1n << 255n))]);
+}
+
+function yOf(hex: string): bigint {
+  const bigEndian = Buffer.from(hex, 'hex').reverse().toString('hex');
+  return BigInt(`0x${bigEndian}`) & (2n ** 255n - 1n);
+}
+
+function littleEndian(value: bigint): string {
+  return Buffer.from(value.toString(16).padStart(64, '0'), 'hex').reverse().toString('hex');
+}
