@@ -152,6 +152,14 @@ export const settingsSchema = z.strictObject({
         .boolean()
         .default(false)
         .describe('Pin whatever root metadata the first contact serves: an attacker there wins'),
+      time_url: url
+        .optional()
+        .describe('Time server that signs the time. Unset: no signed time, see agent/TIME.md'),
+      time_keys: path
+        .optional()
+        .describe(
+          'JSON file with the `keys` of the time server, as in root metadata, and `threshold`',
+        ),
       poll_interval: duration('1h').describe('Time between cycles, before jitter'),
     })
     .prefault({}),

@@ -4,7 +4,9 @@ import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
 import type { Director, Repositories } from '../ports.ts';
 import type { DeviceEvent } from '../uptane/manifest.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
+import type { Instant } from '../uptane/time.ts';
 import type { Answer } from '../uptane/verify.ts';
+import { parseHttpDate } from './http-date.ts';
 import type { HttpClient, Response } from './http.ts';
 import { demandRate, type MinimumRate } from './limit-bytes.ts';
 
@@ -72,11 +74,12 @@ export class HttpDirector implements Director {
     this.#urls = urls;
   }
 
-  async putManifest(body: Uint8Array): Promise<void> {
+  async putManifest(body: Uint8Array): Promise<Instant | undefined> {
     const url = `${this.#urls.director}/manifest`;
     const response = await this.#http.send({ method: 'PUT', url, body, headers: JSON_BODY });
     if (response.status !== 200) throw await answered(url, response);
     await response.discard();
+    return parseHttpDate(response.headers['date']);
   }
 
   async postEvents(events: readonly DeviceEvent[]): Promise<number> {
@@ -106,11 +109,14 @@ export class HttpDirector implements Director {
 
 /** Nobody to keep events for, or one event that no batch is small enough for: they are dropped. */
 const NOT_KEPT = new Set([404, 413]);
-const JSON_BODY = { 'content-type': 'application/json' };
+export const JSON_BODY = { 'content-type': 'application/json' };
 const ANSWER_BYTES = 200;
 
 /** The server's own words, cut short and on one line, for the error. */
-async function answered(url: string, response: Response): Promise<OtaError<'GATEWAY_ANSWER'>> {
+export async function answered(
+  url: string,
+  response: Response,
+): Promise<OtaError<'GATEWAY_ANSWER'>> {
   let text = '';
   for await (const chunk of response.body) {
     text += Buffer.from(chunk).toString('utf8');
@@ -120,7 +126,8 @@ async function answered(url: string, response: Response): Promise<OtaError<'GATE
   return new OtaError('GATEWAY_ANSWER', { url, status: response.status, answer });
 }
 
-async function collect(
+/** A whole body, as long as it stays within `maxBytes`. */
+export async function collect(
   body: AsyncIterable<Uint8Array>,
   maxBytes: number,
   tooLarge: () => never,

@@ -6,11 +6,13 @@ import { join } from 'node:path';
 
 import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
 import { OtaError } from '../../agent/errors.ts';
+import { openClock } from '../../agent/io/clock.ts';
 import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
 import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
-import type { Ports } from '../../agent/ports.ts';
+import type { LocalPorts, Ports, TimeServer } from '../../agent/ports.ts';
+import type { Instant } from '../../agent/uptane/time.ts';
 import { bootBoard, type Board } from './boot-loader.ts';
 import { temporaryDirectory } from './temporary.ts';
 import { NOW, PRIMARY, World } from './uptane-world.ts';
@@ -19,6 +21,13 @@ import { NOW, PRIMARY, World } from './uptane-world.ts';
 interface Outside {
   gateway: 'up' | 'down' | 'refuses-manifests';
   image: (offset: number) => AsyncIterable<Uint8Array>;
+  /** The system's clock. */
+  wallMs: number;
+  /** What the gateway says in `Date`. */
+  date: Instant | undefined;
+  timeServer: TimeServer | undefined;
+  /** A metadata file that comes too slowly. */
+  slowFile: string | undefined;
   readonly manifests: string[];
   readonly sleptMs: number[];
 }
@@ -37,7 +46,16 @@ export class TestDevice {
     this.board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
     this.#slots = { a: at('a'), b: at('b') };
     for (const slot of Object.values(this.#slots)) writeFileSync(slot, 'factory');
-    this.outside = { gateway: 'up', image: () => bytes('fw-1'), manifests: [], sleptMs: [] };
+    this.outside = {
+      gateway: 'up',
+      image: () => bytes('fw-1'),
+      wallMs: NOW,
+      date: undefined,
+      timeServer: undefined,
+      slowFile: undefined,
+      manifests: [],
+      sleptMs: [],
+    };
     this.boot();
   }
 
@@ -65,12 +83,14 @@ export class TestDevice {
       }),
       boot: { bootId: readFileSync(this.board.bootId, 'utf8'), reboot: () => Promise.resolve() },
       clock: {
-        now: () => NOW,
+        ...openClock(await store.latestKnownTime(), {
+          wallMs: () => this.outside.wallMs,
+          monotonicMs: () => 0,
+        }),
         sleep: (ms) => {
           this.outside.sleptMs.push(ms);
           return Promise.resolve();
         },
-        uuid: () => crypto.randomUUID(),
         random: () => 0.5,
       },
       reporter: { transition: ignore, progress: ignore, refused: ignore },
@@ -88,17 +108,22 @@ export class TestDevice {
     this.directory.remove();
   }
 
-  #network(): Pick<Ports, 'repositories' | 'director' | 'signer' | 'vehicleId'> {
+  #network(): Omit<Ports, keyof LocalPorts> {
     const { outside, world } = this;
     const demandGateway = (): void => {
       if (outside.gateway !== 'down') return;
       throw new OtaError('GATEWAY_UNREACHABLE', { url: 'u', cause: 'down', remedy: 'wait' });
     };
     return {
+      ...(outside.timeServer === undefined ? {} : { timeServer: outside.timeServer }),
       vehicleId: 'device-1',
       repositories: {
         fetchMetadata: async (repo, file) => {
           demandGateway();
+          if (file === outside.slowFile) {
+            const limit = { minimumBytesPerSecond: 1024, overMs: 30_000 };
+            throw new OtaError('DOWNLOAD_TOO_SLOW', { filename: file, ...limit });
+          }
           return Promise.resolve(world.serve(repo, file));
         },
         openImage: (_target, offset) => outside.image(offset),
@@ -111,6 +136,7 @@ export class TestDevice {
             throw new OtaError('GATEWAY_ANSWER', { url: 'u', status: 400, answer: 'no' });
           }
           outside.manifests.push(Buffer.from(body).toString());
+          return outside.date;
         },
         postEvents: async (events) => Promise.resolve(events.length),
       },
@@ -135,7 +161,9 @@ export class TestDevice {
   }
 }
 
-const KEY = generateKeyPairSync('ed25519').privateKey;
+const { privateKey: KEY, publicKey } = generateKeyPairSync('ed25519');
+/** What the Director of these devices knows their Primary by. */
+export const PRIMARY_KEY = publicKey;
 const ignore = (): undefined => undefined;
 
 /** An image as a download hands it out. */

@@ -28,7 +28,8 @@ CREATE TABLE event (
   event TEXT NOT NULL
 ) STRICT;
 
--- cycle_state, report_counter, latest_known_time_ms, provisioning facts, last refusal
+-- cycle_state, report_counter, report_time_ms, latest_known_time_ms, provisioning facts, refusal,
+-- unreported_attacks
 CREATE TABLE fact (
   name TEXT PRIMARY KEY,
   value TEXT NOT NULL
