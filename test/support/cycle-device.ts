@@ -99,8 +99,15 @@ export class TestDevice {
     };
   }
 
-  async cycle(): Promise<Outcome> {
-    return runCycle(await this.ports());
+  async cycle(instead: Partial<Ports> = {}): Promise<Outcome> {
+    return runCycle({ ...(await this.ports()), ...instead });
+  }
+
+  /** Cycles and boots until the update is over. */
+  async install(): Promise<void> {
+    assert.equal((await this.cycle()).outcome, 'reboot-required');
+    this.boot();
+    assert.equal((await this.cycle()).outcome, 'installed');
   }
 
   async close(): Promise<void> {
