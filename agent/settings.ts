@@ -154,12 +154,10 @@ export const settingsSchema = z.strictObject({
         .describe('Pin whatever root metadata the first contact serves: an attacker there wins'),
       time_url: url
         .optional()
-        .describe('Time server that signs the time. Unset: no signed time, see agent/TIME.md'),
+        .describe('Server that signs the time. Unset: no signed time, see agent/TIME.md'),
       time_keys: path
         .optional()
-        .describe(
-          'JSON file with the `keys` of the time server, as in root metadata, and `threshold`',
-        ),
+        .describe("JSON file with the time server's `keys` and `threshold`"),
       poll_interval: duration('1h').describe('Time between cycles, before jitter'),
     })
     .prefault({}),

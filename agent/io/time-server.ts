@@ -1,5 +1,5 @@
 /** The TimeServer port over HTTP. */
-import { causeOf, OtaError } from '../errors.ts';
+import { isOtaError, OtaError } from '../errors.ts';
 import type { TimeServer } from '../ports.ts';
 import { readTimeKeys } from '../uptane/attested-time.ts';
 import type { Authority } from '../uptane/keys.ts';
@@ -45,6 +45,8 @@ export async function loadTimeKeys(path: string): Promise<Authority> {
   try {
     return readTimeKeys(Buffer.from(text));
   } catch (error) {
-    throw new OtaError('FILE_UNREADABLE', { path, what, cause: causeOf(error), remedy });
+    if (!isOtaError(error)) throw error;
+    const cause = error.message;
+    throw new OtaError('FILE_UNREADABLE', { path, what, cause, remedy }, { cause: error });
   }
 }
