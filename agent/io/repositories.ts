@@ -111,16 +111,18 @@ export class HttpDirector implements Director {
 const NOT_KEPT = new Set([404, 413]);
 export const JSON_BODY = { 'content-type': 'application/json' };
 const ANSWER_BYTES = 200;
+const ANSWER_MS = 1000;
 
 /** The server's own words, cut short and on one line, for the error. */
 export async function answered(
   url: string,
   response: Response,
 ): Promise<OtaError<'GATEWAY_ANSWER'>> {
+  const start = performance.now();
   let text = '';
   for await (const chunk of response.body) {
     text += Buffer.from(chunk).toString('utf8');
-    if (text.length > ANSWER_BYTES) break;
+    if (text.length > ANSWER_BYTES || performance.now() - start > ANSWER_MS) break;
   }
   const answer = text.slice(0, ANSWER_BYTES).replace(/\s+/gu, ' ');
   return new OtaError('GATEWAY_ANSWER', { url, status: response.status, answer });
