@@ -14,6 +14,7 @@ import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
 import { HttpClient } from './io/http.ts';
 import { openInstaller } from './io/installers/open-installer.ts';
+import type { MinimumRate } from './io/limit-bytes.ts';
 import type { Log } from './io/log.ts';
 import { HttpDirector, HttpRepositories } from './io/repositories.ts';
 import { StagingDirectory } from './io/staging.ts';
@@ -22,6 +23,7 @@ import { takeLock } from './io/store/lock.ts';
 import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
 import { readTextFile } from './io/text-file.ts';
+import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import type { LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
@@ -108,10 +110,12 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
       rootBytes: settings.uptane.max_root_metadata,
       imageTargetsBytes: settings.uptane.max_image_metadata,
     };
+    const rate = { bytesPerSecond, windowMs };
     return {
       ports: {
         ...local.ports,
-        repositories: new HttpRepositories(http, urls, { bytesPerSecond, windowMs }),
+        ...(await openTimeServer(settings, http, rate)),
+        repositories: new HttpRepositories(http, urls, rate),
         director: new HttpDirector(http, urls),
         signer: identity.signer,
         vehicleId: identity.deviceId,
@@ -130,6 +134,16 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     await local.close();
     throw error;
   }
+}
+
+async function openTimeServer(
+  { uptane }: Settings,
+  http: HttpClient,
+  rate: MinimumRate,
+): Promise<Pick<Ports, 'timeServer'>> {
+  const { time_url: url, time_keys: keys } = uptane;
+  if (url === undefined || keys === undefined) return {};
+  return { timeServer: new HttpTimeServer(http, url, await loadTimeKeys(keys), rate) };
 }
 
 /** HTTP with the identity of this device. */

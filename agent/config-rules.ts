@@ -31,6 +31,11 @@ export function checkTogether(loaded: LoadedSettings): void {
   if (settings.provisioning.mode === 'est' && settings.provisioning.est_url === undefined) {
     throw missing(loaded, 'provisioning.est_url', 'provisioning.mode = "est" needs it');
   }
+  const { time_url: timeUrl, time_keys: timeKeys } = settings.uptane;
+  if ((timeUrl === undefined) !== (timeKeys === undefined)) {
+    const [set, unset] = timeUrl === undefined ? ['keys', 'url'] : ['url', 'keys'];
+    throw missing(loaded, `uptane.time_${unset}`, `uptane.time_${set} needs it`);
+  }
   refuseTwoBeginnings(loaded);
 }
 

@@ -36,6 +36,9 @@ export interface FailureDetails {
   SNAPSHOT_ROLE_REMOVED: { repo: Repo; role: string };
   SNAPSHOT_ROLE_MISSING: { repo: Repo; role: string };
 
+  TIME_NOT_FRESH: { expected: string; offered: string };
+  TIME_ROLLBACK: { latestKnownAt: string; offeredAt: string };
+
   DIRECTOR_DELEGATES: { delegations: number };
   DIRECTOR_REPEATS_ECU: { ecu: string };
   DIRECTOR_TARGET_WITHOUT_ECU: { filename: string };
@@ -132,6 +135,9 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   VERSION_ROLLBACK: refused('rollback'),
   SNAPSHOT_ROLE_REMOVED: refused('rollback'),
   SNAPSHOT_ROLE_MISSING: refused('mix-and-match'),
+
+  TIME_NOT_FRESH: refused('freeze'),
+  TIME_ROLLBACK: refused('freeze'),
 
   DIRECTOR_DELEGATES: refused('arbitrary-software'),
   DIRECTOR_REPEATS_ECU: refused('mix-and-match'),

@@ -1,5 +1,6 @@
 /** What the cycle needs from the outside world. Adapters in `io/` implement these; nothing else does. */
-import type { Repo } from './errors.ts';
+import type { FailureCode, Repo } from './errors.ts';
+import type { Authority } from './uptane/keys.ts';
 import type { TrustedTarget } from './uptane/plan.ts';
 import type { Format } from './uptane/format.ts';
 import type { EcuInventory, InstalledImage } from './uptane/inventory.ts';
@@ -10,6 +11,8 @@ import type { Answer, Keep } from './uptane/verify.ts';
 export interface Ports {
   readonly repositories: Repositories;
   readonly director: Director;
+  /** Absent where no signed time is configured. */
+  readonly timeServer?: TimeServer;
   readonly signer: Signer;
   /** What the gateway calls this device: the common name of its certificate. */
   readonly vehicleId: string;
@@ -28,7 +31,13 @@ export interface Ports {
 /** What works without network and token: enough to confirm, to roll back and to look. */
 export type LocalPorts = Omit<Ports, NetworkPorts>;
 type NetworkPorts =
-  'repositories' | 'director' | 'signer' | 'vehicleId' | 'directorFormat' | 'imageFormat';
+  | 'repositories'
+  | 'director'
+  | 'timeServer'
+  | 'signer'
+  | 'vehicleId'
+  | 'directorFormat'
+  | 'imageFormat';
 
 /** From the settings. */
 interface Limits {
@@ -56,10 +65,25 @@ export interface Repositories {
 
 /** The Director's inbox. */
 export interface Director {
-  /** @param body - the signed manifest, exactly the bytes to send */
-  putManifest(body: Uint8Array): Promise<void>;
+  /**
+   * @param body - the signed manifest, exactly the bytes to send
+   * @returns the server's own time (`Date`), where it says so
+   */
+  putManifest(body: Uint8Array): Promise<Instant | undefined>;
   /** @returns how many of the first events were taken; the rest stays queued */
   postEvents(events: readonly DeviceEvent[]): Promise<number>;
+}
+
+/** Who signs what time it is. */
+export interface TimeServer {
+  /** Whose signatures make a time. */
+  readonly authority: Authority;
+  /**
+   * @param request - the body, from `uptane/attested-time.ts`
+   * @returns the signed answer, unchecked, of a bounded size
+   * @throws OtaError GATEWAY_*, METADATA_TOO_LARGE, DOWNLOAD_TOO_SLOW
+   */
+  askTime(request: Uint8Array): Promise<Uint8Array>;
 }
 
 /** The Uptane key of the Primary ECU. It never leaves its token. */
@@ -93,12 +117,17 @@ export interface Store {
 
   /** The plan that failed last and must not be tried again by itself. */
   failedPlan(): Promise<string | undefined>;
-  /** The code of the last refusal, for `attacks_detected` in the next manifest. */
+  /** How the last verification was refused, for people; `undefined` if it was not. */
   refusal(): Promise<string | undefined>;
   saveRefusal(code: string | undefined): Promise<void>;
+  /** Attacks that the Director has not been told of, for `attacks_detected`. */
+  unreportedAttacks(): Promise<readonly FailureCode[]>;
+  /** Adds one; it stays until it was reported. */
+  noteAttack(code: FailureCode): Promise<void>;
+  attacksReported(codes: readonly FailureCode[]): Promise<void>;
 
-  /** @returns the counter to use; never returned twice, whatever happens next */
-  nextReportCounter(now: Instant): Promise<number>;
+  /** @param now - what the report will give as its time */
+  nextReport(now: Instant): Promise<ReportNumber>;
   latestKnownTime(): Promise<Instant>;
   /** Raises the latest known time, in steps coarse enough to cost an idle device nothing. */
   raiseLatestKnownTime(now: Instant): Promise<void>;
@@ -106,6 +135,14 @@ export interface Store {
   queueEvent(event: DeviceEvent): Promise<void>;
   queuedEvents(limit: number): Promise<readonly DeviceEvent[]>;
   dropEvents(ids: readonly string[]): Promise<void>;
+}
+
+/** What tells a report from every other. */
+export interface ReportNumber {
+  /** Never given out twice, whatever happens next. */
+  readonly counter: number;
+  /** The time that the report before gave; the epoch if there was none. */
+  readonly previousTime: Instant;
 }
 
 export interface Finish {
@@ -182,8 +219,14 @@ export interface Boot {
 }
 
 export interface Clock {
-  /** The system's clock, or the latest known time where that is later. */
+  /** The best that is known, by the rules of `uptane/attested-time.ts`. */
   now(): Instant;
+  /** A time server signed just now that it is `at`. */
+  attest(at: Instant): void;
+  /** A server that TLS vouches for said just now that it is `at`; the last one counts. */
+  noteHttpDate(at: Instant): void;
+  /** From now on it is never before `at`. */
+  raiseFloor(at: Instant): void;
   sleep(ms: number): Promise<void>;
   /** A random UUID, in text. */
   uuid(): string;

@@ -45,6 +45,9 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
   TARGET_NAME_UNSAFE: 'name the image by a plain relative path',
   RELEASE_COUNTER_ROLLBACK: 'assign a release that is not older than the one that runs',
 
+  TIME_NOT_FRESH: 'find out who replays answers of the time server; the cycle goes on without it',
+  TIME_ROLLBACK: 'mend the clock of the time server, or find out who set it back',
+
   GATEWAY_ANSWER: 'see the log of the server; absent files are 403, 404 or 424',
   GATEWAY_TIMEOUT: 'check the network and the load of the server',
 

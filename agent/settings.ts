@@ -167,6 +167,12 @@ export const settingsSchema = z.strictObject({
         .boolean()
         .default(false)
         .describe('Pin whatever root metadata the first contact serves: an attacker there wins'),
+      time_url: url
+        .optional()
+        .describe('Server that signs the time. Unset: no signed time, see agent/TIME.md'),
+      time_keys: path
+        .optional()
+        .describe("JSON file with the time server's `keys` and `threshold`"),
       poll_interval: duration('1h').describe('Time between cycles, before jitter'),
       max_root_metadata: sizeBetween(64 * KIBIBYTE, 1024 * KIBIBYTE, '64KiB').describe(
         'Largest root metadata file; in TUF 512KiB is always allowed',

@@ -3,6 +3,7 @@ import { isOtaError } from '../errors.ts';
 import type { LocalPorts, Ports } from '../ports.ts';
 import { queueEvent } from './events.ts';
 import type { Event, Plan } from './machine.ts';
+import { noteAttack } from './note-attack.ts';
 
 const PROBE_BYTES = 64 * 1024;
 
@@ -43,6 +44,7 @@ async function directorAnswers(ports: Ports): Promise<boolean> {
   } catch (error) {
     if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
     ports.reporter.refused(error);
+    await noteAttack(error.code, ports.store);
     return false;
   }
 }

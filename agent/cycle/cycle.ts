@@ -1,5 +1,6 @@
-/** Exactly one cycle: what was interrupted first, then report, verify, install, report. */
+/** Exactly one cycle: the time, what was interrupted, then report, verify, install, report. */
 import type { Ports } from '../ports.ts';
+import { attestTime } from './attest-time.ts';
 import { finishRollBack } from './go-back.ts';
 import { drive, loadState, remember, type Rest } from './drive.ts';
 import { flushEvents } from './events.ts';
@@ -23,6 +24,7 @@ export type Outcome =
  */
 export async function runCycle(ports: Ports): Promise<Outcome> {
   await finishRollBack(ports);
+  await attestTime(ports);
   const state = await loadState(ports.store);
   const resumed = await drive(state, resume(state, ports.boot.bootId), ports);
   if (resumed.state.at !== 'idle') return outcomeOf(resumed);

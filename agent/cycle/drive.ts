@@ -2,6 +2,7 @@
 import type { Finish, LocalPorts, Ports, Store } from '../ports.ts';
 import { perform } from './effects.ts';
 import { next, type Effect, type Failure, type Result, type State } from './machine.ts';
+import { noteAttack } from './note-attack.ts';
 import { formatState, installedBy, parseState, planDigest } from './state.ts';
 
 /** Where a drive came to rest, and what it went through on the way. */
@@ -29,7 +30,10 @@ export async function drive(state: State, effect: Effect, ports: Ports): Promise
   for (;;) {
     const event = await perform(todo, ports);
     if (event === undefined) return { state: at, ended, failure };
-    if ('failure' in event) failure = event.failure;
+    if ('failure' in event) {
+      failure = event.failure;
+      await noteAttack(failure.code, ports.store);
+    }
     const step = next(at, event);
     await remember(at, step.state, ports);
     if (step.state.at === 'reporting' && at.at !== 'reporting') ended = step.state.result;

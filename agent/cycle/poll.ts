@@ -5,6 +5,7 @@ import { verify as verifyRepositories, type Verdict } from '../uptane/verify.ts'
 import { flushEvents } from './events.ts';
 import { answerFrom, converse } from './fetch.ts';
 import type { Plan } from './machine.ts';
+import { noteAttack } from './note-attack.ts';
 import { sendManifest } from './report.ts';
 import { planDigest } from './state.ts';
 
@@ -47,12 +48,16 @@ export async function verify(ports: Ports): Promise<Verdict> {
     const talk = verifyRepositories(input);
     const verdict = await converse(talk, (need) => answerFrom(ports, need));
     await store.saveRefusal(undefined);
-    // Now and not before: metadata that is fresh vouches for the clock. One that jumped to 2100 finds
-    // everything expired, and must not become the floor for ever.
+    // Now and not before: metadata that is fresh vouches for the time, whoever said it. A clock that
+    // jumped to 2100 and a time server that lies find everything expired, and leave no floor behind.
     await store.raiseLatestKnownTime(now);
+    clock.raiseFloor(await store.latestKnownTime());
     return verdict;
   } catch (error) {
-    if (isOtaError(error) && error.handling.exit === 20) await store.saveRefusal(error.code);
+    if (!isOtaError(error)) throw error;
+    const { attack, exit } = error.handling;
+    if (attack !== undefined || exit === 20) await store.saveRefusal(error.code);
+    await noteAttack(error.code, store);
     throw error;
   }
 }

@@ -1,7 +1,6 @@
 /** Signs and sends the vehicle version manifest: what runs, what was attacked, how an update ended. */
-import { isFailureCode, isOtaError, type AnyOtaError } from '../errors.ts';
+import { isOtaError, type AnyOtaError, type FailureCode } from '../errors.ts';
 import type { Ports } from '../ports.ts';
-import type { EcuInventory } from '../uptane/inventory.ts';
 import {
   attachSignatures,
   deviceResult,
@@ -19,7 +18,8 @@ import type { Result } from './machine.ts';
  * Sends one manifest; when this resolves the Director has it, or has refused it.
  *
  * A refusal is logged and no more: a Director that dislikes a report must not be able to keep a
- * device from its updates, and sending the same again would change nothing.
+ * device from its updates, and sending the same again would change nothing. Attacks that were
+ * detected stay on the list until a Director has accepted a manifest that names them.
  *
  * Costs one durable write: the counter that keeps a report from being replayed.
  *
@@ -29,18 +29,13 @@ import type { Result } from './machine.ts';
  * @throws OtaError GATEWAY_* if it could not be delivered, TOKEN_* if it could not be signed
  */
 export async function sendManifest(ports: Ports, result: Result | undefined): Promise<void> {
-  const inventory = await ports.store.inventory();
-  const reports = new Map<string, SignedDocument>();
-  for (const ecu of inventory) reports.set(ecu.serial, await signedReport(ecu, inventory, ports));
-  const installation = result === undefined ? undefined : installationReport(result);
-  const manifest = vehicleManifest({
-    primaryEcu: inventory[0]?.serial ?? '',
-    reports,
-    ...(installation === undefined ? {} : { installation }),
-  });
-  const body = encodeDocument(await sign(manifest, ports));
+  const { clock, store } = ports;
+  const attacks = await store.unreportedAttacks();
+  const body = await signedManifest(ports, result, attacks);
   try {
-    await ports.director.putManifest(body);
+    const date = await ports.director.putManifest(body);
+    if (date !== undefined) clock.noteHttpDate(date);
+    if (attacks.length > 0) await store.attacksReported(attacks);
   } catch (error) {
     if (!isOtaError(error) || !isRefusal(error)) throw error;
     ports.reporter.refused(error);
@@ -52,19 +47,32 @@ function isRefusal(error: AnyOtaError): boolean {
   return error.details.status >= 400 && error.details.status < 500;
 }
 
-async function signedReport(
-  { serial, installed }: EcuInventory,
-  inventory: readonly EcuInventory[],
+/** Attacks are the Primary's to report: it is the one that verifies for the whole vehicle. */
+async function signedManifest(
   ports: Ports,
-): Promise<SignedDocument> {
-  const role = serial === inventory[0]?.serial ? 'primary' : 'secondary';
-  const refusal = await ports.store.refusal();
-  const previousTime = await ports.store.latestKnownTime();
+  result: Result | undefined,
+  attacks: readonly FailureCode[],
+): Promise<Uint8Array> {
+  const inventory = await ports.store.inventory();
+  const primaryEcu = inventory[0]?.serial ?? '';
   const time = ports.clock.now();
-  const counter = await ports.store.nextReportCounter(time);
-  const failures = refusal !== undefined && isFailureCode(refusal) ? [refusal] : [];
-  const report = { ecu: serial, role, installed, failures, previousTime, time, counter } as const;
-  return sign(versionReport(report), ports);
+  const number = { time, ...(await ports.store.nextReport(time)) };
+  const reports = new Map<string, SignedDocument>();
+  for (const { serial, installed } of inventory) {
+    const isPrimary = serial === primaryEcu;
+    const role = isPrimary ? 'primary' : 'secondary';
+    const failures = isPrimary ? attacks : [];
+    const report = versionReport({ ecu: serial, role, installed, failures, ...number });
+    reports.set(serial, await sign(report, ports));
+  }
+  const installation = result === undefined ? undefined : installationReport(result);
+  const manifest = vehicleManifest({
+    vehicleId: ports.vehicleId,
+    primaryEcu,
+    reports,
+    ...(installation === undefined ? {} : { installation }),
+  });
+  return encodeDocument(await sign(manifest, ports));
 }
 
 async function sign(document: Unsigned, { signer }: Ports): Promise<SignedDocument> {

@@ -27,7 +27,7 @@ export interface Response {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: AsyncIterable<Uint8Array>;
-  /** Reads what is left, so that the connection can be used again; gives up on a long body. */
+  /** Reads what is left, so that the connection can be used again; gives up on a long or slow body. */
   discard(): Promise<void>;
 }
 
@@ -82,7 +82,7 @@ export class HttpClient {
       status: response.statusCode,
       headers: response.headers,
       body: this.#received(response.body, url),
-      discard: () => response.body.dump({ limit: 64 * 1024 }),
+      discard: () => discard(response.body, this.#options.timeoutMs),
     };
   }
 
@@ -104,6 +104,16 @@ export class HttpClient {
   #translated(error: unknown, url: string): Error {
     const closed = codeOf(error) === 'UND_ERR_SOCKET' ? this.#connector.lastAlert : undefined;
     return translated(closed ?? error, url, this.#options.timeoutMs);
+  }
+}
+
+/** Bounded as a whole: `bodyTimeout` starts anew with every byte that trickles in. */
+async function discard(body: Dispatcher.ResponseData['body'], timeoutMs: number): Promise<void> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    await body.dump({ limit: 64 * 1024, signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
   }
 }
 

@@ -4,7 +4,9 @@ import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
 import type { Director, Repositories } from '../ports.ts';
 import type { DeviceEvent } from '../uptane/manifest.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
+import type { Instant } from '../uptane/time.ts';
 import type { Answer } from '../uptane/verify.ts';
+import { parseHttpDate } from './http-date.ts';
 import type { HttpClient, Response } from './http.ts';
 import { demandRate, type MinimumRate } from './limit-bytes.ts';
 
@@ -73,11 +75,12 @@ export class HttpDirector implements Director {
     this.#urls = urls;
   }
 
-  async putManifest(body: Uint8Array): Promise<void> {
+  async putManifest(body: Uint8Array): Promise<Instant | undefined> {
     const url = `${this.#urls.director}/manifest`;
     const response = await this.#http.send({ method: 'PUT', url, body, headers: JSON_BODY });
     if (response.status !== 200) throw await answered(url, response);
     await response.discard();
+    return parseHttpDate(response.headers['date']);
   }
 
   async postEvents(events: readonly DeviceEvent[]): Promise<number> {
@@ -107,11 +110,16 @@ export class HttpDirector implements Director {
 
 /** Nobody to keep events for, or one event that no batch is small enough for: they are dropped. */
 const NOT_KEPT = new Set([404, 413]);
-const JSON_BODY = { 'content-type': 'application/json' };
+export const JSON_BODY = { 'content-type': 'application/json' };
 const ANSWER_BYTES = 200;
+const ANSWER_MS = 1000;
 
 /** The server's own words, cut short and on one line, for the error. */
-async function answered(url: string, response: Response): Promise<OtaError<'GATEWAY_ANSWER'>> {
+export async function answered(
+  url: string,
+  response: Response,
+): Promise<OtaError<'GATEWAY_ANSWER'>> {
+  const start = performance.now();
   let text = '';
   const { location } = response.headers;
   if (response.status >= 300 && response.status < 400 && typeof location === 'string') {
@@ -119,13 +127,14 @@ async function answered(url: string, response: Response): Promise<OtaError<'GATE
   }
   for await (const chunk of response.body) {
     text += Buffer.from(chunk).toString('utf8');
-    if (text.length > ANSWER_BYTES) break;
+    if (text.length > ANSWER_BYTES || performance.now() - start > ANSWER_MS) break;
   }
   const answer = text.slice(0, ANSWER_BYTES).replace(/\s+/gu, ' ');
   return new OtaError('GATEWAY_ANSWER', { url, status: response.status, answer });
 }
 
-async function collect(
+/** A whole body, as long as it stays within `maxBytes`. */
+export async function collect(
   body: AsyncIterable<Uint8Array>,
   maxBytes: number,
   tooLarge: () => never,

@@ -1,10 +1,12 @@
 /**
  * What the device tells the Director: version reports, the vehicle manifest, and events.
  *
- * Here are the exact bytes to sign, never a key. The layout is that of the field's Directors, who
- * know nothing of the payload hash and vehicle identifier that the Standard adds (§5.4.2.1): the
- * TLS certificate says which vehicle this is.
+ * Here are the exact bytes to sign, never a key. The layout is that of the field's Directors. The
+ * payload hash and the vehicle identifier that the Standard asks for (§5.4.2.1) stand beside it:
+ * those Directors check signatures over the JSON they received and skip members they do not know.
  */
+import { createHash } from 'node:crypto';
+
 import type { Json, JsonObject } from '../decode.ts';
 import { handlingOf, type FailureCode } from '../errors.ts';
 import { canonicalJson } from './canonical.ts';
@@ -30,7 +32,7 @@ export interface VersionReport {
   readonly installed: InstalledImage | undefined;
   /** Failures since the last report; those that name an attack are told to the Director. */
   readonly failures: readonly FailureCode[];
-  /** The latest time known when the report before this one was made. */
+  /** What the report before this one gave as its time. */
   readonly previousTime: Instant;
   readonly time: Instant;
   /** Never the same twice, or a report could be replayed. Directors expect it of the Primary. */
@@ -38,6 +40,7 @@ export interface VersionReport {
 }
 
 export interface Manifest {
+  readonly vehicleId: string;
   readonly primaryEcu: string;
   /** Signed version reports by ECU serial. */
   readonly reports: ReadonlyMap<string, SignedDocument>;
@@ -102,21 +105,29 @@ export function versionReport(report: VersionReport): Unsigned {
  *
  * Source: Uptane Standard 2.1 §5.4.2.1.
  */
-export function vehicleManifest({ primaryEcu, reports, installation }: Manifest): Unsigned {
+export function vehicleManifest(manifest: Manifest): Unsigned {
+  const { vehicleId, primaryEcu, reports, installation } = manifest;
   return unsigned({
+    vehicle_id: vehicleId,
     ecu_version_manifests: new Map(reports),
     primary_ecu_serial: primaryEcu,
     ...(installation === undefined ? {} : { installation_report: reportOf(installation) }),
   });
 }
 
-/** Joins a document and its signatures. */
+/**
+ * Joins a document and its signatures, each with the hash of what it covers.
+ *
+ * Source: Uptane Standard 2.1 §5.4.2.1 (key, method, hash of the payload, hash function, signature).
+ */
 export function attachSignatures(
-  { signed }: Unsigned,
+  { signed, payload }: Unsigned,
   signatures: readonly Signature[],
 ): SignedDocument {
+  const digest = createHash('sha256').update(payload).digest('hex');
+  const hash = object({ digest, function: 'sha256' });
   const list = signatures.map(({ keyId, method, value }) =>
-    object({ keyid: keyId, method, sig: value }),
+    object({ hash, keyid: keyId, method, sig: value }),
   );
   return object({ signatures: list, signed });
 }

@@ -71,17 +71,25 @@ const ROWS: Readonly<Record<string, string>> = {
   V5: '§5.4.5: a release that is not older',
   V7: '§5.4.5: all hashes of the image',
   V8: '§5.4.5: the length of the image',
+  V9: '§5.4.5: the image before stays until the new one is proven',
+  V10: '§5.4.5: a failure leaves trusted Targets in place',
+  V11: '§5.4.5: a failure is reported, too',
+  P1: '§5.4.2.1: a vehicle version manifest',
+  P2: '§5.4.2.2: the time from a secure source, never going back',
+  P8: '§5.4: slow retrieval is detected and reported',
   P9: '§5.4.5: no failure leaves the ECU unrecoverable',
   P10: '§5.4.4.2: failures name the attack',
   P11: '§5.2: strings are in normalisation form C',
 };
 
+/** Tests of rules, and of the cycle that follows them. */
+const PLACES = ['unit/uptane/*.test.ts', 'conformance/*.test.ts', 'integration/cycle-*.test.ts'];
 const TITLE = /\btest\(\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`)/gu;
 const ROW = /\b([BRTSGDFMVP]\d{1,2})\b/gu;
 
 function titledRows(): ReadonlySet<string> {
   const cwd = join(import.meta.dirname, '..');
-  const files = globSync(['unit/uptane/*.test.ts', 'conformance/*.test.ts'], { cwd });
+  const files = globSync(PLACES, { cwd });
   const titles = files.flatMap((file) => readFileSync(join(cwd, file), 'utf8').match(TITLE) ?? []);
   return new Set(titles.flatMap((title) => title.match(ROW) ?? []));
 }

@@ -11,7 +11,8 @@ export type Parameter = number | string;
 export type Parameters = Readonly<Record<string, Parameter>>;
 
 /** Where a fault takes hold. */
-export type Stage = 'image-metadata' | 'director-metadata' | 'metadata-bytes' | 'image' | 'answer';
+export type Stage =
+  'image-metadata' | 'director-metadata' | 'metadata-bytes' | 'image' | 'time' | 'answer';
 
 export interface FaultRow {
   readonly stages: readonly Stage[];
@@ -154,6 +155,12 @@ export const FAULTS = {
     what: 'a captive portal answers 200 with HTML instead of metadata; `file` narrows it to one file name',
     parameters: { file: '' },
   },
+  'metadata-slow': {
+    stages: ['metadata-bytes'],
+    attack: 'slow retrieval',
+    what: 'metadata comes at `bytesPerSecond`; `file` narrows it to one file name',
+    parameters: { bytesPerSecond: 100, file: '' },
+  },
   'image-bit-flip': {
     stages: ['image'],
     attack: 'arbitrary software',
@@ -189,6 +196,36 @@ export const FAULTS = {
     attack: 'drop request',
     what: 'the image is not found',
     parameters: { ...TIMES },
+  },
+  'time-replay': {
+    stages: ['time'],
+    attack: 'freeze',
+    what: 'the time server sends its first answer to this device again and again',
+    parameters: {},
+  },
+  'time-wrong-nonce': {
+    stages: ['time'],
+    attack: 'freeze',
+    what: 'the time server signs the right time for a nonce that nobody sent',
+    parameters: {},
+  },
+  'time-wrong-key': {
+    stages: ['time'],
+    attack: 'freeze',
+    what: 'the right time for the right nonce, signed by a key of nobody',
+    parameters: {},
+  },
+  'time-past': {
+    stages: ['time'],
+    attack: 'freeze',
+    what: 'the time server signs a time that is `seconds` ago',
+    parameters: { seconds: 315_360_000 },
+  },
+  'time-future': {
+    stages: ['time'],
+    attack: 'freeze',
+    what: 'the time server signs a time in `seconds`: all metadata seems to have expired',
+    parameters: { seconds: 3_153_600_000 },
   },
   'http-500': {
     stages: ['answer'],

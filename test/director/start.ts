@@ -45,6 +45,9 @@ export interface DirectorHandle {
   readonly enrolSecretPath: string;
   readonly directorRootPath: string;
   readonly imageRootPath: string;
+  /** Who signs the time, and the file with its keys. */
+  readonly timeUrl: string;
+  readonly timeKeysPath: string;
   readonly stateDir: string;
   readonly pid: number;
   /**
@@ -123,6 +126,8 @@ function handleOf(child: ChildProcess, addresses: Addresses, stateDir: string): 
     enrolSecretPath: join(stateDir, 'enrol-secret'),
     directorRootPath: join(stateDir, 'director', '1.root.json'),
     imageRootPath: join(stateDir, 'image', '1.root.json'),
+    timeUrl: `${addresses.gateway}/director/time`,
+    timeKeysPath: join(stateDir, 'time-keys.json'),
     stateDir,
     pid: addresses.pid,
     control,

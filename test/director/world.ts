@@ -18,6 +18,7 @@ import { DeviceCa } from './pki/device-ca.ts';
 import type { KeyType } from './signing.ts';
 import { DeviceStore } from './state/devices.ts';
 import { SettingsFile } from './state/settings.ts';
+import { TimeServer } from './time-server.ts';
 
 export interface World {
   readonly directory: string;
@@ -27,6 +28,7 @@ export interface World {
   readonly director: Director;
   readonly faults: FaultSwitch;
   readonly metadata: ServedMetadata;
+  readonly time: TimeServer;
   readonly traffic: Traffic;
   readonly secrets: EnrolmentSecrets;
   readonly deviceCa: DeviceCa;
@@ -65,6 +67,7 @@ export async function openWorld(
     director,
     faults,
     metadata: new ServedMetadata({ director, images, devices, faults, settings }),
+    time: new TimeServer(directory, keyType, faults),
     traffic: new Traffic(),
     secrets: new EnrolmentSecrets(directory),
     deviceCa,

@@ -40,6 +40,8 @@ const REFUSED: Readonly<Partial<Record<FaultName, Expectation>>> = {
   'root-not-signed-by-old': { exit: 20, code: 'THRESHOLD_NOT_MET', attack: 'arbitrary-software' },
   'metadata-oversized': { exit: 20, code: 'METADATA_TOO_LARGE', attack: 'endless-data' },
   'metadata-garbage': { exit: 20, code: 'METADATA_MALFORMED' },
+  'metadata-slow': { exit: 30, code: 'DOWNLOAD_TOO_SLOW', attack: 'slow-retrieval' },
+  'time-future': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
   'image-bit-flip': { exit: 31, code: 'IMAGE_HASH_MISMATCH', attack: 'arbitrary-software' },
   'image-truncated': { exit: 31, code: 'IMAGE_TRUNCATED' },
   'image-endless': { exit: 31, code: 'IMAGE_TOO_LARGE', attack: 'endless-data' },
@@ -50,6 +52,14 @@ const REFUSED: Readonly<Partial<Record<FaultName, Expectation>>> = {
   'http-503': { exit: 21, code: 'GATEWAY_ANSWER' },
 };
 
+/** An answer of the time server that is refused counts as none, and is told. */
+const LIES: Readonly<Partial<Record<FaultName, string>>> = {
+  'time-replay': 'freeze:TIME_NOT_FRESH',
+  'time-wrong-nonce': 'freeze:TIME_NOT_FRESH',
+  'time-wrong-key': 'arbitrary-software:THRESHOLD_NOT_MET',
+  'time-past': 'freeze:TIME_ROLLBACK',
+};
+
 describe('a device under attack', () => {
   let world: World;
   let round = 0;
@@ -58,6 +68,7 @@ describe('a device under attack', () => {
     world.device.configure({
       installer: { type: 'file', path: join(world.directory, 'installed.img') },
       download: { attempts: 1, minimum_rate: '1MiB', minimum_rate_window: '1s' },
+      uptane: { time_url: world.director.timeUrl, time_keys: world.director.timeKeysPath },
     });
     // Two updates, so that there is something to be rolled back to.
     for (const name of ['first', 'second']) await update(name);
@@ -112,20 +123,56 @@ describe('a device under attack', () => {
     } else assert.equal(again.json['outcome'], 'installed');
   };
 
-  test('the Director learns of the attack in the next manifest (§5.4.2.1)', async () => {
-    await world.offer('reported.img', Buffer.from('reported'));
-    await see();
-    await world.director.fault('snapshot-rollback', 'on');
-    await world.device.agent(['once']);
-    await world.director.fault('snapshot-rollback', 'off');
-    await world.device.agent(['once']);
-    const manifests = (await world.director.control(
-      'GET',
-      `/devices/${DEVICE}/manifests`,
-    )) as unknown[];
-    const text = JSON.stringify(manifests);
-    assert.ok(text.includes('"attacks_detected":"rollback:VERSION_ROLLBACK"'), text.slice(-3000));
-  });
+  /** What every manifest so far told of attacks; each was accepted by the Director. */
+  const told = async (): Promise<readonly string[]> => {
+    const records = (await world.director.control('GET', `/devices/${DEVICE}/manifests`)) as {
+      readonly verdict: { readonly code: string };
+    }[];
+    assert.deepEqual(
+      records.filter(({ verdict }) => verdict.code !== 'accepted'),
+      [],
+    );
+    return [...JSON.stringify(records).matchAll(/"attacks_detected":"([^"]*)"/gu)].map(
+      ([, attacks = '']) => attacks,
+    );
+  };
+
+  for (const [fault, attack] of [
+    ['snapshot-rollback', 'rollback:VERSION_ROLLBACK'],
+    ['metadata-slow', 'slow-retrieval:DOWNLOAD_TOO_SLOW'],
+    ['image-slow', 'slow-retrieval:DOWNLOAD_TOO_SLOW'],
+  ] as const) {
+    test(`the Director learns of ${fault} in the next manifest, and only there (§5.4.2.1)`, async () => {
+      const name = `reported-${fault}`;
+      await world.offer(`${name}.img`, Buffer.alloc(4_000_000, name));
+      await see();
+      const before = (await told()).length;
+      await world.director.fault(fault, 'on');
+      await world.device.agent(['once']);
+      await world.director.fault(fault, 'off');
+      for (let cycle = 0; cycle < 2; cycle += 1) await world.device.agent(['once']);
+      const since = (await told()).slice(before);
+      assert.deepEqual(
+        since.filter((attacks) => attacks !== ''),
+        [attack],
+      );
+      assert.equal(since[0], '');
+    });
+  }
+
+  for (const [fault, attack] of Object.entries(LIES)) {
+    test(`${fault} is told in the manifest of the same cycle, and does not stop the device (§5.4.2.2)`, async () => {
+      await world.offer(`${fault}.img`, Buffer.alloc(1000, fault));
+      await see();
+      const before = (await told()).length;
+      await world.director.fault(fault as FaultName, 'on');
+      const result = await world.device.agent(['once']);
+      await world.director.fault(fault as FaultName, 'off');
+      assert.equal(result.exit, 0, said(result));
+      assert.equal(result.json['outcome'], 'installed');
+      assert.equal((await told())[before], attack);
+    });
+  }
 
   test('every fault that the Director knows is tried here or is one that is tolerated', async () => {
     const { faults } = (await world.director.control('GET', '/faults')) as {
@@ -133,7 +180,7 @@ describe('a device under attack', () => {
     };
     const tolerated = ['wrong-vehicle-id', 'events-301'];
     assert.deepEqual(
-      faults.map(({ name }) => name).filter((name) => !(name in REFUSED)),
+      faults.map(({ name }) => name).filter((name) => !(name in REFUSED) && !(name in LIES)),
       tolerated,
     );
   });

@@ -162,6 +162,25 @@ describe('HTTP to the gateway', () => {
     });
   }
 
+  for (const [status, code] of [
+    [404, undefined],
+    [503, 'GATEWAY_ANSWER'],
+  ] as const) {
+    test(`${String(status)} with a text that trickles for ever does not hold the cycle up (P8)`, async () => {
+      let trickle: NodeJS.Timeout | undefined;
+      handler = (_request, response) => {
+        response.writeHead(status);
+        trickle = setInterval(() => response.write('x'), 50);
+      };
+      const start = performance.now();
+      const asked = repositories().fetchMetadata('image', 'f.json', 100);
+      const came = await asked.catch((error: unknown) => isOtaError(error) && error.code);
+      clearInterval(trickle);
+      assert.equal(came, code);
+      assert.ok(performance.now() - start < 5000);
+    });
+  }
+
   test('metadata past its limit is refused at the first byte too many (R2, T1, S1, G1)', async () => {
     handler = (_request, response) => response.end('x'.repeat(101));
     await rejectsCode(repositories().fetchMetadata('image', 'f.json', 100), 'METADATA_TOO_LARGE', {

@@ -40,17 +40,39 @@ describe('the store', () => {
 
   test('a report counter is never given out twice, not even across restarts', async () => {
     const now = 1000 as Instant;
-    const counters = [await store.nextReportCounter(now)];
+    const next = async (): Promise<number> => (await store.nextReport(now)).counter;
+    const counters = [await next()];
     await reopen();
-    counters.push(await store.nextReportCounter(now));
-    const both = [store.nextReportCounter(now), store.nextReportCounter(now)];
-    counters.push(...(await Promise.all(both)));
+    counters.push(await next(), ...(await Promise.all([next(), next()])));
     assert.deepEqual(counters, [1, 2, 3, 4]);
   });
 
   test('a new database starts above every counter that a lost one could have given out', async () => {
     const now = Date.UTC(2030, 0, 1);
-    assert.equal(await store.nextReportCounter(now as Instant), now / 1000);
+    assert.equal((await store.nextReport(now as Instant)).counter, now / 1000);
+  });
+
+  test('each report knows the time that the one before gave, across restarts', async () => {
+    const times: Instant[] = [];
+    for (const now of [5000, 7000, 6000]) {
+      times.push((await store.nextReport(now as Instant)).previousTime);
+      await reopen();
+    }
+    assert.deepEqual(times, [0, 5000, 7000]);
+  });
+
+  test('an attack stays on the list, once, until it was reported', async () => {
+    for (const code of ['VERSION_ROLLBACK', 'METADATA_EXPIRED', 'VERSION_ROLLBACK'] as const) {
+      await store.noteAttack(code);
+      await reopen();
+    }
+    const noted = ['VERSION_ROLLBACK', 'METADATA_EXPIRED'] as const;
+    assert.deepEqual(await store.unreportedAttacks(), noted);
+    await store.attacksReported(['VERSION_ROLLBACK', 'IMAGE_HASH_MISMATCH']);
+    await reopen();
+    assert.deepEqual(await store.unreportedAttacks(), ['METADATA_EXPIRED']);
+    await store.attacksReported(['METADATA_EXPIRED']);
+    assert.deepEqual(await store.unreportedAttacks(), []);
   });
 
   test('the latest known time never goes back (§5.4.2.2)', async () => {

@@ -6,12 +6,14 @@ import { join } from 'node:path';
 
 import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
 import { OtaError } from '../../agent/errors.ts';
+import { openClock } from '../../agent/io/clock.ts';
 import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
 import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
-import type { LocalPorts, Ports } from '../../agent/ports.ts';
+import type { LocalPorts, Ports, TimeServer } from '../../agent/ports.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
+import type { Instant } from '../../agent/uptane/time.ts';
 import { bootBoard, type Board } from './boot-loader.ts';
 import { temporaryDirectory } from './temporary.ts';
 import { NOW, PRIMARY, World } from './uptane-world.ts';
@@ -20,6 +22,13 @@ import { NOW, PRIMARY, World } from './uptane-world.ts';
 interface Outside {
   gateway: 'up' | 'down' | 'refuses-manifests';
   image: (offset: number) => AsyncIterable<Uint8Array>;
+  /** The system's clock. */
+  wallMs: number;
+  /** What the gateway says in `Date`. */
+  date: Instant | undefined;
+  timeServer: TimeServer | undefined;
+  /** A metadata file that comes too slowly. */
+  slowFile: string | undefined;
   readonly manifests: string[];
   readonly sleptMs: number[];
 }
@@ -38,7 +47,16 @@ export class TestDevice {
     this.board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
     this.#slots = { a: at('a'), b: at('b') };
     for (const slot of Object.values(this.#slots)) writeFileSync(slot, 'factory');
-    this.outside = { gateway: 'up', image: () => bytes('fw-1'), manifests: [], sleptMs: [] };
+    this.outside = {
+      gateway: 'up',
+      image: () => bytes('fw-1'),
+      wallMs: NOW,
+      date: undefined,
+      timeServer: undefined,
+      slowFile: undefined,
+      manifests: [],
+      sleptMs: [],
+    };
     this.boot();
   }
 
@@ -66,12 +84,14 @@ export class TestDevice {
       }),
       boot: { bootId: readFileSync(this.board.bootId, 'utf8'), reboot: () => Promise.resolve() },
       clock: {
-        now: () => NOW,
+        ...openClock(await store.latestKnownTime(), {
+          wallMs: () => this.outside.wallMs,
+          monotonicMs: () => 0,
+        }),
         sleep: (ms) => {
           this.outside.sleptMs.push(ms);
           return Promise.resolve();
         },
-        uuid: () => crypto.randomUUID(),
         random: () => 0.5,
       },
       reporter: { transition: ignore, progress: ignore, refused: ignore },
@@ -80,8 +100,15 @@ export class TestDevice {
     };
   }
 
-  async cycle(): Promise<Outcome> {
-    return runCycle(await this.ports());
+  async cycle(instead: Partial<Ports> = {}): Promise<Outcome> {
+    return runCycle({ ...(await this.ports()), ...instead });
+  }
+
+  /** Cycles and boots until the update is over. */
+  async install(): Promise<void> {
+    assert.equal((await this.cycle()).outcome, 'reboot-required');
+    this.boot();
+    assert.equal((await this.cycle()).outcome, 'installed');
   }
 
   async close(): Promise<void> {
@@ -96,12 +123,17 @@ export class TestDevice {
       throw new OtaError('GATEWAY_UNREACHABLE', { url: 'u', cause: 'down', remedy: 'wait' });
     };
     return {
+      ...(outside.timeServer === undefined ? {} : { timeServer: outside.timeServer }),
       vehicleId: 'device-1',
       directorFormat: UPTANE,
       imageFormat: UPTANE,
       repositories: {
         fetchMetadata: async (repo, file) => {
           demandGateway();
+          if (file === outside.slowFile) {
+            const limit = { minimumBytesPerSecond: 1024, overMs: 30_000 };
+            throw new OtaError('DOWNLOAD_TOO_SLOW', { filename: file, ...limit });
+          }
           return Promise.resolve(world.serve(repo, file));
         },
         openImage: (_target, offset) => outside.image(offset),
@@ -114,6 +146,7 @@ export class TestDevice {
             throw new OtaError('GATEWAY_ANSWER', { url: 'u', status: 400, answer: 'no' });
           }
           outside.manifests.push(Buffer.from(body).toString());
+          return outside.date;
         },
         postEvents: async (events) => Promise.resolve(events.length),
       },
@@ -138,7 +171,9 @@ export class TestDevice {
   }
 }
 
-const KEY = generateKeyPairSync('ed25519').privateKey;
+const { privateKey: KEY, publicKey } = generateKeyPairSync('ed25519');
+/** What the Director of these devices knows their Primary by. */
+export const PRIMARY_KEY = publicKey;
 const ignore = (): undefined => undefined;
 
 /** An image as a download hands it out. */

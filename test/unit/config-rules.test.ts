@@ -113,6 +113,22 @@ test('trust has one beginning: roots, a complete set, or the first contact', asy
   });
 });
 
+for (const [set, unset, value] of [
+  ['url', 'keys', 'https://t'],
+  ['keys', 'url', '/t.json'],
+] as const) {
+  test(`uptane.time_${set} without uptane.time_${unset} would be no signed time, and is refused`, async (t) => {
+    const { file, loaded } = load(t, `[uptane]\ntime_${set} = "${value}"\n`);
+    await rejectsCode(loaded, 'CONFIG_INVALID', {
+      file,
+      line: 2,
+      key: `uptane.time_${unset}`,
+      problem: `is not set, and uptane.time_${set} needs it`,
+      remedy: `add time_${unset} = "…" to [uptane]`,
+    });
+  });
+}
+
 test('both repositories and the events lie below gateway.url unless they are named', async (t) => {
   const { loaded } = load(t, 'gateway.url = "https://gw/ota//"\n');
   assert.deepEqual(requireGateway(await loaded), {

@@ -28,7 +28,8 @@ CREATE TABLE event (
   event TEXT NOT NULL
 ) STRICT;
 
--- cycle_state, report_counter, highest_release_counter/ECU, latest_known_time_ms, provisioning facts, last refusal
+-- cycle_state, report_counter, report_time_ms, highest_release_counter/ECU, latest_known_time_ms,
+-- provisioning facts, refusal, unreported_attacks
 CREATE TABLE fact (
   name TEXT PRIMARY KEY,
   value TEXT NOT NULL

@@ -1,5 +1,6 @@
 /** The Store port on SQLite. */
-import type { Finish, HistoryEntry, Store } from '../../ports.ts';
+import { isFailureCode, type FailureCode } from '../../errors.ts';
+import type { Finish, HistoryEntry, ReportNumber, Store } from '../../ports.ts';
 import type { Ecu, EcuInventory, InstalledImage } from '../../uptane/inventory.ts';
 import type { DeviceEvent } from '../../uptane/manifest.ts';
 import type { Instant } from '../../uptane/time.ts';
@@ -117,12 +118,14 @@ export class SqliteStore implements Store {
     return rows.map((row) => JSON.parse(String(row['entry'])) as HistoryEntry);
   }
 
-  nextReportCounter(now: Instant): Promise<number> {
+  nextReport(now: Instant): Promise<ReportNumber> {
     return this.#database.transaction(async (t) => {
-      const [last] = await t.all("SELECT value FROM fact WHERE name = 'report_counter'");
-      const counter = last === undefined ? firstCounter(now) : Number(last['value']) + 1;
+      const last = await getFact(t, 'report_counter');
+      const counter = last === undefined ? firstCounter(now) : Number(last) + 1;
+      const previousTime = Number((await getFact(t, 'report_time_ms')) ?? 0) as Instant;
       await putFact(t, 'report_counter', String(counter));
-      return counter;
+      await putFact(t, 'report_time_ms', String(now));
+      return { counter, previousTime };
     });
   }
 
@@ -145,6 +148,18 @@ export class SqliteStore implements Store {
     if ((await this.refusal()) !== code) await this.saveFact('refusal', code ?? '');
   }
 
+  async unreportedAttacks(): Promise<readonly FailureCode[]> {
+    return parseCodes(await this.fact('unreported_attacks'));
+  }
+
+  noteAttack(code: FailureCode): Promise<void> {
+    return this.#changeUnreported((codes) => (codes.includes(code) ? codes : [...codes, code]));
+  }
+
+  attacksReported(reported: readonly FailureCode[]): Promise<void> {
+    return this.#changeUnreported((codes) => codes.filter((code) => !reported.includes(code)));
+  }
+
   queueEvent(event: DeviceEvent): Promise<void> {
     return this.#database.transaction(async (t) => {
       const insert = 'INSERT OR IGNORE INTO event (id, event) VALUES (?, ?)';
@@ -162,6 +177,17 @@ export class SqliteStore implements Store {
   dropEvents(ids: readonly string[]): Promise<void> {
     return this.#database.transaction(async (t) => {
       for (const id of ids) await t.run('DELETE FROM event WHERE id = ?', id);
+    });
+  }
+
+  /** Each code is in it once, so it cannot grow without end. */
+  #changeUnreported(
+    change: (codes: readonly FailureCode[]) => readonly FailureCode[],
+  ): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      const before = parseCodes(await getFact(t, 'unreported_attacks'));
+      const after = change(before);
+      if (after.length !== before.length) await putFact(t, 'unreported_attacks', after.join(' '));
     });
   }
 }
@@ -195,6 +221,16 @@ async function raiseReleaseCounter(
  */
 function firstCounter(now: Instant): number {
   return Math.floor(now / 1000);
+}
+
+async function getFact(t: Transaction, name: string): Promise<string | undefined> {
+  const [row] = await t.all('SELECT value FROM fact WHERE name = ?', name);
+  return row === undefined ? undefined : String(row['value']);
+}
+
+/** A code that a later agent wrote is not known here, and is left out. */
+function parseCodes(text = ''): readonly FailureCode[] {
+  return text.split(' ').filter(isFailureCode);
 }
 
 function putFact(t: Transaction, name: string, value: string): Promise<void> {

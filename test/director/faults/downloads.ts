@@ -88,7 +88,7 @@ async function* goOn(body: AsyncIterable<Buffer>, maxBytes: number): AsyncGenera
   for (; sent < maxBytes; sent += ZEROS.length) yield ZEROS;
 }
 
-async function* slowly(
+export async function* slowly(
   body: AsyncIterable<Buffer>,
   bytesPerSecond: number,
 ): AsyncGenerator<Buffer> {

@@ -1,5 +1,9 @@
 /** `/director/*.json` and `/repo/*.json`. */
+import { Readable } from 'node:stream';
+
 import { Refusal } from '../failure.ts';
+import { slowly } from '../faults/downloads.ts';
+import type { ActiveFault } from '../faults.ts';
 import type { FaultSwitch } from '../faults/switch.ts';
 import type { Repo } from '../faults/forgery.ts';
 import type { World } from '../world.ts';
@@ -16,9 +20,13 @@ export function addMetadataRoutes(app: Gateway, world: World, peerOf: PeerOf): v
       const name = fileName(request.url, path.includes('delegations') ? '/repo/' : prefix);
       const text = world.metadata.file(repo, device, name);
       if (text === undefined) throw absent(name);
+      const body = spoil(Buffer.from(text), world.faults, device, name);
+      const slow = world.faults
+        .at('metadata-bytes', device)
+        .find((fault) => fault.name === 'metadata-slow' && concerns(fault, name));
       return reply
         .header('content-type', 'application/json')
-        .send(spoil(Buffer.from(text), world.faults, device, name));
+        .send(slow === undefined ? body : slowed(body, slow));
     });
   };
   serve('director', '/director/:file.json');
@@ -45,14 +53,23 @@ function absent(name: string): Refusal {
 
 function spoil(body: Buffer, faults: FaultSwitch, device: string, name: string): Buffer {
   let sent = body;
-  for (const { name: fault, parameters } of faults.at('metadata-bytes', device)) {
-    const { file, bytes } = parameters;
-    if (file !== '' && file !== name) continue;
-    if (fault === 'metadata-garbage') sent = Buffer.from(PORTAL);
-    const missing = Number(bytes) - sent.length;
-    if (fault === 'metadata-oversized' && missing > 0) {
+  for (const fault of faults.at('metadata-bytes', device)) {
+    if (!concerns(fault, name)) continue;
+    if (fault.name === 'metadata-garbage') sent = Buffer.from(PORTAL);
+    const missing = Number(fault.parameters['bytes']) - sent.length;
+    if (fault.name === 'metadata-oversized' && missing > 0) {
       sent = Buffer.concat([sent, Buffer.alloc(missing, ' ')]);
     }
   }
   return sent;
+}
+
+function concerns({ parameters }: ActiveFault, name: string): boolean {
+  const { file } = parameters;
+  return file === '' || file === name;
+}
+
+function slowed(body: Buffer, { parameters }: ActiveFault): Readable {
+  const bytesPerSecond = Math.max(1, Number(parameters['bytesPerSecond']));
+  return Readable.from(slowly(Readable.from([body]), bytesPerSecond), { objectMode: false });
 }

@@ -192,7 +192,14 @@ function covers({ paths, hardwareIds }: Entry): boolean {
 const shared = {
   terminating: fc.boolean(),
   paths: fc.constantFrom(['dir/*'], ['other/*', 'dir/*'], ['other/*']),
-  hardwareIds: fc.constantFrom(undefined, undefined, [HARDWARE], ['other', HARDWARE], ['other'], []),
+  hardwareIds: fc.constantFrom(
+    undefined,
+    undefined,
+    [HARDWARE],
+    ['other', HARDWARE],
+    ['other'],
+    [],
+  ),
 };
 const plain = fc.record({
   ...shared,

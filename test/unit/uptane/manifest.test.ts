@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, verify } from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import type { FailureCode } from '../../../agent/errors.ts';
@@ -46,6 +46,16 @@ describe('version report (§5.4.2.1)', () => {
       '"previous_timeserver_time":"1970-01-01T00:00:00Z","report_counter":"2",' +
       '"timeserver_time":"2026-11-21T02:48:29Z"}';
     assert.equal(text(versionReport(facts)), expected);
+  });
+
+  test('lists every hash of the installed image (P1)', () => {
+    const hashes = new Map([
+      ['sha256', SHA256],
+      ['sha512', SHA256.repeat(2)],
+    ]);
+    const report = parsed(versionReport({ ...facts, installed: { ...installed, hashes } }));
+    const { fileinfo } = report['installed_image'] as { fileinfo: object };
+    assert.deepEqual(fileinfo, { hashes: Object.fromEntries(hashes), length: 18 });
   });
 
   test('of a Primary that installed nothing yet names the unknown image', () => {
@@ -96,14 +106,14 @@ describe('vehicle manifest (§5.4.2.1)', () => {
       { keyId: key.id, method: 'ed25519', value: key.sign(unsigned.payload) },
     ]);
   const reports = new Map([['ecu-primary-1', signedBy(versionReport(facts))]]);
+  const vehicle = { vehicleId: 'device-1', primaryEcu: 'ecu-primary-1' };
   const correlationId = 'urn:here-ota:mtu:1d2d9c7e-0000-4000-8000-00000000abcd';
 
-  test('carries signed reports, and both signatures cover the bytes that are sent', () => {
-    const body = encodeDocument(
-      signedBy(vehicleManifest({ primaryEcu: 'ecu-primary-1', reports })),
-    );
+  test('carries signed reports and vehicle id, and signatures with the hash of the bytes they cover (P1)', () => {
+    const body = encodeDocument(signedBy(vehicleManifest({ ...vehicle, reports })));
     const sent = JSON.parse(Buffer.from(body).toString()) as Sent;
     assert.equal(sent.signed.primary_ecu_serial, 'ecu-primary-1');
+    assert.equal(sent.signed.vehicle_id, 'device-1');
     const own = sent.signed.ecu_version_manifests['ecu-primary-1'];
     assert.ok(own);
     const der = Buffer.from(`302a300506032b6570032100${key.text}`, 'hex');
@@ -113,6 +123,8 @@ describe('vehicle manifest (§5.4.2.1)', () => {
       assert.equal(signature?.keyid, key.id);
       assert.equal(signature.method, 'ed25519');
       const bytes = Buffer.from(canonical(signed));
+      const digest = createHash('sha256').update(bytes).digest('hex');
+      assert.deepEqual(signature.hash, { digest, function: 'sha256' });
       assert.ok(verify(null, bytes, publicKey, Buffer.from(signature.sig, 'base64')));
     }
   });
@@ -120,7 +132,7 @@ describe('vehicle manifest (§5.4.2.1)', () => {
   test('reports how an installation ended, in the layout of the field', () => {
     const result = installationResult();
     const manifest = vehicleManifest({
-      primaryEcu: 'ecu-primary-1',
+      ...vehicle,
       reports,
       installation: {
         correlationId,
@@ -150,7 +162,7 @@ describe('vehicle manifest (§5.4.2.1)', () => {
   });
 
   test('has no report when there is nothing to report', () => {
-    const manifest = parsed(vehicleManifest({ primaryEcu: 'ecu-primary-1', reports }));
+    const manifest = parsed(vehicleManifest({ ...vehicle, reports }));
     assert.equal('installation_report' in manifest, false);
   });
 });
@@ -195,10 +207,16 @@ describe('result codes', () => {
 
 interface Envelope<T> {
   readonly signed: T;
-  readonly signatures: readonly { keyid: string; method: string; sig: string }[];
+  readonly signatures: readonly {
+    keyid: string;
+    method: string;
+    sig: string;
+    hash: object;
+  }[];
 }
 
 type Sent = Envelope<{
+  readonly vehicle_id: string;
   readonly primary_ecu_serial: string;
   readonly ecu_version_manifests: Readonly<Record<string, Envelope<object>>>;
 }>;
