@@ -84,7 +84,8 @@ async function verifyServed(
     trusted.set(`${repo}/${role}`, bytes);
   }
   const inventory = await loadInventory(options.ecus, state);
-  const talk = verify({ ...options, trusted, inventory });
+  const { now, imageFormat } = options;
+  const talk = verify({ trusted, inventory, now, imageFormat });
   return converse(talk, async (need: Need): Promise<Answer> => {
     if (need.need === 'fetch') return served.fetchMetadata(need.repo, need.file, need.maxBytes);
     await state.keep(need);
