@@ -219,8 +219,9 @@ export class MetadataStore {
   /**
    * Source: Uptane Standard 2.1 §5.4.4.5 steps 2 to 7.
    *
-   * @throws OtaError METADATA_HASH_MISMATCH, THRESHOLD_NOT_MET, VERSION_ROLLBACK,
-   * METADATA_VERSION_MISMATCH, SNAPSHOT_ROLE_REMOVED, METADATA_EXPIRED and those of the parser
+   * @throws OtaError METADATA_HASH_MISMATCH, METADATA_LENGTH_MISMATCH, THRESHOLD_NOT_MET,
+   * VERSION_ROLLBACK, METADATA_VERSION_MISMATCH, SNAPSHOT_ROLE_REMOVED, METADATA_EXPIRED and those
+   * of the parser
    */
   addSnapshot(bytes: Uint8Array, listed: Listing): Trusted<Snapshot> {
     const subject = this.#subject('snapshot');
@@ -274,8 +275,8 @@ export class MetadataStore {
    *
    * Source: Uptane Standard 2.1 §5.4.4.6 steps 2 to 5.
    *
-   * @throws OtaError METADATA_HASH_MISMATCH, THRESHOLD_NOT_MET, VERSION_ROLLBACK,
-   * METADATA_VERSION_MISMATCH, METADATA_EXPIRED and those of the parser
+   * @throws OtaError METADATA_HASH_MISMATCH, METADATA_LENGTH_MISMATCH, THRESHOLD_NOT_MET,
+   * VERSION_ROLLBACK, METADATA_VERSION_MISMATCH, METADATA_EXPIRED and those of the parser
    */
   addTargets(bytes: Uint8Array, { role, authority, listed, ...by }: TargetsRole): Trusted<Targets> {
     const subject = this.#subject(role);

@@ -38,13 +38,17 @@ function offer(custom: Body, content = 'firmware'): void {
   image.publish();
 }
 
-function run(inventory: readonly EcuInventory[] = [PRIMARY]): Verdict {
+/** @param powerCutAfter - how many files can be kept before the power fails */
+function run(inventory: readonly EcuInventory[] = [PRIMARY], powerCutAfter = Infinity): Verdict {
   requests = [];
+  let kept = 0;
   const talk = verify({ trusted, inventory, now: NOW, imageFormat: TUF });
   let turn = talk.next();
   while (turn.done !== true) {
     const need = turn.value;
     if (need.need === 'keep') {
+      if (kept === powerCutAfter) throw new Error('power cut');
+      kept += 1;
       if (need.bytes !== undefined) trusted.set(`${need.repo}/${need.role}`, need.bytes);
       turn = talk.next(undefined);
       continue;
@@ -122,6 +126,30 @@ describe('an Image repository in TUF 1.0', () => {
     assert.equal(run().outcome, 'update');
     assert.equal(requests.at(-1), 'image/1.supplier.json');
     assert.ok(trusted.has('image/delegated/supplier'));
+  });
+
+  test('a power cut between any two files leaves what the next run completes (P9, R7)', () => {
+    image.version.snapshot = 99_998;
+    image.publishSnapshotAndTimestamp();
+    run();
+    const before = new Map(trusted);
+    for (const role of ['timestamp', 'snapshot'] as const) image.keys[role] = [ed25519Key()];
+    image.publishRoot();
+    image.publishRoot();
+    image.version.timestamp = 0;
+    image.version.snapshot = 0;
+    offer({ ...CUSTOM, releaseCounter: 1 });
+    for (let cuts = 0; ; cuts += 1) {
+      trusted = new Map(before);
+      try {
+        run([PRIMARY], cuts);
+        assert.equal(cuts, 5);
+        return;
+      } catch (error) {
+        assert.equal((error as Error).message, 'power cut');
+      }
+      assert.equal(run().targets[0]?.releaseCounter, 1);
+    }
   });
 
   test('is refused as any other: nothing is kept, the attack is named (T3)', () => {
