@@ -28,11 +28,11 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   'targets that are none': malformed('targets.signed.targets.a0000000cdefgh', 'an object'),
   'a delegation with millions of paths': malformed(
     'targets.signed.delegations.roles',
-    'at most 262144 paths',
+    'at most 8192 paths',
   ),
   'many delegations with many paths': malformed(
     'targets.signed.delegations.roles',
-    'at most 262144 paths',
+    'at most 8192 paths',
   ),
   'millions of delegations': malformed('targets.signed.delegations.roles', 'at most 16384'),
   'keys without end': malformed('root.signed.keys', 'at most 4096 keys'),

@@ -139,8 +139,8 @@ describe('roles', () => {
     await fixture.run(fixture.withState);
     fixture.world.release('fw-2.bin');
     image.publishSnapshot((body) => {
-      const { 'targets.json': _, ...meta } = body['meta'] as Record<string, unknown>;
-      return { ...body, meta };
+      const meta = Object.entries(body['meta'] as object).filter(([file]) => file === 'root.json');
+      return { ...body, meta: Object.fromEntries(meta) };
     });
     image.publishTimestamp();
     fixture.serve();

@@ -16,6 +16,12 @@ interface Case {
 
 type Recognise = (one: Case) => Promise<string | undefined> | string | undefined;
 
+/** Refusals that a file in another format ends with. */
+const ABOUT_FORM: ReadonlySet<string> = new Set([
+  'METADATA_MALFORMED',
+  'ROLE_TYPE_MISMATCH',
+  'THRESHOLD_NOT_MET',
+]);
 const LOOK_BYTES = 8 * 1024 * 1024;
 /** A version after which no operator starts a chain of roots. */
 const LOOK_ROOTS = 20;
@@ -79,19 +85,14 @@ async function consistentSnapshot({ error, options, has }: Case): Promise<string
 }
 
 function otherFormat({ error, blame, options, text }: Case): string | undefined {
-  const isAboutForm =
-    error.code === 'METADATA_MALFORMED' ||
-    error.code === 'ROLE_TYPE_MISMATCH' ||
-    error.code === 'THRESHOLD_NOT_MET';
-  if (!isAboutForm || blame === undefined) return undefined;
+  if (!ABOUT_FORM.has(error.code) || !/"_type"\s*:/u.test(text)) return undefined;
   const isTuf = /"spec_version"\s*:/u.test(text);
-  if (!isTuf && !/"_type"\s*:/u.test(text)) return undefined;
-  if (blame.repo === 'director') {
-    return isTuf ? 'this is a TUF 1.0 file; a Director is in the Uptane dialect' : undefined;
-  }
-  const { name } = options.imageFormat;
-  if (isTuf && name === 'uptane') return 'this is a TUF 1.0 file: use --image-format tuf';
-  return !isTuf && name === 'tuf' ? 'this is no TUF 1.0 file: omit --image-format' : undefined;
+  const isWanted = blame?.repo === 'image' && options.imageFormat.name === 'tuf';
+  if (isTuf === isWanted) return undefined;
+  if (!isTuf) return 'this is no TUF 1.0 file: omit --image-format';
+  return blame?.repo === 'image'
+    ? 'this is a TUF 1.0 file: use --image-format tuf'
+    : 'this is a TUF 1.0 file; a Director is in the Uptane dialect';
 }
 
 function webPage({ error, text }: Case): string | undefined {
