@@ -45,8 +45,8 @@ module.exports = {
     {
       name: 'pure-code-does-no-io',
       severity: 'error',
-      from: { path: '^agent/(uptane/|cycle/|ports|errors|decode)' },
-      to: { dependencyTypes: ['core'], pathNot: '^(node:)?crypto$' },
+      from: { path: '^agent/(uptane/|cycle/|ports|errors|decode|json-)' },
+      to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|buffer)$' },
     },
     { name: 'nothing-imports-main', severity: 'error', from: {}, to: { path: '^agent/main' } },
     npm('graphene-pk11', '^agent/io/token/'),

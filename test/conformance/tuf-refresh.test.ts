@@ -88,6 +88,14 @@ describe('a plain TUF client', () => {
     bench.repository.publishTimestamp((body) => ({ ...body, spec_version: '1.0' }));
     await bench.refresh();
   });
+
+  test('wants a Timestamp to list the Snapshot and nothing else (§4.5)', async () => {
+    await using bench = await TufBench.open();
+    const meta = { 'snapshot.json': { version: 1 }, 'targets.json': { version: 1 } };
+    bench.repository.publishTimestamp((body) => ({ ...body, meta }));
+    const details = { path: 'image/timestamp.signed.meta', want: 'only snapshot.json' };
+    await bench.refuses('METADATA_MALFORMED', details);
+  });
 });
 
 describe('roots (R1 to R8)', () => {

@@ -186,6 +186,19 @@ describe('HTTP to the gateway', () => {
     assert.deepEqual(ranges, ['bytes=4-']);
   });
 
+  test('what is served under another name than its own is asked for under that (TUF 1.0 §6.2)', async () => {
+    const asked: (string | undefined)[] = [];
+    handler = (request, response) => {
+      asked.push(request.url);
+      response.end('content');
+    };
+    const target = targetFor(Buffer.from('content'), { filename: 'a/b.img' });
+    const image = { ...target, imageFile: 'a/00ff.b.img' } as typeof target;
+    for await (const part of repositories().openImage(image, 0)) assert.ok(part.byteLength > 0);
+    await repositories().fetchMetadata('image', '7.a%2Fb.json', 100);
+    assert.deepEqual(asked, ['/repo/targets/a/00ff.b.img', '/repo/7.a%2Fb.json']);
+  });
+
   test('events survive the redirect of the field’s gateways as a POST with its body', async () => {
     const seen: string[] = [];
     handler = (request, response) => {

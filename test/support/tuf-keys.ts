@@ -4,7 +4,14 @@
  * Canonical JSON and signatures are written anew here, on purpose: shared with the agent, they would
  * agree with whatever the agent does.
  */
-import { constants, createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  type KeyObject,
+} from 'node:crypto';
 
 import { mlDsaPair } from './build-metadata.ts';
 
@@ -68,6 +75,27 @@ export function mlDsaKey(size: 65 | 87 = 65, scheme = `ml-dsa-${String(size)}`):
   const { publicKey, privateKey } = mlDsaPair(size);
   const entry = { keytype: 'ml-dsa', scheme, keyval: { public: pem(publicKey) } };
   return tufKey(entry, (payload) => sign(null, payload, privateKey));
+}
+
+/** A key on one curve that signs by the scheme of another. */
+export function crossedKey(): TufKey {
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'secp384r1' });
+  const scheme = 'ecdsa-sha2-nistp256';
+  const entry = { keytype: 'ecdsa', scheme, keyval: { public: pem(publicKey) } };
+  return tufKey(entry, (payload) => sign('sha256', payload, privateKey));
+}
+
+/** The same P-256 key with its point compressed, which is another text for it. */
+export function compressed(key: TufKey): TufKey {
+  const { keyval } = key.entry as { keyval: { public: string } };
+  const { x = '', y = '' } = createPublicKey(keyval.public).export({ format: 'jwk' });
+  const [left, right] = [x, y].map((part) => Buffer.from(part, 'base64url'));
+  const sign = (right?.at(-1) ?? 0) % 2 === 1 ? '03' : '02';
+  const header = '3039301306072a8648ce3d020106082a8648ce3d030107032200';
+  const der = Buffer.from(`${header}${sign}${left?.toString('hex') ?? ''}`, 'hex');
+  const body = der.toString('base64').replace(/.{64}/gu, '$&\n');
+  const text = `-----BEGIN PUBLIC KEY-----\n${body}\n-----END PUBLIC KEY-----\n`;
+  return renamed(key, `${key.id} compressed`, { ...key.entry, keyval: { public: text } });
 }
 
 /** The same key under another id, or with another entry. */

@@ -156,6 +156,10 @@ export class TufRepository {
     return role;
   }
 
+  serves(name: string): boolean {
+    return this.served.has(this.#file(name, this.#versionOf(name)));
+  }
+
   /** What is served as the newest version of a role. */
   current(name: string): Uint8Array {
     const bytes = this.served.get(this.#file(name, this.#versionOf(name)));
