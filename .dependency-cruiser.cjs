@@ -15,7 +15,7 @@ const npm = (pkg, owner) => ({
 module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
-    only('uptane-is-pure', '^agent/uptane/', '^agent/(uptane/|errors|decode)'),
+    only('uptane-is-pure', '^agent/uptane/', '^agent/(uptane/|errors|decode|json-)'),
     only('machine-is-pure', '^agent/cycle/machine', '^agent/(uptane/|errors)'),
     only(
       'cycle-knows-ports-not-adapters',

@@ -77,26 +77,28 @@ async function tuf(directory: string): Promise<void> {
   print(['TUF, one repository', 'keys', 'ours µs', 'tuf-js µs', 'ratio', 'ours MiB', 'tuf-js MiB']);
   for (const { what, ...size } of SIZES) {
     for (const algorithm of ALGORITHMS) {
-      const scenario = { ...size, algorithm };
       const folder = join(directory, `tuf-${what}-${algorithm}`);
-      writeTuf(folder, scenario);
-      const both = size.targets <= MOST_FOR_THEIRS && algorithm !== NOT_THEIRS;
-      const [ours, theirs]: [number[], number[]] = [[], []];
-      for (let round = 0; round < rounds(scenario); round += 1) {
-        ours.push(await microseconds(oursOn(folder)));
-        if (both) theirs.push(await microseconds(theirsOn(folder)));
-      }
-      print([
-        what,
-        algorithm,
-        median(ours).toFixed(0),
-        both ? median(theirs).toFixed(0) : '-',
-        both ? (median(theirs) / median(ours)).toFixed(1) : '-',
-        await peakMebibytes(folder, 'ours'),
-        both ? await peakMebibytes(folder, 'theirs') : '-',
-      ]);
+      print([what, algorithm, ...(await compare(folder, { ...size, algorithm }))]);
     }
   }
+}
+
+async function compare(folder: string, scenario: Scenario): Promise<readonly string[]> {
+  writeTuf(folder, scenario);
+  const both = scenario.targets <= MOST_FOR_THEIRS && scenario.algorithm !== NOT_THEIRS;
+  const [ours, theirs]: [number[], number[]] = [[], []];
+  for (let round = 0; round < rounds(scenario); round += 1) {
+    ours.push(await microseconds(oursOn(folder)));
+    if (both) theirs.push(await microseconds(theirsOn(folder)));
+  }
+  const [us, them] = [median(ours), median(theirs)];
+  return [
+    us.toFixed(0),
+    both ? them.toFixed(0) : '-',
+    both ? (them / us).toFixed(1) : '-',
+    await peakMebibytes(folder, 'ours'),
+    both ? await peakMebibytes(folder, 'theirs') : '-',
+  ];
 }
 
 async function peakMebibytes(directory: string, who: Who): Promise<string> {
@@ -115,10 +117,10 @@ function print([what = '', ...cells]: readonly string[]): void {
   process.stdout.write(`${what.padEnd(26)}${padded.join('')}\n`);
 }
 
-const { path, remove } = temporaryDirectory('verify-bench');
+const directory = temporaryDirectory('verify-bench');
 try {
-  await uptane(path);
-  await tuf(path);
+  await uptane(directory.path);
+  await tuf(directory.path);
 } finally {
-  remove();
+  directory.remove();
 }

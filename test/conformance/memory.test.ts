@@ -3,17 +3,12 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
-import { SHAPES } from '../support/hostile-metadata-driver.ts';
+import { SHAPES, type Cost } from '../support/hostile-metadata-driver.ts';
 import { inChild } from '../support/in-child.ts';
 
 const DRIVER = join(import.meta.dirname, '../support/hostile-metadata-driver.ts');
 const MEGABYTE = 1_000_000;
 const NOBODY = 'listed false, signers 0';
-
-interface Cost {
-  readonly code: string;
-  readonly peakBytes: number;
-}
 
 const malformed = (path: string, want: string): RegExp =>
   new RegExp(`^METADATA_MALFORMED path=image/${path} want="${want}`, 'u');
@@ -48,9 +43,9 @@ for (const format of ['uptane', 'tuf'] as const) {
         test(shape, async () => {
           const args = { shape, bytes: 15 * MEGABYTE, format };
           const outcome = await inChild(DRIVER, 'cost', args, {});
-          const { code, peakBytes } = outcome.value as Cost;
+          const { found, peakBytes } = outcome.value as Cost;
           assert.ok(peakBytes < 150 * MEGABYTE, `${String(Math.round(peakBytes / MEGABYTE))} MB`);
-          assert.match(code, REFUSED[shape] ?? new RegExp(`^${NOBODY}$`, 'u'));
+          assert.match(found, REFUSED[shape] ?? new RegExp(`^${NOBODY}$`, 'u'));
         });
       }
     },

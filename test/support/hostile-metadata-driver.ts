@@ -6,6 +6,7 @@ import { isOtaError } from '../../agent/errors.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
 import { readAuthority, readKeys } from '../../agent/uptane/keys.ts';
 import { TUF } from '../../agent/uptane/tuf.ts';
+import { peakBytesOf } from './peak-memory.ts';
 
 const KEY = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a';
 /** Signs nothing here: every form has to be tried before that is known. */
@@ -91,14 +92,18 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   },
 };
 
-interface Cost {
-  readonly code: string;
+export interface Cost {
+  /** The failure, or who signed. */
+  readonly found: string;
   readonly peakBytes: number;
-  readonly cpuMs: number;
 }
 
 /** Parses, and does everything that is done before it is known that nobody signed. */
-export function cost(args: { shape: string; bytes: number; format: 'uptane' | 'tuf' }): Cost {
+export async function cost(args: {
+  shape: string;
+  bytes: number;
+  format: 'uptane' | 'tuf';
+}): Promise<Cost> {
   const shape = SHAPES[args.shape];
   if (shape === undefined) throw new Error(`no shape ${args.shape}`);
   const bytes = hostile(shape, args.bytes, args.format);
@@ -106,8 +111,8 @@ export function cost(args: { shape: string; bytes: number; format: 'uptane' | 't
     new Fields({ keyids: ['k'], threshold: 1 }, 'role'),
     readKeys(new Fields({ k: { keytype: 'ed25519', keyval: { public: KEY } } }, 'keys')),
   );
-  const [before, cpu] = [process.memoryUsage.rss(), process.cpuUsage()];
-  const code = outcome(() => {
+  let found = '';
+  const judge = (): string => {
     const format = args.format === 'tuf' ? TUF : UPTANE;
     const file = {
       root: () => format.parseRoot(bytes, 'image'),
@@ -116,10 +121,11 @@ export function cost(args: { shape: string; bytes: number; format: 'uptane' | 't
     }[shape.type ?? 'targets']();
     const listed = file.hasHashes(new Map(Object.entries(HASHES) as [['sha256', string]]));
     return `listed ${String(listed)}, signers ${String(file.countSigners(authority))}`;
+  };
+  const peakBytes = await peakBytesOf(() => {
+    found = outcome(judge);
   });
-  const { user, system } = process.cpuUsage(cpu);
-  const peakBytes = process.resourceUsage().maxRSS * 1024 - before;
-  return { code, peakBytes, cpuMs: (user + system) / 1000 };
+  return { found, peakBytes };
 }
 
 function outcome(act: () => string): string {

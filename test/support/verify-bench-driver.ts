@@ -11,6 +11,7 @@ import { TUF } from '../../agent/uptane/tuf.ts';
 import { updateImage, verify, type Answer, type Conversation } from '../../agent/uptane/verify.ts';
 import { ed25519, fileInfo, hashesOf, mlDsa, rsa, type Key } from './build-metadata.ts';
 import { ed25519Key, mlDsaKey, rsaKey, type TufKey } from './tuf-keys.ts';
+import { peakBytesOf } from './peak-memory.ts';
 import { TufRepository } from './tuf-repository.ts';
 import { TufUpdater } from './tuf-updater.ts';
 import { NOW, PRIMARY, World, imageTarget } from './uptane-world.ts';
@@ -168,9 +169,7 @@ export async function peak(args: { directory: string; who: Who }): Promise<numbe
     };
   };
   const run = { vehicle, ours: () => ours(directory), theirs: () => theirs(directory) }[who]();
-  const before = process.memoryUsage.rss();
-  await run();
-  return process.resourceUsage().maxRSS * 1024 - before;
+  return peakBytesOf(run);
 }
 
 function answered<T>(
