@@ -287,7 +287,7 @@ describe('in both modes', () => {
 
 test('there are as many slots as asked for', () => {
   const app = pkcs11App(openMemoryStorage(), { slotCount: 5 });
-  const world = new World([app], assert.fail);
+  const world = new World([app], () => assert.fail('a panic'));
   const process = new PromptClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
   const none = { kind: 'none' } as const;
   const { session } = process.open(app.uuid, 0, 0, {
