@@ -1,6 +1,13 @@
 /** Where strict mode is OP-TEE's TA and the default does what PKCS#11 asks: test/tee/README.md. */
 import assert from 'node:assert/strict';
-import { createCipheriv, createDecipheriv, generateKeyPairSync, randomBytes } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  verify,
+} from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
@@ -28,6 +35,9 @@ const KEY = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 const VECTOR = Buffer.alloc(16, 3);
 const CONTEXT_SPECIFIC = 2;
 
+const RSA = generateKeyPairSync('rsa', { modulusLength: 512 }).privateKey;
+const RSA_KEY = rsaKey();
+
 type Entries = readonly (readonly [number, TemplateValue])[];
 
 function aesKey(tee: TestTee, ...more: Entries): Keyed {
@@ -51,6 +61,20 @@ interface Keyed {
 
 function init({ client, session, key }: Keyed, command: number, how: Buffer): number | undefined {
   return client.call(command, Buffer.concat([u32(session, key), how])).rv;
+}
+
+function rsaKey(): Buffer {
+  const { n = '', e = '', d = '' } = RSA.export({ format: 'jwk' });
+  const numbers = [n, e, d].map((number) => Buffer.from(number, 'base64url'));
+  const [modulus, exponent, secret] = numbers as [Buffer, Buffer, Buffer];
+  return attributes(
+    [CKA.CLASS, CKO.PRIVATE_KEY],
+    [CKA.KEY_TYPE, CKK.RSA],
+    [CKA.SIGN, true],
+    [CKA.MODULUS, modulus],
+    [CKA.PUBLIC_EXPONENT, exponent],
+    [CKA.PRIVATE_EXPONENT, secret],
+  );
 }
 
 describe('strict mode and the default', () => {
@@ -159,6 +183,23 @@ describe('strict mode and the default', () => {
     const block = Buffer.alloc(64);
     block[63] = 1;
     assert.deepEqual(results, [Buffer.of(1), block]);
+  });
+
+  test('C_SignFinal asked for its size forgets the message in strict mode, as OP-TEE does', () => {
+    const signed = (tee: TestTee, ...sizes: readonly number[]): Buffer => {
+      const { client, session } = tee.connectUser();
+      const key = client.create(session, RSA_KEY);
+      init({ tee, client, session, key }, CMD.SIGN_INIT, mechanism(CKM.SHA256_RSA_PKCS));
+      client.ok(CMD.SIGN_UPDATE, u32(session), { input: KEY });
+      for (const room of sizes)
+        client.refused(CKR.BUFFER_TOO_SMALL, CMD.SIGN_FINAL, u32(session), { room });
+      return client.ok(CMD.SIGN_FINAL, u32(session), { room: 64 });
+    };
+    const judge = createPublicKey(RSA);
+
+    assert.ok(verify('sha256', KEY, judge, signed(new TestTee(), 0)));
+    assert.ok(verify('sha256', KEY, judge, signed(TestTee.strict())));
+    assert.ok(verify('sha256', Buffer.alloc(0), judge, signed(TestTee.strict(), 0)));
   });
 
   test('RSA_AES_KEY_WRAP also encrypts by default; OP-TEE claims to, and dies of it', () => {

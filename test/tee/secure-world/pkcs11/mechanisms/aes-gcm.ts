@@ -98,7 +98,6 @@ function decrypt(start: Start): Cipher {
   const { vector, tagBytes } = form;
   const open = vector.byteLength > MAX_OPENSSL_VECTOR_BYTES ? openLongVector : openWithOpenssl;
   let held: Uint8Array = Buffer.alloc(0);
-  let isVerified = false;
   return {
     does: 'decrypt',
     // A tag that is wrong is more to say than a buffer that is too small.
@@ -108,16 +107,10 @@ function decrypt(start: Start): Cipher {
       return new Uint8Array();
     },
     finish: (data) => {
-      // OP-TEE resets its cipher once the tag is verified, and dies of data that comes then: of whoever
-      // asked for the size at first.
-      const isAgain = start.mode === 'strict' && isVerified && data.byteLength > 0;
-      if (isAgain) throw new TaPanic('AES-GCM data after the tag');
       const all = Buffer.concat([held, data]);
       if (all.byteLength < tagBytes) throw new TaFailure(CKR.ENCRYPTED_DATA_LEN_RANGE);
       const end = all.byteLength - tagBytes;
-      const text = open(form, all.subarray(0, end), all.subarray(end));
-      isVerified = true;
-      return text;
+      return open(form, all.subarray(0, end), all.subarray(end));
     },
   };
 }
