@@ -16,6 +16,8 @@ libsqlite3-dev            sqlite3 is built against it in seconds, not minutes
 libengine-pkcs11-openssl  TLS with a key that stays in the token
 softhsm2                  a second PKCS#11 token to test with
 opensc                    pkcs11-tool, an independent PKCS#11 client
+gnutls-bin                p11tool, another one
+openssh-client            ssh-keygen and ssh-agent, which sign with keys in a token
 openssl                   an independent judge of certificates and signatures
 squashfs-tools            makes the root file systems of the demonstration
 time                      what a run of the agent costs

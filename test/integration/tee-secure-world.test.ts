@@ -155,6 +155,9 @@ test('refuses arguments it does not understand: what, where, what to do, exit 2'
     [[...storage, ...socket, '--unknown'], /--unknown/u],
     [[...storage, ...socket, 'more'], /more/u],
     [[...storage, '--socket', ''], /the socket path is empty/u],
+    [[...storage, ...socket, '--slots', '0'], /--slots 0: give a number of tokens from 1 to 64/u],
+    [[...storage, ...socket, '--slots', '1e1'], /--slots 1e1: give a number/u],
+    [[...storage, ...socket, '--slots', '65'], /--slots 65: give a number/u],
     [[...storage, ...socket, '--huk', at('none')], /cannot read the hardware unique key .*none/u],
     [[...storage, ...socket, '--huk', at('short')], /short has 15 bytes: .* has 16/u],
   ];

@@ -36,6 +36,15 @@ export function importedAttributes(template: readonly Attribute[], mode: Mode): 
   return attributes;
 }
 
+interface Making {
+  readonly mode: Mode;
+  /** What makes it. */
+  readonly mechanism: number;
+  readonly kind: Required<Hints>;
+  /** What the template need not say; all of `kind` when it is left out. */
+  readonly hints?: Hints;
+}
+
 /**
  * Attributes for a key that the TA is about to make.
  *
@@ -43,10 +52,7 @@ export function importedAttributes(template: readonly Attribute[], mode: Mode): 
  */
 export function generatedAttributes(
   template: readonly Attribute[],
-  mode: Mode,
-  mechanism: number,
-  kind: Required<Hints>,
-  hints: Hints = kind,
+  { mode, mechanism, kind, hints = kind }: Making,
 ): Attributes {
   const sanitized = checked(template, mode, hints);
   if (sanitized.objectClass !== kind.objectClass || sanitized.keyType !== kind.keyType) {

@@ -16,6 +16,8 @@ export interface Signer {
   readonly checkData?: (dataBytes: number) => void;
   readonly needsData?: boolean;
   readonly update?: (data: Uint8Array) => void;
+  /** Forgets the data that it has. */
+  readonly restart?: () => void;
   /** @param data - the last part, or all of it */
   readonly sign: (data: Uint8Array) => Uint8Array;
 }

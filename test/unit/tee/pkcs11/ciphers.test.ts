@@ -277,7 +277,7 @@ describe('RSA encryption (PKCS#11 v2.40 §2.1)', () => {
       const forged = { input: Buffer.alloc(128, 1), room: 128 };
       client.refused(ENCRYPTED_DATA_LEN_RANGE, CMD.DECRYPT_ONESHOT, u32(session), forged);
     }
-    for (const parameter of [u32(CKM.SHA_1, 2, 1, 0), u32(CKM.SHA_1, 1, 0, 0)]) {
+    for (const parameter of [u32(CKM.SHA_1, 2, 1, 0), u32(CKM.SHA_1, 1, 2, 0)]) {
       const how = mechanism(CKM.RSA_PKCS_OAEP, parameter);
       const init = Buffer.concat([u32(session, pair.publicKey), how]);
       client.refused(CKR.FUNCTION_FAILED, CMD.ENCRYPT_INIT, init);

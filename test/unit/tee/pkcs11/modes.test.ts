@@ -1,6 +1,6 @@
 /** Where strict mode is OP-TEE's TA and the default does what PKCS#11 asks: test/tee/README.md. */
 import assert from 'node:assert/strict';
-import { createCipheriv, createDecipheriv, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes, verify } from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
@@ -16,6 +16,7 @@ import {
   mechanism,
   P256,
   pinArguments,
+  signingPair,
   TaClient,
   TestTee,
   u32,
@@ -27,6 +28,9 @@ const TARGET_DEAD = 0xffff_3024;
 const KEY = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 const VECTOR = Buffer.alloc(16, 3);
 const CONTEXT_SPECIFIC = 2;
+
+const RSA = generateKeyPairSync('rsa', { modulusLength: 512 }).privateKey;
+const RSA_KEY = rsaKey();
 
 type Entries = readonly (readonly [number, TemplateValue])[];
 
@@ -51,6 +55,20 @@ interface Keyed {
 
 function init({ client, session, key }: Keyed, command: number, how: Buffer): number | undefined {
   return client.call(command, Buffer.concat([u32(session, key), how])).rv;
+}
+
+function rsaKey(): Buffer {
+  const { n = '', e = '', d = '' } = RSA.export({ format: 'jwk' });
+  const numbers = [n, e, d].map((number) => Buffer.from(number, 'base64url'));
+  const [modulus, exponent, secret] = numbers as [Buffer, Buffer, Buffer];
+  return attributes(
+    [CKA.CLASS, CKO.PRIVATE_KEY],
+    [CKA.KEY_TYPE, CKK.RSA],
+    [CKA.SIGN, true],
+    [CKA.MODULUS, modulus],
+    [CKA.PUBLIC_EXPONENT, exponent],
+    [CKA.PRIVATE_EXPONENT, secret],
+  );
 }
 
 describe('strict mode and the default', () => {
@@ -161,6 +179,23 @@ describe('strict mode and the default', () => {
     assert.deepEqual(results, [Buffer.of(1), block]);
   });
 
+  test('C_SignFinal asked for its size forgets the message in strict mode, as OP-TEE does', () => {
+    const signed = (tee: TestTee, ...sizes: readonly number[]): Buffer => {
+      const { client, session } = tee.connectUser();
+      const key = client.create(session, RSA_KEY);
+      init({ tee, client, session, key }, CMD.SIGN_INIT, mechanism(CKM.SHA256_RSA_PKCS));
+      client.ok(CMD.SIGN_UPDATE, u32(session), { input: KEY });
+      for (const room of sizes)
+        client.refused(CKR.BUFFER_TOO_SMALL, CMD.SIGN_FINAL, u32(session), { room });
+      return client.ok(CMD.SIGN_FINAL, u32(session), { room: 64 });
+    };
+    const judge = createPublicKey(RSA);
+
+    assert.ok(verify('sha256', KEY, judge, signed(new TestTee(), 0)));
+    assert.ok(verify('sha256', KEY, judge, signed(TestTee.strict())));
+    assert.ok(verify('sha256', Buffer.alloc(0), judge, signed(TestTee.strict(), 0)));
+  });
+
   test('RSA_AES_KEY_WRAP also encrypts by default; OP-TEE claims to, and dies of it', () => {
     const how = mechanism(CKM.RSA_AES_KEY_WRAP, u32(256, CKM.SHA_1, 1, 1, 0));
     const text = randomBytes(21);
@@ -220,74 +255,29 @@ describe('strict mode and the default', () => {
   });
 });
 
-describe('in both modes', () => {
-  test('CTS keeps two blocks back, and its parts are those of the whole (CBC-CS3)', () => {
-    const keyed = aesKey(TestTee.strict());
-    const { client, session } = keyed;
-    const text = randomBytes(83);
-    init(keyed, CMD.ENCRYPT_INIT, mechanism(CKM.AES_CTS, VECTOR));
-    const whole = client.ok(CMD.ENCRYPT_ONESHOT, u32(session), { input: text, room: 83 });
-    init(keyed, CMD.ENCRYPT_INIT, mechanism(CKM.AES_CTS, VECTOR));
-    const step = (command: number, input?: Buffer): Buffer =>
-      client.ok(command, u32(session), input === undefined ? { room: 99 } : { input, room: 99 });
-    const parts = [
-      step(CMD.ENCRYPT_UPDATE, text.subarray(0, 33)),
-      step(CMD.ENCRYPT_UPDATE, text.subarray(33)),
-      step(CMD.ENCRYPT_FINAL),
-    ];
-    assert.deepEqual(
-      parts.map(({ byteLength }) => byteLength),
-      [16, 48, 19],
-    );
-    assert.deepEqual(Buffer.concat(parts), whole);
-    const judge = createDecipheriv('aes-128-cbc', KEY, VECTOR).setAutoPadding(false);
-    assert.deepEqual(judge.update(whole.subarray(0, 64)), text.subarray(0, 64));
-  });
-
-  test('GCM takes vectors of up to 256 bytes, in parts, with tags that are cut (SP 800-38D)', () => {
-    const vector = randomBytes(256);
-    const aad = Buffer.from('aad');
-    const parameter = Buffer.concat([u32(256), vector, u32(3), aad, u32(96)]);
-    const how = mechanism(CKM.AES_GCM, parameter);
-    const keyed = aesKey(TestTee.strict());
-    const { client, session } = keyed;
-    const text = randomBytes(50);
-    const one = u32(session);
-
-    init(keyed, CMD.ENCRYPT_INIT, how);
-    const parts = [text.subarray(0, 20), text.subarray(20)].map((input) =>
-      client.ok(CMD.ENCRYPT_UPDATE, one, { input, room: input.byteLength }),
-    );
-    const sealed = Buffer.concat([...parts, client.ok(CMD.ENCRYPT_FINAL, one, { room: 12 })]);
-
-    const counter = counterOf(vector);
-    assert.deepEqual(
-      createCipheriv('aes-128-ctr', KEY, counter).update(text),
-      sealed.subarray(0, 50),
-    );
-    init(keyed, CMD.DECRYPT_INIT, how);
-    assert.deepEqual(client.ok(CMD.DECRYPT_ONESHOT, one, { input: sealed, room: 50 }), text);
-    for (const at of [0, 61]) {
-      const bent = Buffer.from(sealed);
-      bent.writeUInt8(bent.readUInt8(at) ^ 1, at);
-      init(keyed, CMD.DECRYPT_INIT, how);
-      const data = { input: bent, room: 50 };
-      client.refused(CKR.SIGNATURE_INVALID, CMD.DECRYPT_ONESHOT, one, data);
+test('a key too small for the hash kills the TA in strict mode and is refused by default', () => {
+  for (const [tee, isKilled] of [
+    [TestTee.strict(), true],
+    [new TestTee(), false],
+  ] as const) {
+    const { client, session } = tee.connectUser();
+    const templates = signingPair([CKA.MODULUS_BITS, 512]);
+    const pair = client.generatePair(session, CKM.RSA_PKCS_KEY_PAIR_GEN, ...templates);
+    const start = Buffer.concat([u32(session, pair.privateKey), mechanism(CKM.SHA512_RSA_PKCS)]);
+    client.ok(CMD.SIGN_INIT, start);
+    const data = { input: Buffer.from('a message'), room: 64 };
+    if (isKilled) {
+      assert.equal(client.call(CMD.SIGN_ONESHOT, u32(session), data).result, TARGET_DEAD);
+    } else {
+      client.refused(CKR.GENERAL_ERROR, CMD.SIGN_ONESHOT, u32(session), data);
+      client.ok(CMD.PING, u32(0), { room: 12 });
     }
-  });
-
-  test('a GCM tag that is wrong is said before a buffer that is too small', () => {
-    const how = mechanism(CKM.AES_GCM, Buffer.concat([u32(12), Buffer.alloc(12), u32(0, 128)]));
-    const keyed = aesKey(TestTee.strict());
-    init(keyed, CMD.DECRYPT_INIT, how);
-    const data = { input: Buffer.alloc(40), room: 0 };
-    keyed.client.refused(CKR.SIGNATURE_INVALID, CMD.DECRYPT_ONESHOT, u32(keyed.session), data);
-  });
+  }
 });
 
 test('there are as many slots as asked for', () => {
   const app = pkcs11App(openMemoryStorage(), { slotCount: 5 });
-  const world = new World([app], assert.fail);
+  const world = new World([app], () => assert.fail('a panic'));
   const process = new PromptClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
   const none = { kind: 'none' } as const;
   const { session } = process.open(app.uuid, 0, 0, {
@@ -298,37 +288,3 @@ test('there are as many slots as asked for', () => {
   assert.deepEqual(client.ok(CMD.SLOT_LIST, u32(0), { room: 20 }), u32(0, 1, 2, 3, 4));
   client.refused(CKR.SLOT_ID_INVALID, CMD.TOKEN_INFO, u32(5), { room: 160 });
 });
-
-/** The first counter block after that of the tag, for a vector that is not 12 bytes: §7.1 step 2. */
-function counterOf(vector: Buffer): Buffer {
-  const hashKey = toNumber(createCipheriv('aes-128-ecb', KEY, null).update(Buffer.alloc(16)));
-  const length = Buffer.alloc(16);
-  length.writeBigUInt64BE(BigInt(8 * vector.byteLength), 8);
-  let hash = 0n;
-  for (const block of [...blocksOf(vector), length])
-    hash = product(hash ^ toNumber(block), hashKey);
-  const counter = Buffer.from(hash.toString(16).padStart(32, '0'), 'hex');
-  counter.writeUInt32BE((counter.readUInt32BE(12) + 1) >>> 0, 12);
-  return counter;
-}
-
-function blocksOf(bytes: Buffer): readonly Buffer[] {
-  return Array.from({ length: bytes.byteLength / 16 }, (_, at) =>
-    bytes.subarray(16 * at, 16 * at + 16),
-  );
-}
-
-/** Multiplication in GF(2^128): §6.3. */
-function product(x: bigint, y: bigint): bigint {
-  let z = 0n;
-  let v = y;
-  for (let bit = 127n; bit >= 0n; bit -= 1n) {
-    if (((x >> bit) & 1n) === 1n) z ^= v;
-    v = (v & 1n) === 1n ? (v >> 1n) ^ (0xe1n << 120n) : v >> 1n;
-  }
-  return z;
-}
-
-function toNumber(block: Buffer): bigint {
-  return BigInt(`0x${block.toString('hex')}`);
-}

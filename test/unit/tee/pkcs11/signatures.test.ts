@@ -297,26 +297,6 @@ describe('RSA (PKCS#11 v2.40 §2.1)', () => {
       assert.deepEqual(publicDecrypt(key, raw), block);
     }
   });
-
-  test('a key too small for the hash is refused, and the TA lives; not so in strict mode', () => {
-    const strict = TestTee.strict();
-    const { client, session } = strict.connectUser();
-    const templates = signingPair([CKA.MODULUS_BITS, 512]);
-    const pair = client.generatePair(session, CKM.RSA_PKCS_KEY_PAIR_GEN, ...templates);
-    const start = Buffer.concat([u32(session, pair.privateKey), mechanism(CKM.SHA512_RSA_PKCS)]);
-    client.ok(CMD.SIGN_INIT, start);
-    const died = client.call(CMD.SIGN_ONESHOT, u32(session), { input: MESSAGE, room: 64 });
-    assert.equal(died.result, 0xffff_3024);
-    const small = rsaKeys(512);
-    const init = Buffer.concat([
-      u32(small.session, small.privateKey),
-      mechanism(CKM.SHA512_RSA_PKCS),
-    ]);
-    small.client.ok(CMD.SIGN_INIT, init);
-    const data = { input: MESSAGE, room: 64 };
-    small.client.refused(CKR.GENERAL_ERROR, CMD.SIGN_ONESHOT, u32(small.session), data);
-    small.client.ok(CMD.PING, u32(0), { room: 12 });
-  });
 });
 
 describe('Ed25519 (RFC 8032)', () => {

@@ -40,7 +40,11 @@ function generateKey(call: Call): void {
   }
   if (template.some(({ id }) => id === CKA.VALUE)) throw new TaFailure(CKR.TEMPLATE_INCONSISTENT);
   const kind = { objectClass: CKO.SECRET_KEY, keyType };
-  const key = generatedAttributes(template, call.shared.mode, mechanismId, kind);
+  const key = generatedAttributes(template, {
+    mode: call.shared.mode,
+    mechanism: mechanismId,
+    kind,
+  });
   requireMayCreate(session, key);
   giveSecret(key, mechanism.generate(secretBytes(key)));
   call.answer(words(place(session, key)));
@@ -63,7 +67,8 @@ function generateKeyPair(call: Call): void {
   const { mode } = call.shared;
   const make = (template: readonly Attribute[], objectClass: number): Attributes => {
     const hints = { objectClass, ...impliedType(mechanismId, keyType, mode) };
-    return generatedAttributes(template, mode, mechanismId, { objectClass, keyType }, hints);
+    const kind = { objectClass, keyType };
+    return generatedAttributes(template, { mode, mechanism: mechanismId, kind, hints });
   };
   const publicKey = make(publicTemplate, CKO.PUBLIC_KEY);
   const privateKey = make(privateTemplate, CKO.PRIVATE_KEY);
@@ -161,7 +166,8 @@ function requireSecretTemplate(key: Attributes): void {
 
 /** The first bytes of the secret, as many as the template says; all of them when it does not say. */
 function firstBytes(secret: Uint8Array, key: Attributes, tooShort: number): Uint8Array {
-  const bytes = key.word(CKA.VALUE_LEN) || secret.byteLength;
+  const wanted = key.word(CKA.VALUE_LEN) ?? 0;
+  const bytes = wanted === 0 ? secret.byteLength : wanted;
   if (bytes > secret.byteLength) throw new TaFailure(tooShort);
   requireSecretSize(key.keyType, bytes);
   return secret.subarray(0, bytes);

@@ -2,7 +2,7 @@
 import { CKR, CMD } from '../abi.ts';
 import { SHAPE, type Call, type Command } from '../call.ts';
 import { TaFailure } from '../failure.ts';
-import type { Verifier } from '../processing.ts';
+import type { Signer, Verifier } from '../processing.ts';
 import { requireActive, requireFinal, requireMultiPart, step } from '../steps.ts';
 
 export const SIGNATURE_COMMANDS: readonly Command[] = [
@@ -39,10 +39,19 @@ function sign(kind: 'final' | 'one-shot'): (call: Call) => void {
     step(session, kind, () => {
       if (kind === 'final') requireFinal(call, machine);
       machine.checkData?.(call.input.byteLength);
+      if (machine.signatureBytes > call.roomBytes) forget(call, machine);
       call.requireRoomFor(machine.signatureBytes);
       call.answer(machine.sign(call.input));
     });
   };
+}
+
+/**
+ * OP-TEE ends its hash before it finds that there is no room for the signature. Whoever asks C_SignFinal
+ * for the size and then for the signature gets that of an empty message.
+ */
+function forget(call: Call, { restart }: Signer): void {
+  if (call.shared.mode === 'strict') restart?.();
 }
 
 function verify(kind: 'final' | 'one-shot'): (call: Call) => void {

@@ -132,7 +132,8 @@ function fill(key: Attributes, bytes: Uint8Array): void {
   }
   const isEmpty = bytes.byteLength === 0 || key.get(CKA.VALUE)?.byteLength !== 0;
   if (isEmpty) throw new TaFailure(CKR.GENERAL_ERROR);
-  const length = key.word(CKA.VALUE_LEN) || bytes.byteLength;
+  const wanted = key.word(CKA.VALUE_LEN) ?? 0;
+  const length = wanted === 0 ? bytes.byteLength : wanted;
   if (length > bytes.byteLength) throw new TaFailure(CKR.DATA_LEN_RANGE);
   requireSecretSize(key.keyType, length);
   giveSecret(key, bytes.subarray(0, length));

@@ -40,30 +40,29 @@ export const DERIVATIONS: readonly Mechanism[] = [
 /**
  * CK_ECDH1_DERIVE_PARAMS: derivation function, shared data (none), the other's public point.
  *
- * PKCS#11 lets the point be in a DER OCTET STRING. OP-TEE takes that for a longer point, and any
- * point that is not on the curve kills it.
+ * PKCS#11 lets the point be in a DER OCTET STRING. OP-TEE takes that for a longer point, which kills
+ * it.
  */
 function ecdh({ mode, parameter, key }: Start): Uint8Array {
   const curve = curveOf(key.attributes);
   if (parameter.byteLength === 0) throw new TaFailure(CKR.FUNCTION_FAILED);
   const given = readParameter(parameter, CKR.ARGUMENTS_BAD, (reader) => {
     if (reader.u32() !== CKD_NULL) throw new TaFailure(CKR.FUNCTION_FAILED);
-    if (reader.u32() !== 0) panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'shared data for ECDH');
+    if (reader.u32() !== 0) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
     return reader.counted();
   });
   const isBare = mode === 'strict' || given.byteLength === 2 * curve.bytes + 1;
   const point = isBare ? given : (readOctetString(given) ?? given);
   const isKnown = point[0] === UNCOMPRESSED && point.byteLength <= MAX_STRICT_POINT_BYTES;
   if (mode === 'strict' && !isKnown) throw new TaFailure(CKR.ARGUMENTS_BAD);
+  if (point.byteLength > 2 * curve.bytes + 1) {
+    panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'a point that is longer than its curve');
+  }
   const own = createECDH(curve.name);
   attempt(CKR.GENERAL_ERROR, () => {
     own.setPrivateKey(padded(required(key.attributes, CKA.VALUE), curve.bytes));
   });
-  try {
-    return own.computeSecret(point);
-  } catch {
-    return panicOr(mode, CKR.MECHANISM_PARAM_INVALID, 'a point that is not on the curve');
-  }
+  return attempt(CKR.MECHANISM_PARAM_INVALID, () => own.computeSecret(point));
 }
 
 /** A key that also encrypts for callers would tell them what it derives: OP-TEE refuses it. */

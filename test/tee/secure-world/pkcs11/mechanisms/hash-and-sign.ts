@@ -32,6 +32,9 @@ export function hashingSigner(
     update: (data) => {
       stream = (stream ?? createSign(hashName)).update(data);
     },
+    restart: () => {
+      stream = undefined;
+    },
     sign: (data) =>
       attempt(
         CKR.GENERAL_ERROR,

@@ -34,7 +34,7 @@ function cipher(
   start: Start,
   transform: (start: Start, data: Uint8Array) => Uint8Array,
 ): Cipher {
-  readForm(start.parameter);
+  readForm(start);
   return {
     does,
     outputBytes: () => 'when finished',
@@ -46,7 +46,7 @@ function cipher(
 }
 
 function wrap(start: Start, key: Uint8Array): Uint8Array {
-  const { aesBytes, form } = readForm(start.parameter);
+  const { aesBytes, form } = readForm(start);
   const outer = publicKeyOf(start.key);
   const inner = randomBytes(aesBytes);
   return attempt(CKR.GENERAL_ERROR, () => {
@@ -57,7 +57,7 @@ function wrap(start: Start, key: Uint8Array): Uint8Array {
 }
 
 function unwrap(start: Start, wrapped: Uint8Array): Uint8Array {
-  const { aesBytes, form } = readForm(start.parameter);
+  const { aesBytes, form } = readForm(start);
   const outer = privateKeyOf(start.key);
   const outerBytes = modulusBytes(start.key.attributes);
   // OP-TEE asks for as much memory as is left after the RSA block: less than none is too much.
@@ -72,11 +72,14 @@ function unwrap(start: Start, wrapped: Uint8Array): Uint8Array {
 }
 
 /** CK_RSA_AES_KEY_WRAP_PARAMS: bits of the AES key, then those of OAEP. */
-function readForm(parameter: Uint8Array): { readonly aesBytes: number; readonly form: Padding } {
+function readForm({ parameter, mode }: Start): {
+  readonly aesBytes: number;
+  readonly form: Padding;
+} {
   return readParameter(parameter, CKR.FUNCTION_FAILED, (reader) => {
     const aesBits = reader.u32();
     if (![128, 192, 256].includes(aesBits)) throw new TaFailure(CKR.ARGUMENTS_BAD);
-    const { form } = readOaep(reader.bytes(reader.leftBytes));
+    const { form } = readOaep(reader.bytes(reader.leftBytes), mode);
     return { aesBytes: aesBits / 8, form };
   });
 }

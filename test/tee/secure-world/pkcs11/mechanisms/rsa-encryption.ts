@@ -4,6 +4,7 @@ import { constants, privateDecrypt, publicEncrypt, type KeyObject } from 'node:c
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
 import { TaFailure } from '../failure.ts';
+import type { Mode } from '../mode.ts';
 import { attempt, padded, privateKeyOf, publicKeyOf } from '../keys.ts';
 import type { Cipher, Mechanism, Start } from '../processing.ts';
 import { modulusBytes } from '../rsa-key.ts';
@@ -40,20 +41,25 @@ export const RSA_X_509_ENCRYPTION = functions(({ parameter }) => {
 export const RSA_OAEP: Mechanism = {
   id: CKM.RSA_PKCS_OAEP,
   keyTypes: [CKK.RSA],
-  ...functions(({ parameter }) => readOaep(parameter)),
+  ...functions(({ parameter, mode }) => readOaep(parameter, mode)),
 };
 
 /**
  * CK_RSA_PKCS_OAEP_PARAMS: hash, mask generation function, source, label.
  *
+ * A client without a label may say that there is no source (PKCS#11 v2.40 §2.1.8); OP-TEE wants one.
+ *
  * @throws TaFailure FUNCTION_FAILED for a combination OP-TEE does not have: it reports all so
  */
-export function readOaep(parameter: Uint8Array): Encryption {
+export function readOaep(parameter: Uint8Array, mode: Mode): Encryption {
   return readParameter(parameter, CKR.FUNCTION_FAILED, (reader) => {
     const [hashMechanism, mgf, source] = [reader.u32(), reader.u32(), reader.u32()];
     const oaepLabel = Uint8Array.from(reader.counted());
     const hash = HASHES.find(({ mechanism }) => mechanism === hashMechanism);
-    if (hash?.mgf !== mgf || mgf === 0 || source !== DATA_SPECIFIED) {
+    const isSourced =
+      source === DATA_SPECIFIED ||
+      (mode === 'default' && source === 0 && oaepLabel.byteLength === 0);
+    if (hash?.mgf !== mgf || mgf === 0 || !isSourced) {
       throw new TaFailure(CKR.FUNCTION_FAILED);
     }
     const form = { padding: RSA_PKCS1_OAEP_PADDING, oaepHash: hash.name, oaepLabel };
