@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { openReeFs } from '../tee/secure-world/storage/ree-fs.ts';
+import { readWhole } from '../tee/secure-world/storage/whole-object.ts';
 
 const PKCS11_TA = 'fd02c9da-306c-48c7-a49c-bbd827ae86ee';
 const CKA_CLASS = 0x0;
@@ -15,7 +16,7 @@ export function privateKeyValues(storage: string): readonly Buffer[] {
   const files = openReeFs({ directory: storage, huk: readFileSync(join(storage, 'huk')) });
   try {
     return files.list(PKCS11_TA).flatMap((id) => {
-      const object = files.read(PKCS11_TA, id);
+      const object = readWhole(files, PKCS11_TA, id);
       return object === undefined || Buffer.from(id).includes('token.db') ? [] : secretsOf(object);
     });
   } finally {
