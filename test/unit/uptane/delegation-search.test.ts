@@ -117,10 +117,17 @@ function delegation(entry: Entry, index: number): Delegation {
 
 class Stop extends Error {}
 
+/** An entry whose turn has not come. */
+interface Waiting {
+  readonly from: string;
+  readonly index: number;
+  readonly entry: Entry;
+}
+
 /** TUF specification §5.6.7 as written, a list of what is still to be visited; TAP 3 on top. */
 function theirs(graph: Graph): Found {
   const asked: string[] = [];
-  let disagreed = false;
+  const seen = { disagreement: false };
 
   function ask(from: string, index: number, name: string): Role {
     if (asked.length === 32) throw new Stop('DELEGATIONS_TOO_MANY');
@@ -131,7 +138,7 @@ function theirs(graph: Graph): Found {
   }
 
   function walk(start: string, first: Role, visited: Set<string>): string | undefined {
-    let pending: { from: string; index: number; entry: Entry }[] = [];
+    let pending: Waiting[] = [];
     let at: { name: string; role: Role } | undefined = { name: start, role: first };
     while (at !== undefined) {
       const { name: from, role } = at;
@@ -154,16 +161,24 @@ function theirs(graph: Graph): Found {
           at = { name, role: ask(next.from, index, name) };
           continue;
         }
-        const words = entry.roles.map((name) => {
-          const apart = new Set(visited).add(name);
-          return visited.has(name) ? undefined : walk(name, ask(next.from, index, name), apart);
-        });
-        const agreed = words.find((word) => supporters(word, words) >= (entry.needed ?? 0));
+        const agreed = agreedOn(next, visited);
         if (agreed !== undefined) return agreed;
-        disagreed ||= words.some((word) => word !== undefined);
       }
     }
     return undefined;
+  }
+
+  function agreedOn(
+    { from, index, entry }: Waiting,
+    visited: ReadonlySet<string>,
+  ): string | undefined {
+    const words = entry.roles.map((name) => {
+      const apart = new Set(visited).add(name);
+      return visited.has(name) ? undefined : walk(name, ask(from, index, name), apart);
+    });
+    const agreed = words.find((word) => supporters(word, words) >= (entry.needed ?? 0));
+    if (agreed === undefined) seen.disagreement ||= words.some((word) => word !== undefined);
+    return agreed;
   }
 
   /** How many of `words` say what `word` does; a word is the role that has the file. */
@@ -178,7 +193,7 @@ function theirs(graph: Graph): Found {
     assert.ok(top);
     const found = walk('targets', top, new Set());
     if (found !== undefined) return { asked, outcome: found };
-    return { asked, outcome: disagreed ? 'ROLES_DISAGREE' : 'TARGET_NOT_IN_IMAGE_REPO' };
+    return { asked, outcome: seen.disagreement ? 'ROLES_DISAGREE' : 'TARGET_NOT_IN_IMAGE_REPO' };
   } catch (error) {
     if (!(error instanceof Stop)) throw error;
     return { asked, outcome: error.message };

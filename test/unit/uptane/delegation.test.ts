@@ -64,7 +64,7 @@ for (const [name, parse] of FORMATS) {
     });
 
     test('path_hash_prefixes cover files by the digest of their names (D4)', () => {
-      const { paths: _, ...entry } = ENTRY;
+      const entry = { ...ENTRY, paths: undefined };
       const covers = (prefixes: readonly string[], file: string): boolean =>
         applies(one(parse, { ...entry, path_hash_prefixes: prefixes }), wanted(file));
       const hash = hashOf('dir/fw.bin');
@@ -120,7 +120,7 @@ describe('entries that are refused in both formats', () => {
   });
 
   test('both kinds of paths, or none (D4)', () => {
-    const { paths: _, ...without } = ENTRY;
+    const without = { ...ENTRY, paths: undefined };
     const both = { ...ENTRY, path_hash_prefixes: ['00'] };
     const want = 'either paths or path_hash_prefixes';
     refuses({ roles: [both] }, 'roles[0].path_hash_prefixes', want);
