@@ -127,13 +127,15 @@ test('the pair is there after the world was killed; who was connected learns of 
 test('whenever it is killed while pairs are made, each pair that was reported is whole', async () => {
   const reported: string[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
-    const killed = killWorldAfter(40 + 35 * round);
+    let killed: Promise<void> | undefined;
     assert.throws(() => {
       withUser((token, session) => {
         for (let index = 0; ; index += 1) {
           const label = `pair-${String(round)}-${String(index)}`;
           makePair(token, session, label);
           reported.push(label);
+          // Not before: a busy machine may take longer than the delay to get here.
+          killed ??= killWorldAfter(1 + 15 * round);
         }
       });
     }, /CKR_/u);
@@ -141,7 +143,7 @@ test('whenever it is killed while pairs are made, each pair that was reported is
     world = await start();
   }
 
-  assert.notEqual(reported.length, 0);
+  assert.ok(reported.length >= ROUNDS);
   withUser((token, session) => {
     for (const label of reported) {
       assert.equal(findByLabel(token, session, label).length, 2, label);

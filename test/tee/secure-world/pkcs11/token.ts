@@ -111,7 +111,7 @@ export class Token {
     if (isLocked(this.flags, user)) throw new TaFailure(CKR.PIN_LOCKED);
   }
 
-  /** @throws TaFailure PIN_LEN_RANGE, or ARGUMENTS_BAD for text that names no identity */
+  /** @throws TaFailure PIN_LEN_RANGE, or PIN_INVALID for text that names no identity */
   setPin(user: UserType, pin: Uint8Array, caller: ClientIdentity): void {
     this.#save(withPin(this.#record, user, pin, caller));
   }
@@ -200,8 +200,9 @@ function withPin(
     if (identity !== undefined) {
       return withCredential({ ...record, flags }, user, identityCredential(identity));
     }
-    // Only the SO, and only while there is no user, may go back to PINs.
-    if (user !== CKU.SO || hasUser) throw new TaFailure(CKR.ARGUMENTS_BAD);
+    // The token goes back to PINs while there is no user. With the first one's PIN OP-TEE does so, too,
+    // and so shuts out the SO, who has none.
+    if (hasUser) throw new TaFailure(CKR.PIN_INVALID);
   }
   if (!hasPinLength(pin)) throw new TaFailure(CKR.PIN_LEN_RANGE);
   const usesPins = { ...record, flags: flags & ~CKF.PROTECTED_AUTHENTICATION_PATH };

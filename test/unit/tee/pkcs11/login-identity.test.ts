@@ -13,6 +13,7 @@ import {
   SO_PIN,
   TestTee,
   u32,
+  USER_PIN,
 } from './ta-client.ts';
 
 const SO = 0;
@@ -70,6 +71,35 @@ test('the SO goes back to PINs with a PIN, as long as there is no user', () => {
   owner.ok(CMD.LOGOUT, u32(session));
   const anybody = tee.connect(OTHER, 0);
   anybody.ok(CMD.LOGIN, pinArguments(anybody.openSession(), SO, SO_PIN));
+});
+
+test('the first user’s PIN goes back to PINs, and shuts out the SO, as with OP-TEE', () => {
+  const owner = new TestTee().connect(ROOT, AS_USER);
+  owner.ok(CMD.INIT_TOKEN, initTokenArguments(0, ''));
+  const session = owner.openSession();
+  owner.ok(CMD.LOGIN, pinArguments(session, SO, ''));
+
+  owner.refused(CKR.PIN_LEN_RANGE, CMD.INIT_PIN, initPinArguments(session, 'abc'));
+  assert.equal(hex(owner.tokenFlags()), '0x505');
+  owner.ok(CMD.INIT_PIN, initPinArguments(session, USER_PIN));
+  assert.equal(hex(owner.tokenFlags()), '0x40d');
+  owner.ok(CMD.LOGOUT, u32(session));
+  owner.refused(CKR.PIN_INCORRECT, CMD.LOGIN, pinArguments(session, SO, ''));
+  owner.ok(CMD.LOGIN, pinArguments(session, USER, USER_PIN));
+});
+
+test('text that names nobody is no PIN once there is a user', () => {
+  const owner = new TestTee().connect(ROOT, AS_USER);
+  owner.ok(CMD.INIT_TOKEN, initTokenArguments(0, ''));
+  const session = owner.openSession();
+  owner.ok(CMD.LOGIN, pinArguments(session, SO, ''));
+  owner.ok(CMD.INIT_PIN, initPinArguments(session, ''));
+
+  for (const text of ['user:xyz', 'group:', USER_PIN, 'public ']) {
+    owner.refused(CKR.PIN_INVALID, CMD.INIT_PIN, initPinArguments(session, text));
+    owner.refused(CKR.PIN_INVALID, CMD.SET_PIN, setPinArguments(session, '', text));
+  }
+  assert.equal(hex(owner.tokenFlags()), '0x50d');
 });
 
 /** Reads back what the TA stored for a group login: the token's record, bytes 52 to 68. */
