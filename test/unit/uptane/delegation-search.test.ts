@@ -154,15 +154,12 @@ function theirs(graph: Graph): Found {
         assert.ok(next);
         pending = rest;
         const { entry, index } = next;
-        if (entry.needed === undefined) {
-          const [name = ''] = entry.roles;
-          if (visited.has(name)) continue;
-          visited.add(name);
-          at = { name, role: ask(next.from, index, name) };
-          continue;
-        }
-        const agreed = agreedOn(next, visited);
+        const [name = ''] = entry.roles;
+        const agreed = entry.needed === undefined ? undefined : agreedOn(next, visited);
         if (agreed !== undefined) return agreed;
+        if (entry.needed !== undefined || visited.has(name)) continue;
+        visited.add(name);
+        at = { name, role: ask(next.from, index, name) };
       }
     }
     return undefined;
