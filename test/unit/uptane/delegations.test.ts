@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 
-import { ed25519, PAST, type DelegationSpec } from '../../support/build-metadata.ts';
+import { ed25519, hashesOf, PAST, type DelegationSpec } from '../../support/build-metadata.ts';
 import { imageTarget, PRIMARY, SECONDARY, World } from '../../support/uptane-world.ts';
 
 const FILENAME = 'abc/fw.bin';
@@ -161,6 +161,39 @@ describe('resolving delegations (§5.4.4.7)', () => {
     notFound('targets,a,b');
   });
 
+  test('visits a role that two others delegate to once, and one that delegates to itself (D7)', () => {
+    const bottom = role('bottom');
+    const self = role('self');
+    world.image.delegations = [role('left'), role('right'), self];
+    below('left', [bottom]);
+    below('right', [bottom]);
+    below('self', [self, bottom]);
+    world.publish();
+    notFound('targets,left,bottom,right,self');
+  });
+
+  test('a terminating delegation to a role visited before still ends the search (D3, D7)', () => {
+    const a = role('a');
+    world.image.delegations = [a, { ...a, terminating: true }, role('b', { holds: FILENAME })];
+    world.publish();
+    notFound('targets,a');
+  });
+
+  test('finds a file by the digest of its name (path_hash_prefixes, D4)', () => {
+    const prefix = hashesOf(FILENAME).sha256.slice(0, 2);
+    const byHash = ({ paths, ...spec }: DelegationSpec, hashPrefix: string): DelegationSpec => {
+      assert.notDeepEqual(paths, []);
+      return { ...spec, path_hash_prefixes: [hashPrefix] };
+    };
+    world.image.delegations = [
+      byHash(role('elsewhere', { holds: 'other content' }), prefix === '00' ? '01' : '00'),
+      byHash(role('here', { holds: FILENAME }), prefix),
+    ];
+    world.publish();
+    assert.equal(world.update().outcome, 'update');
+    assert.deepEqual(asked(), ['here']);
+  });
+
   test('gives up after 32 roles (D7)', () => {
     const chain = Array.from({ length: 33 }, (_, index) => role(`r${String(index)}`));
     world.image.delegations = chain.slice(0, 1);
@@ -195,6 +228,29 @@ describe('a delegated role is checked as any Targets file is (D1, §5.4.4.6)', (
     const details = { repo: 'image', file: 'delegations/supplier.json' } as const;
     world.refuses('METADATA_MISSING', details, KEPT);
   });
+
+  for (const [what, breakIt] of [
+    ['is not served', () => world.image.served.delete('delegations/supplier.json')],
+    [
+      'has expired',
+      () => {
+        world.image.publishDelegated('supplier', (body) => ({ ...body, expires: PAST }));
+        world.image.publishSnapshot();
+        world.image.publishTimestamp();
+      },
+    ],
+  ] as const) {
+    test(`does not go on to the next that has the file when one ${what} (D1, D4)`, () => {
+      const [supplier] = world.image.delegations;
+      assert.ok(supplier);
+      world.image.delegations = [supplier, role('next', { holds: FILENAME })];
+      world.publish();
+      breakIt();
+      assert.throws(() => world.update(), { code: /METADATA_(MISSING|EXPIRED)/u });
+      assert.deepEqual(asked(), ['supplier']);
+      assert.deepEqual(world.device.kept, KEPT);
+    });
+  }
 
   test('refuses a role that was not signed with the key of the delegation (D1, G3)', () => {
     const file = world.image.delegated.get('supplier');

@@ -75,6 +75,18 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
     assert.deepEqual(Object.fromEntries(targets[0]?.hashes ?? []), hashesOf('fw.bin'));
   });
 
+  test('the image has to have every hash that either repository lists (M2, V7)', () => {
+    const { sha256, sha512 } = hashesOf('fw.bin');
+    publish(
+      { ...imageTarget('fw.bin', [PRIMARY]), hashes: { sha256, sha512: sha512.toUpperCase() } },
+      { ...directorTarget('fw.bin', [PRIMARY]), hashes: { sha256 } },
+    );
+    const { targets } = world.update();
+    assert.deepEqual(Object.fromEntries(targets[0]?.hashes ?? []), hashesOf('fw.bin'));
+    // What both list says that it runs, even where the Director lists less.
+    assert.equal(world.update().outcome, 'up-to-date');
+  });
+
   test('no hash in common is one (M2)', () => {
     const { sha256, sha512 } = hashesOf('fw.bin');
     publish(
@@ -165,8 +177,89 @@ describe('release counters never go down on an ECU (M4, V5)', () => {
     world.refuses('RELEASE_COUNTER_ROLLBACK', counters, KEPT);
   });
 
+  test('one repository with a counter does not excuse another without (M3, M4)', () => {
+    world.director.targets = { 'fw-4.bin': directorTarget('fw-4.bin', [PRIMARY]) };
+    world.image.targets = { 'fw-4.bin': imageTarget('fw-4.bin', [PRIMARY], { releaseCounter: 4 }) };
+    world.publish();
+    const counters = { ecu: 'primary-1', filename: 'fw-4.bin', trusted: 5, offered: 4 };
+    world.refuses('RELEASE_COUNTER_ROLLBACK', counters, KEPT);
+  });
+
+  test("one ECU's counter is not another's (M4, V5)", () => {
+    const installed = world.device.inventory[0]?.installed;
+    assert.ok(installed);
+    world.device.inventory = [{ ...PRIMARY, installed }, SECONDARY];
+    world.release('s-1.bin', [SECONDARY], { releaseCounter: 1 });
+    assert.deepEqual(
+      world.update().targets.map(({ ecu, releaseCounter }) => [ecu, releaseCounter]),
+      [['secondary-1', 1]],
+    );
+  });
+
   function release(filename: string, releaseCounter: number | undefined): void {
     world.release(filename, [PRIMARY], releaseCounter === undefined ? {} : { releaseCounter });
+  }
+});
+
+describe('after going back by hand from release 6 to 5 (M4, V5)', () => {
+  const COUNTERS = { ecu: 'primary-1', trusted: 6 } as const;
+
+  beforeEach(() => {
+    offer('fw-5.bin', 5);
+    world.update();
+    world.device.inventory = world.device.inventory.map((ecu) => ({
+      ...ecu,
+      highestReleaseCounter: 6,
+    }));
+  });
+
+  test('the Director may agree to what runs: nothing is installed (M4, V5)', () => {
+    offer('fw-5.bin', 5, { releaseCounter: 5 });
+    assert.equal(world.update().outcome, 'up-to-date');
+  });
+
+  test('what runs may be verified again beside an update of another ECU (M4, M1)', () => {
+    world.device.inventory = [...world.device.inventory, SECONDARY];
+    world.release('s.bin', [SECONDARY]);
+    assert.deepEqual(
+      world.update().targets.map(({ ecu }) => ecu),
+      ['secondary-1'],
+    );
+  });
+
+  test('another image of release 5 is refused: the Director could bring back any (M4, V5)', () => {
+    offer('fw-5b.bin', 5);
+    const details = { ...COUNTERS, filename: 'fw-5b.bin', offered: 5 };
+    world.refuses('RELEASE_COUNTER_ROLLBACK', details, KEPT);
+  });
+
+  test('so is one that only has the name of what runs (M4, V5)', () => {
+    world.director.targets = { 'fw-5.bin': directorTarget('other', [PRIMARY]) };
+    world.image.targets = {
+      'fw-5.bin': imageTarget('other', [PRIMARY], { releaseCounter: 5 }),
+    };
+    world.publish();
+    const details = { ...COUNTERS, filename: 'fw-5.bin', offered: 5 };
+    world.refuses('RELEASE_COUNTER_ROLLBACK', details, KEPT);
+  });
+
+  test('a Director that says so itself is refused before it is believed (M4, V5)', () => {
+    offer('fw-5b.bin', 5, { releaseCounter: 5 });
+    const details = { ...COUNTERS, filename: 'fw-5b.bin', offered: 5 };
+    world.refuses('RELEASE_COUNTER_ROLLBACK', details, KEPT.slice(0, 2));
+  });
+
+  test('release 6 may come again, and 7 (M4, V5)', () => {
+    offer('fw-6.bin', 6);
+    assert.equal(world.update().outcome, 'update');
+    offer('fw-7.bin', 7);
+    assert.equal(world.update().outcome, 'update');
+  });
+
+  function offer(filename: string, releaseCounter: number, ecuFields: Body = {}): void {
+    world.director.targets = { [filename]: directorTarget(filename, [PRIMARY], ecuFields) };
+    world.image.targets = { [filename]: imageTarget(filename, [PRIMARY], { releaseCounter }) };
+    world.publish();
   }
 });
 

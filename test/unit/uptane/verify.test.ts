@@ -83,6 +83,41 @@ describe('full verification (§5.4.4.2)', () => {
     ]);
   });
 
+  test('a Director unchanged since a cycle that ended at the Image repository is no reason to stop (F4, F6)', () => {
+    world.image.served.delete('targets.json');
+    const details = { repo: 'image', file: 'targets.json' } as const;
+    const director = ['director/timestamp', 'director/snapshot', 'director/targets'];
+    const image = ['image/timestamp', 'image/snapshot'];
+    world.refuses('METADATA_MISSING', details, [...director, ...image]);
+    world.refuses('METADATA_MISSING', details);
+    world.image.publishTargets();
+    assert.equal(world.update().targets[0]?.filename, 'fw-1.bin');
+    assert.ok(!world.device.requests.includes('director/targets.json'));
+  });
+
+  test('nor is one whose Targets were not kept before the power failed (S0, F4)', () => {
+    world.update();
+    world.release('fw-2.bin');
+    for (const kept of [1, 2]) {
+      assert.throws(() => world.device.verify(world.serve, kept), /power cut/u);
+    }
+    assert.equal(world.update().targets[0]?.filename, 'fw-2.bin');
+  });
+
+  test('a new Image repository alone is nothing new: it is not even asked (F6)', () => {
+    world.update();
+    world.image.publishRoot();
+    world.image.publish();
+    assert.equal(world.update().outcome, 'up-to-date');
+    assert.deepEqual(world.device.requests, ['director/2.root.json', 'director/timestamp.json']);
+  });
+
+  test('an unchanged Director is held against what runs now, not against what ran (F4)', () => {
+    world.update();
+    world.device.inventory = [PRIMARY];
+    assert.equal(world.update().outcome, 'update');
+  });
+
   test('an assignment that was kept is refused as soon as the Image repository contradicts it (F11)', () => {
     world.device.verify(world.serve);
     world.image.targets['fw-1.bin'] = imageTarget('evil', [PRIMARY]);
