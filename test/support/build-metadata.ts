@@ -32,8 +32,7 @@ export function canonical(value: unknown): string {
   return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(fields[name])}`).join(',')}}`;
 }
 
-export function ed25519(): Key {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+export function ed25519({ publicKey, privateKey } = generateKeyPairSync('ed25519')): Key {
   const text = publicKey.export({ type: 'spki', format: 'der' }).subarray(-32).toString('hex');
   return {
     id: createHash('sha256').update(text).digest('hex'),

@@ -27,12 +27,7 @@ export class TestRepository {
     snapshot: FUTURE,
     targets: FUTURE,
   };
-  readonly keys: Record<Role, readonly Key[]> = {
-    root: [ed25519()],
-    timestamp: [ed25519()],
-    snapshot: [ed25519()],
-    targets: [ed25519()],
-  };
+  readonly keys: Record<Role, readonly Key[]>;
   readonly threshold: Record<Role, number> = { root: 1, timestamp: 1, snapshot: 1, targets: 1 };
   targets: Record<string, Body> = {};
   custom: Body | undefined;
@@ -42,7 +37,10 @@ export class TestRepository {
   unusedKeys: Body = {};
   #lastRootKeys: readonly Key[] = [];
 
-  constructor() {
+  /** @param newKey - makes the keys, one per role */
+  constructor(newKey: () => Key = ed25519) {
+    const keys = (): readonly Key[] => [newKey()];
+    this.keys = { root: keys(), timestamp: keys(), snapshot: keys(), targets: keys() };
     this.publishRoot();
   }
 

@@ -42,8 +42,7 @@ export function olpc(value: unknown): string {
   return `{${names.map((name) => `${olpc(name)}:${olpc(fields[name])}`).join(',')}}`;
 }
 
-export function ed25519Key(): TufKey {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+export function ed25519Key({ publicKey, privateKey } = generateKeyPairSync('ed25519')): TufKey {
   const text = publicKey.export({ type: 'spki', format: 'der' }).subarray(-32).toString('hex');
   return tufKey({ keytype: 'ed25519', scheme: 'ed25519', keyval: { public: text } }, (payload) =>
     sign(null, payload, privateKey),
