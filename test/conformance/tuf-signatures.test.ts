@@ -22,8 +22,8 @@ const IMAGE = { repo: 'image' } as const;
 /** The bare form that older repositories write. */
 function bare(key: TufKey): TufKey {
   const { keyval } = key.entry as { keyval: { public: string } };
-  const der = createPublicKey(keyval.public).export({ type: 'spki', format: 'der' });
-  const point = der.subarray(der.lastIndexOf(Buffer.from('0004', 'hex')) + 1).toString('hex');
+  const { x = '', y = '' } = createPublicKey(keyval.public).export({ format: 'jwk' });
+  const point = `04${[x, y].map((part) => Buffer.from(part, 'base64url').toString('hex')).join('')}`;
   return renamed(key, key.id, { ...key.entry, keyval: { public: point } });
 }
 
