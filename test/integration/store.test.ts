@@ -129,6 +129,40 @@ describe('the store', () => {
     assert.equal(await store.failedPlan(), second.hashes.get('sha256'));
   });
 
+  test('going back by hand does not lower the highest release counter (M4)', async () => {
+    await store.saveEcus([{ serial: 'ecu-1', hardwareId: 'board' }]);
+    const confirm = async (content: string, releaseCounter?: number): Promise<void> => {
+      const image = installedBy(targetFor(Buffer.from(content)));
+      await store.finish({
+        state: '{"at":"idle"}',
+        installed: [releaseCounter === undefined ? image : { ...image, releaseCounter }],
+        planDigest: content,
+        failed: false,
+        history: {
+          endedAt: 1 as Instant,
+          correlationId: undefined,
+          filenames: [],
+          code: 'OK',
+          description: '',
+        },
+      });
+    };
+    const highest = async (): Promise<readonly (number | undefined)[]> => {
+      const [ecu] = await store.inventory();
+      return [ecu?.installed?.releaseCounter, ecu?.highestReleaseCounter];
+    };
+    await confirm('none');
+    assert.deepEqual(await highest(), [undefined, undefined]);
+    await confirm('five', 5);
+    await confirm('ten', 10);
+    assert.deepEqual(await highest(), [10, 10]);
+    await store.restorePrevious();
+    await reopen();
+    assert.deepEqual(await highest(), [5, 10]);
+    await confirm('nine', 9);
+    assert.deepEqual(await highest(), [9, 10]);
+  });
+
   test('a queue of events keeps its order and drops what was delivered', async () => {
     for (const id of ['1', '2', '3']) {
       await store.queueEvent({

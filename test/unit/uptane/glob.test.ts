@@ -32,6 +32,22 @@ describe('matchesPath', () => {
     ['FW.bin', 'fw.bin', false],
     ['grü?', 'grün', true],
     ['?', '\u{1f680}', true],
+    ['[\u{1f680}-\u{1f684}]', '\u{1f682}', true],
+    ['[\ue000-\u{1f680}]', '\uffff', true],
+    ['[c-a]', 'b', false],
+    ['[^a]', 'b', false],
+    ['[^a]', '^', true],
+    ['[!]', '[!]', true],
+    ['[a/b]', 'a', false],
+    ['a\\*', 'a*', false],
+    ['.*', '.hidden', true],
+    ['*', '.hidden', true],
+    ['{a,b}', 'a', false],
+    ['**', 'abc/fw.bin', false],
+    ['abc/**/fw.bin', 'abc/fw.bin', false],
+    ['*', '', true],
+    ['abc/', 'abc/', true],
+    ['/fw.bin', 'fw.bin', false],
     ['', 'fw.bin', false],
   ];
   for (const [pattern, path, matches] of cases) {
@@ -62,6 +78,44 @@ describe('matchesPath', () => {
     );
   });
 
+  test('agrees with a regular expression about sets (D4)', () => {
+    const members = fc.stringMatching(/^[a-e]{1,3}$|^[a-e]-[a-e][a-e]?$|^[a-c][b-e]-[c-e]$/u);
+    const set = fc.tuple(fc.constantFrom('', '!'), members).filter(([, text]) => isAscending(text));
+    const token = fc.oneof(
+      fc.constantFrom('*', '?', 'a', 'c', '/').map((text) => [text, '']),
+      set.map(([not, text]) => [`[${not}${text}]`, `[${not === '' ? '' : '^/'}${text}]`]),
+    );
+    const path = fc.stringMatching(/^[a-f/]{0,8}$/u);
+    fc.assert(
+      fc.property(fc.array(token, { maxLength: 6 }), path, (tokens, text) => {
+        const shell = tokens.map(([written = '']) => written).join('');
+        const source = tokens.map(([written = '', set = '']) => set || regular(written)).join('');
+        assert.equal(matchesPath(shell, text), new RegExp(`^${source}$`, 'u').test(text), shell);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('no pattern costs more than the product of the lengths (D4)', () => {
+    const path = 'a'.repeat(254);
+    const hostile = [
+      `*${'a'.repeat(126)}b`,
+      `*${'?'.repeat(126)}b`,
+      `*${'[!b]'.repeat(126)}b`,
+      `${'*a'.repeat(253)}b`,
+      `*[${'bd'.repeat(500)}]`,
+      `*${'[bdfha]'.repeat(125)}b`,
+      '['.repeat(1024),
+      '[]'.repeat(512),
+    ];
+    const started = process.hrtime.bigint();
+    for (const pattern of hostile) {
+      for (let n = 0; n < 100; n += 1) assert.equal(matchesPath(pattern, path), false);
+    }
+    const tookMs = Number(process.hrtime.bigint() - started) / 1e6;
+    assert.ok(tookMs < 4_000, `${String(tookMs)} ms`);
+  });
+
   test('hostile patterns take no more than a moment', () => {
     const started = process.hrtime.bigint();
     matchesPath(`${'*a'.repeat(5_000)}b`, 'a'.repeat(254));
@@ -71,3 +125,13 @@ describe('matchesPath', () => {
     assert.ok(tookMs < 2_000, `${String(tookMs)} ms`);
   });
 });
+
+function isAscending(members: string): boolean {
+  const range = /(.)-(.)/u.exec(members);
+  return (range?.[1] ?? '') <= (range?.[2] ?? '');
+}
+
+function regular(token: string): string {
+  if (token === '*') return '[^/]*';
+  return token === '?' ? '[^/]' : token;
+}

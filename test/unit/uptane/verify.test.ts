@@ -98,10 +98,15 @@ describe('full verification (§5.4.4.2)', () => {
   test('nor is one whose Targets were not kept before the power failed (S0, F4)', () => {
     world.update();
     world.release('fw-2.bin');
-    for (const kept of [1, 2]) {
-      assert.throws(() => world.device.verify(world.serve, kept), /power cut/u);
+    for (const role of ['timestamp', 'snapshot']) {
+      assert.throws(() => world.device.verify(world.serve, 1), /power cut/u);
+      assert.deepEqual(world.device.kept, [`director/${role}`]);
     }
     assert.equal(world.update().targets[0]?.filename, 'fw-2.bin');
+    assert.deepEqual(world.device.requests.slice(1, 3), [
+      'director/timestamp.json',
+      'director/targets.json',
+    ]);
   });
 
   test('a new Image repository alone is nothing new: it is not even asked (F6)', () => {
