@@ -105,15 +105,16 @@ export class WireReader {
   }
 }
 
-/** Cuts a byte stream into frames. Joins chunks once per frame, not once per chunk. */
+/** Cuts a byte stream into frames. A chunk of whole frames is read where it lies. */
 export class FrameSplitter {
-  #chunks: Uint8Array[] = [];
-  #bytes = 0;
+  /** Room for the frame that is not complete; it grows with what has come, not with what is announced. */
+  #held = Buffer.alloc(0);
+  #heldBytes = 0;
   #wantedBytes = HEADER_BYTES;
 
   /** Bytes of the frame that is not complete. */
   get heldBytes(): number {
-    return this.#bytes;
+    return this.#heldBytes;
   }
 
   /**
@@ -121,11 +122,11 @@ export class FrameSplitter {
    *   long a frame would make us hold memory for a client that never finishes it
    */
   push(chunk: Uint8Array): readonly Frame[] | undefined {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.byteLength;
-    if (this.#bytes < this.#wantedBytes) return [];
-    const [only = chunk, ...more] = this.#chunks;
-    const joined = more.length === 0 ? asBuffer(only) : Buffer.concat(this.#chunks, this.#bytes);
+    const joined = this.#heldBytes === 0 ? asBuffer(chunk) : this.#append(chunk);
+    if (joined.byteLength < this.#wantedBytes) {
+      if (this.#heldBytes === 0) this.#append(chunk);
+      return [];
+    }
     const frames: Frame[] = [];
     let at = 0;
     for (;;) {
@@ -138,10 +139,24 @@ export class FrameSplitter {
       frames.push(next);
       at += HEADER_BYTES + next.body.byteLength;
     }
-    // A copy: the few bytes that are left must not keep all that came before them.
-    this.#chunks = at === joined.byteLength ? [] : [Buffer.from(joined.subarray(at))];
-    this.#bytes = joined.byteLength - at;
+    // The frames lie in it: what comes next needs room of its own.
+    this.#held = Buffer.alloc(0);
+    this.#heldBytes = 0;
+    if (at < joined.byteLength) this.#append(joined.subarray(at));
     return frames;
+  }
+
+  /** Doubles when it is full: a frame that comes byte by byte costs no more than its bytes. */
+  #append(chunk: Uint8Array): Buffer {
+    const bytes = this.#heldBytes + chunk.byteLength;
+    if (bytes > this.#held.byteLength) {
+      const larger = Buffer.allocUnsafe(Math.max(bytes, 2 * this.#held.byteLength));
+      larger.set(this.#held.subarray(0, this.#heldBytes));
+      this.#held = larger;
+    }
+    this.#held.set(chunk, this.#heldBytes);
+    this.#heldBytes = bytes;
+    return this.#held.subarray(0, bytes);
   }
 }
 
