@@ -38,6 +38,7 @@ export class TaFaultPlan {
       destroy: () => {
         ta.destroy();
       },
+      reclaim: () => ta.reclaim?.(),
     };
   }
 
