@@ -22,17 +22,17 @@ export class ControlledTee {
   #control: TeeControl | undefined;
 
   /** Starts the world, again when it is dead. A test that is over has `close` called. */
-  async start(): Promise<TeeControl> {
+  async start(...more: readonly string[]): Promise<TeeControl> {
     const socket = this.at('socket');
     const paths = ['--storage', this.at('s'), '--socket', socket, '--control', this.at('control')];
-    this.#world = await SecureWorld.start(...paths);
+    this.#world = await SecureWorld.start(...paths, ...more);
     this.#control = await TeeControl.connect(this.at('control'));
     return this.#control;
   }
 
   /** As `start`, with PINs on the token of slot 0. */
-  async startPrepared(): Promise<TeeControl> {
-    const control = await this.start();
+  async startPrepared(...more: readonly string[]): Promise<TeeControl> {
+    const control = await this.start(...more);
     this.withToken((token) => {
       prepareToken(token, firstSlot(token));
     });

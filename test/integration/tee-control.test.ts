@@ -148,6 +148,21 @@ test('an older storage comes back with the TAs started anew: REE-FS alone does n
   await assert.rejects(control.ask({ do: 'restore', name: 'two' }), /no snapshot "two".*: one/u);
 });
 
+test('an older REE-FS beside the RPMB of today is noticed, and the world says so and ends', async () => {
+  const control = await tee.startPrepared('--rpmb');
+  await control.ask({ do: 'snapshot', name: 'one' });
+  tee.withUser((token, session) => {
+    makePair(token, session, 'new');
+  });
+
+  const restored = control.ask({ do: 'restore', name: 'one', disk: 'ree' });
+
+  await assert.rejects(restored, /the RPMB in .* remembers, so one of the two was put back/u);
+  const ended = await tee.ended();
+  assert.equal(ended?.code, 1);
+  assert.match(ended.stderr, /put back the newest of both/u);
+});
+
 test('who is connected while the storage is exchanged sees the TEE go', async () => {
   const control = await tee.startPrepared();
   await control.ask({ do: 'snapshot', name: 'one' });

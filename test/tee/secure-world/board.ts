@@ -15,9 +15,9 @@ export interface Booted {
 }
 
 interface Parts {
-  /** @throws BackendFailure */
+  /** @throws Error that says which one did not open and what to do */
   openDisks(): Disks;
-  /** On failure the disks are closed. */
+  /** As `openDisks`; on failure the disks are closed. */
   boot(disks: Disks): Booted;
   readonly onPanic: OnPanic;
 }

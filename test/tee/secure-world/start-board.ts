@@ -38,29 +38,29 @@ export async function startBoard(
 ): Promise<Board> {
   const huk = readHuk(options.storage, options.hukFile);
   const more = await Promise.all(options.taModules.map(loadApp));
+  return new Board({
+    openDisks: () => described(options, () => openDisks(directories(options))),
+    boot: (disks) => {
+      const wrapped = mapDisks(disks, (disk) => control?.wrapDisk(disk) ?? disk);
+      const opened = described(options, () => openBackends(huk, wrapped));
+      const backends = { ...opened, private: options.private };
+      const storage = privateStorage(backends);
+      const own = [pkcs11App(storage, options.pkcs11), festoreApp(storage)];
+      const apps = [...own, ...more.map((make) => make(backends))];
+      return {
+        apps: control === undefined ? apps : apps.map((app) => control.wrapApp(app)),
+        close: () => {
+          closeBackends(backends);
+        },
+      };
+    },
+    onPanic,
+  });
+}
+
+function described<T>(options: Options, open: () => T): T {
   try {
-    return new Board({
-      openDisks: () => openDisks(directories(options)),
-      boot: (disks) => {
-        const backends = {
-          ...openBackends(
-            huk,
-            mapDisks(disks, (disk) => control?.wrapDisk(disk) ?? disk),
-          ),
-          private: options.private,
-        };
-        const storage = privateStorage(backends);
-        const own = [pkcs11App(storage, options.pkcs11), festoreApp(storage)];
-        const apps = [...own, ...more.map((make) => make(backends))];
-        return {
-          apps: control === undefined ? apps : apps.map((app) => control.wrapApp(app)),
-          close: () => {
-            closeBackends(backends);
-          },
-        };
-      },
-      onPanic,
-    });
+    return open();
   } catch (cause) {
     if (!(cause instanceof BackendFailure)) throw cause;
     throw new Error(describeFailure(cause, options), { cause });

@@ -28,6 +28,7 @@ import { draftName, identifierIn, isDraft, objectName } from './rpmb/names.ts';
 import {
   StorageFailure,
   TEE_ERROR_CORRUPT_OBJECT,
+  type Renaming,
   type TaUuid,
   type TrustedStorage,
 } from './trusted-storage.ts';
@@ -92,7 +93,7 @@ class RpmbFs implements TrustedStorage, RawFiles {
     this.#write(this.#object(ta, id), data);
   }
 
-  rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): 'renamed' | 'missing' | 'exists' {
+  rename(ta: TaUuid, from: Uint8Array, to: Uint8Array): Renaming {
     const known = this.#fat.find(this.#object(ta, from).name);
     const { name } = this.#object(ta, to);
     if (known === undefined) return 'missing';
