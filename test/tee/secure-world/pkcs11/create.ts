@@ -10,7 +10,7 @@ import { Attributes, type Attribute } from './attributes.ts';
 import { checkCheckValue } from './check-value.ts';
 import { curveOf } from './curves.ts';
 import { octetString } from './der.ts';
-import { renaming, TaFailure, TaPanic } from './failure.ts';
+import { panic, renaming, TaFailure } from './failure.ts';
 import { attempt, ecPublicPoint } from './keys.ts';
 import type { Mode } from './mode.ts';
 import { P11Object } from './object.ts';
@@ -134,7 +134,7 @@ function checkCertificate(attributes: Attributes, mode: Mode): void {
   if (mode === 'strict' && !isSuppressed) {
     const value = attributes.get(CKA.VALUE);
     if (value === undefined) throw new TaFailure(CKR.NOT_FOUND);
-    if (value.byteLength === 0) throw new TaPanic('a certificate without a value');
+    if (value.byteLength === 0) throw panic('a certificate without a value');
   }
   checkCheckValue(attributes);
 }

@@ -1,3 +1,5 @@
+import { TaPanic } from '../ta.ts';
+import { TEE } from '../world/results.ts';
 import type { Mode } from './mode.ts';
 
 /** A command's refusal: the TA stays as it is and the caller gets the value. Anything else panics. */
@@ -23,8 +25,8 @@ export function renaming<T>(names: ReadonlyMap<number, number>, run: () => T): T
 }
 
 /** What kills OP-TEE's TA: in strict mode, ours too. */
-export class TaPanic extends Error {
-  override readonly name = 'TaPanic';
+export function panic(what: string): TaPanic {
+  return new TaPanic(TEE.GENERIC, what);
 }
 
 /**
@@ -34,5 +36,5 @@ export class TaPanic extends Error {
  * @throws TaFailure with `rv` otherwise
  */
 export function panicOr(mode: Mode, rv: number, what: string): never {
-  throw mode === 'strict' ? new TaPanic(what) : new TaFailure(rv);
+  throw mode === 'strict' ? panic(what) : new TaFailure(rv);
 }

@@ -14,12 +14,13 @@ import {
 import { encodeWhole, readWhole, replaceWhole } from '../storage/whole-object.ts';
 import { CKR, PKCS11_TA_UUID } from './abi.ts';
 import { ArgReader } from './args.ts';
-import { Attributes, readAttributeList, sameBytes } from './attributes.ts';
+import { Attributes, readAttributeList } from './attributes.ts';
 import { TaFailure } from './failure.ts';
 import {
   decodeRecord,
   encodeRecord,
   FACTORY_RECORD,
+  isRecordId,
   recordId,
   type TokenRecord,
 } from './token-record.ts';
@@ -102,11 +103,20 @@ export class ObjectStore {
     this.#storage.remove(PKCS11_TA_UUID, id);
   }
 
-  /** Removes what no token claims: objects that a power cut left without an owner. */
-  sweep(claimed: readonly Uint8Array[]): void {
-    for (const id of this.#storage.list(PKCS11_TA_UUID)) {
-      if (!claimed.some((known) => sameBytes(known, id))) this.removeObject(id);
-    }
+  /**
+   * Removes what no token claims: objects that a power cut left without an owner. A token whose slot
+   * is not there today claims as the others do.
+   */
+  sweep(): void {
+    const ids = this.#storage.list(PKCS11_TA_UUID);
+    const records = ids.filter(isRecordId);
+    const claimed = new Set(records.flatMap((id) => this.#claimedBy(id)).map(hex));
+    for (const id of ids) if (!isRecordId(id) && !claimed.has(hex(id))) this.removeObject(id);
+  }
+
+  #claimedBy(record: Uint8Array): readonly Uint8Array[] {
+    const stored = readWhole(this.#storage, PKCS11_TA_UUID, record);
+    return stored === undefined ? [] : decodeRecord(stored).objectIds;
   }
 
   #read(id: Uint8Array): Uint8Array | undefined {
@@ -119,4 +129,8 @@ export class ObjectStore {
       throw cause;
     }
   }
+}
+
+function hex(id: Uint8Array): string {
+  return Buffer.from(id).toString('hex');
 }

@@ -49,6 +49,8 @@ export interface Cipher {
    */
   readonly outputBytes: (step: 'update' | 'last', inputBytes: number) => number | 'when finished';
   readonly needsData?: boolean;
+  /** What `update` is given stays until the end. */
+  readonly withholds?: boolean;
   readonly update?: (data: Uint8Array) => Uint8Array;
   /** @param data - the last part, or all of it; repeatable until its result was handed out */
   readonly finish: (data: Uint8Array) => Uint8Array;

@@ -8,14 +8,16 @@
  */
 import type { ClientIdentity } from '../ta.ts';
 import { CKR, CKS, CKU } from './abi.ts';
+import type { Attributes } from './attributes.ts';
 import { TaFailure } from './failure.ts';
 import { Handles } from './handles.ts';
+import { OVERHEAD_BYTES, type Heap } from './heap.ts';
 import type { P11Object } from './object.ts';
 import type { UserType } from './pins.ts';
 import type { ActiveOperation } from './processing.ts';
 import type { Token } from './token.ts';
 
-/** The TA's memory is bounded on a device; so is ours. */
+/** What is looked through one by one is bounded in number, too. */
 const MAX_SESSIONS = 1024;
 const MAX_SESSION_OBJECTS = 4096;
 
@@ -25,9 +27,11 @@ export class Session {
   readonly isReadWrite: boolean;
   /** Session objects made here, newest first: they end with the session. */
   objects: readonly P11Object[] = [];
-  operation: ActiveOperation | undefined;
   /** Handles that a search has still to hand out. */
   found: number[] | undefined;
+  #operation: ActiveOperation | undefined;
+  /** What the operation has of the client's heap. */
+  #heldBytes = 0;
 
   constructor(client: Client, token: Token, isReadWrite: boolean) {
     this.client = client;
@@ -48,6 +52,33 @@ export class Session {
       case undefined:
         return this.isReadWrite ? CKS.RW_PUBLIC : CKS.RO_PUBLIC;
     }
+  }
+
+  get operation(): ActiveOperation | undefined {
+    return this.#operation;
+  }
+
+  /**
+   * @param heldBytes - what it keeps from its start on
+   * @throws TaFailure DEVICE_MEMORY
+   */
+  begin(operation: ActiveOperation, heldBytes: number): void {
+    this.client.heap.take(heldBytes);
+    this.#operation = operation;
+    this.#heldBytes = heldBytes;
+  }
+
+  /** Counts what the operation holds back. @throws TaFailure DEVICE_MEMORY */
+  hold(bytes: number): void {
+    this.client.heap.take(bytes);
+    this.#heldBytes += bytes;
+  }
+
+  /** Ends the operation, if there is one. */
+  end(): void {
+    this.client.heap.give(this.#heldBytes);
+    this.#heldBytes = 0;
+    this.#operation = undefined;
   }
 
   /** Private objects are the user's; not even the SO may touch them. */
@@ -73,6 +104,7 @@ export class Session {
     if (this.client.sessionObjectCount() >= MAX_SESSION_OBJECTS) {
       throw new TaFailure(CKR.DEVICE_MEMORY);
     }
+    this.client.heap.take(bytesOf(object.attributes));
     this.objects = [object, ...this.objects];
     return this.client.objects.add(object);
   }
@@ -80,14 +112,16 @@ export class Session {
 
 export class Client {
   readonly identity: ClientIdentity;
+  readonly heap: Heap;
   readonly objects = new Handles<P11Object>();
   readonly #sessions = new Handles<Session>();
   /** In the order they were opened. */
   readonly #order = new Set<Session>();
   readonly #users = new Map<Token, UserType>();
 
-  constructor(identity: ClientIdentity) {
+  constructor(identity: ClientIdentity, heap: Heap) {
     this.identity = identity;
+    this.heap = heap;
   }
 
   /** @throws TaFailure SESSION_HANDLE_INVALID */
@@ -113,6 +147,7 @@ export class Client {
   /** @throws TaFailure DEVICE_MEMORY */
   openSession(token: Token, isReadWrite: boolean): number {
     if (this.#order.size >= MAX_SESSIONS) throw new TaFailure(CKR.DEVICE_MEMORY);
+    this.heap.take(OVERHEAD_BYTES);
     const session = new Session(this, token, isReadWrite);
     this.#order.add(session);
     return this.#sessions.add(session);
@@ -122,6 +157,8 @@ export class Client {
   closeSession(session: Session): void {
     for (const object of session.objects) this.#destroy(object);
     session.objects = [];
+    session.end();
+    this.heap.give(OVERHEAD_BYTES);
     this.#order.delete(session);
     this.#sessions.release(this.#sessions.handleOf(session));
     if (this.sessionsWith(session.token).length === 0) this.logout(session.token);
@@ -138,7 +175,7 @@ export class Client {
       const secret = session.objects.filter((object) => object.isPrivate);
       session.objects = session.objects.filter((object) => !object.isPrivate);
       for (const object of secret) this.#destroy(object);
-      session.operation = undefined;
+      session.end();
       session.found = undefined;
     }
     for (const object of token.objects()) {
@@ -164,12 +201,24 @@ export class Client {
     this.#destroy(object);
   }
 
+  /** @throws TaFailure DEVICE_MEMORY; the object is then as it was */
+  updateSessionObject(object: P11Object, attributes: Attributes): void {
+    this.heap.take(bytesOf(attributes));
+    this.heap.give(bytesOf(object.attributes));
+    object.attributes = attributes;
+  }
+
   sessionObjectCount(): number {
     return this.sessions().reduce((sum, session) => sum + session.objects.length, 0);
   }
 
   #destroy(object: P11Object): void {
     object.destroy();
+    this.heap.give(bytesOf(object.attributes));
     this.forget(object);
   }
+}
+
+function bytesOf(attributes: Attributes): number {
+  return OVERHEAD_BYTES + attributes.sizeBytes;
 }

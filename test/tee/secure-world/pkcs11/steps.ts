@@ -53,10 +53,10 @@ export function step(session: Session, kind: Step, run: () => void): void {
     if (operation !== undefined) operation.hasData = true;
   } catch (failure) {
     const isTooSmall = failure instanceof TaFailure && failure.rv === CKR.BUFFER_TOO_SMALL;
-    if (!isTooSmall) session.operation = undefined;
+    if (!isTooSmall) session.end();
     throw failure;
   }
-  if (kind !== 'update') session.operation = undefined;
+  if (kind !== 'update') session.end();
 }
 
 function isDoing<D extends Doing>(

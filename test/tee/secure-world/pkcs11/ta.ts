@@ -23,6 +23,7 @@ import { SLOT_COMMANDS } from './commands/slots.ts';
 import { STARTING_COMMANDS } from './commands/starting.ts';
 import { WRAP_COMMANDS } from './commands/wrap.ts';
 import { TaFailure } from './failure.ts';
+import { Heap, MAX_HEAP_BYTES, MAX_HEAP_BYTES_PER_CLIENT } from './heap.ts';
 import type { Mode } from './mode.ts';
 import { ObjectStore } from './object-store.ts';
 import { Client } from './session.ts';
@@ -70,16 +71,18 @@ class Pkcs11Ta implements TaInstance {
   readonly #tokens: readonly Token[];
   readonly #clients = new Map<number, Client>();
   readonly #mode: Mode;
+  readonly #heap = new Heap(MAX_HEAP_BYTES);
 
   constructor(storage: TrustedStorage, { slotCount, mode }: Pkcs11Options) {
     this.#mode = mode;
     const store = new ObjectStore(storage);
     this.#tokens = Array.from({ length: slotCount }, (_, slot) => new Token(slot, store));
-    store.sweep(this.#tokens.flatMap((token) => token.storageIds));
+    store.sweep();
   }
 
   open(session: number, identity: ClientIdentity): number {
-    this.#clients.set(session, new Client(identity));
+    const heap = new Heap(MAX_HEAP_BYTES_PER_CLIENT, this.#heap);
+    this.#clients.set(session, new Client(identity, heap));
     return TEE.SUCCESS;
   }
 

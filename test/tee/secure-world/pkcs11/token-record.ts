@@ -10,6 +10,7 @@ import { NO_CREDENTIAL, SECRET_BYTES, type Credential } from './pins.ts';
 
 const VERSION = 0;
 const STORAGE_ID_BYTES = 16;
+const RECORD_ID_BYTES = 32;
 
 export interface TokenRecord {
   /** 32 bytes, padded by whoever chose it. */
@@ -31,7 +32,12 @@ export const FACTORY_RECORD: TokenRecord = {
 
 /** The name of a slot's record: OP-TEE uses all 32 bytes of a character array. */
 export function recordId(slot: number): Uint8Array {
-  return Buffer.concat([Buffer.from(`token.db.${String(slot)}`)], 32);
+  return Buffer.concat([Buffer.from(`token.db.${String(slot)}`)], RECORD_ID_BYTES);
+}
+
+/** Objects have identifiers of 16 bytes. */
+export function isRecordId(id: Uint8Array): boolean {
+  return id.byteLength === RECORD_ID_BYTES;
 }
 
 export function encodeRecord({ label, flags, so, user, objectIds }: TokenRecord): Buffer {

@@ -9,7 +9,8 @@ import type { ClientIdentity } from '../ta.ts';
 import { CKF, CKR, CKU } from './abi.ts';
 import type { Attributes } from './attributes.ts';
 import { TaFailure } from './failure.ts';
-import { P11Object } from './object.ts';
+import { OVERHEAD_BYTES } from './heap.ts';
+import { P11Object, type Home } from './object.ts';
 import type { ObjectStore } from './object-store.ts';
 import {
   flagsAfter,
@@ -24,7 +25,10 @@ import {
   type Credential,
   type UserType,
 } from './pins.ts';
-import { recordId, type TokenRecord } from './token-record.ts';
+import type { TokenRecord } from './token-record.ts';
+
+/** Of the objects of one token. */
+const MAX_TOKEN_BYTES = 16 * 1024 * 1024;
 
 export class Token {
   readonly slot: number;
@@ -53,11 +57,6 @@ export class Token {
 
   get hasUserPin(): boolean {
     return (this.flags & CKF.USER_PIN_INITIALIZED) !== 0;
-  }
-
-  /** Everything in storage that is this token's. */
-  get storageIds(): readonly Uint8Array[] {
-    return [recordId(this.slot), ...this.#record.objectIds];
   }
 
   /**
@@ -138,6 +137,7 @@ export class Token {
    */
   add<T extends readonly Attributes[]>(...each: T): { readonly [K in keyof T]: P11Object } {
     const others = this.objects();
+    this.#requireRoom(each);
     const added = each.map((attributes) => ({ id: Uint8Array.from(randomBytes(16)), attributes }));
     const objectIds = [...this.#record.objectIds, ...added.map(({ id }) => id)];
     const record = { ...this.#record, objectIds };
@@ -149,9 +149,9 @@ export class Token {
   }
 
   /** @throws TaFailure DEVICE_MEMORY when storage has no room; the object is then as it was */
-  update(object: P11Object, attributes: Attributes): void {
-    const { home } = object;
-    if (home !== undefined) this.#store.saveObject(home.storageId, attributes);
+  update(object: P11Object, home: Home, attributes: Attributes): void {
+    this.#requireRoom([attributes], object);
+    this.#store.saveObject(home.storageId, attributes);
     object.attributes = attributes;
   }
 
@@ -164,6 +164,14 @@ export class Token {
     this.#objects = this.objects().filter((other) => other !== object);
     object.destroy();
     this.#store.removeObject(home.storageId);
+  }
+
+  /** All of a token is in memory: @throws TaFailure DEVICE_MEMORY when it would be too much. */
+  #requireRoom(added: readonly Attributes[], replaced?: P11Object): void {
+    const kept = this.objects().filter((object) => object !== replaced);
+    const all = [...kept.map(({ attributes }) => attributes), ...added];
+    const bytes = all.reduce((sum, { sizeBytes }) => sum + OVERHEAD_BYTES + sizeBytes, 0);
+    if (bytes > MAX_TOKEN_BYTES) throw new TaFailure(CKR.DEVICE_MEMORY);
   }
 
   #at(storageId: Uint8Array, attributes: Attributes): P11Object {

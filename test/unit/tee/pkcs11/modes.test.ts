@@ -6,10 +6,6 @@ import { describe, test } from 'node:test';
 import { CKA } from '../../../tee/secure-world/pkcs11/abi-attributes.ts';
 import { CKM } from '../../../tee/secure-world/pkcs11/abi-mechanisms.ts';
 import { CKK, CKO, CKR, CMD } from '../../../tee/secure-world/pkcs11/abi.ts';
-import { pkcs11App } from '../../../tee/secure-world/pkcs11/ta.ts';
-import { openMemoryStorage } from '../../../tee/secure-world/storage/memory-storage.ts';
-import { World } from '../../../tee/secure-world/world/world.ts';
-import { PromptClient } from '../prompt-client.ts';
 import {
   attributes,
   hex,
@@ -17,7 +13,7 @@ import {
   P256,
   pinArguments,
   signingPair,
-  TaClient,
+  type TaClient,
   TestTee,
   u32,
   USER_PIN,
@@ -273,18 +269,4 @@ test('a key too small for the hash kills the TA in strict mode and is refused by
       client.ok(CMD.PING, u32(0), { room: 12 });
     }
   }
-});
-
-test('there are as many slots as asked for', () => {
-  const app = pkcs11App(openMemoryStorage(), { slotCount: 5 });
-  const world = new World([app], () => assert.fail('a panic'));
-  const process = new PromptClient(world, { pid: 1, uid: 0, gid: 0, groups: [] });
-  const none = { kind: 'none' } as const;
-  const { session } = process.open(app.uuid, 0, 0, {
-    types: 0,
-    parameters: [none, none, none, none],
-  });
-  const client = new TaClient(process, session);
-  assert.deepEqual(client.ok(CMD.SLOT_LIST, u32(0), { room: 20 }), u32(0, 1, 2, 3, 4));
-  client.refused(CKR.SLOT_ID_INVALID, CMD.TOKEN_INFO, u32(5), { room: 160 });
 });

@@ -32,6 +32,7 @@ function updater(doing: Doing): (call: Call) => void {
       const update = requireMultiPart(machine);
       call.requireData(machine);
       requireRoom(call, machine.outputBytes, 'update');
+      if (machine.withholds === true) session.hold(call.input.byteLength);
       call.answer(update(call.input));
     });
   };

@@ -26,7 +26,7 @@ function digestInit(call: Call): void {
   const digest = mechanismOf(mechanismId)?.digest;
   if (digest === undefined) throw new TaFailure(CKR.MECHANISM_INVALID);
   if (parameter.byteLength !== 0) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
-  session.operation = { machine: digest(), needsLogin: false, hasData: false };
+  session.begin({ machine: digest(), needsLogin: false, hasData: false }, 0);
 }
 
 function digestUpdate(call: Call): void {

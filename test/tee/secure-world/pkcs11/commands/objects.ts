@@ -80,7 +80,9 @@ function setAttributeValue(call: Call): void {
   requireAllowed(object, CKA.MODIFIABLE);
   const changes = sanitize(template, call.shared.mode);
   requireModifiable(object.attributes, changes, 'set', session.user === CKU.SO);
-  session.token.update(object, changed(object, changes));
+  const attributes = changed(object, changes);
+  if (object.home === undefined) session.client.updateSessionObject(object, attributes);
+  else session.token.update(object, object.home, attributes);
 }
 
 function changed(object: P11Object, changes: Attributes): Attributes {

@@ -53,11 +53,12 @@ function starter(doing: Keyed): (call: Call) => void {
     if (mechanism === undefined || start === undefined) throw new TaFailure(CKR.MECHANISM_INVALID);
     if (!session.mayAccess(key)) throw new TaFailure(CKR.USER_NOT_LOGGED_IN);
     requireUse(key, mechanism, doing);
-    session.operation = {
+    const operation = {
       machine: start({ mode: call.shared.mode, parameter, key }),
       needsLogin: key.attributes.boolean(CKA.ALWAYS_AUTHENTICATE),
       hasData: false,
     };
+    session.begin(operation, parameter.byteLength);
   };
 }
 
@@ -69,5 +70,5 @@ function release(call: Call): void {
   const doing = DOING_OF_COMMAND.get(command);
   if (doing === undefined) throw new TaFailure(CKR.ARGUMENTS_BAD);
   requireActive(session, doing);
-  session.operation = undefined;
+  session.end();
 }

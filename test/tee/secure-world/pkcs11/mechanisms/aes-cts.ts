@@ -12,7 +12,7 @@ import { createCipheriv, createDecipheriv, type Cipheriv, type Decipheriv } from
 
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
-import { TaFailure, TaPanic } from '../failure.ts';
+import { panic, TaFailure } from '../failure.ts';
 import type { Mode } from '../mode.ts';
 import type { Cipher, Mechanism, Start } from '../processing.ts';
 import { aesKey, AES_BLOCK_BYTES, readVector, zeroPadded } from './aes.ts';
@@ -48,7 +48,7 @@ function stealing(does: 'encrypt' | 'decrypt', start: Start): Cipher {
     },
     finish: (data) => {
       if (start.mode === 'strict' && total + data.byteLength === AES_BLOCK_BYTES) {
-        throw new TaPanic('a single block for ciphertext stealing');
+        throw panic('a single block for ciphertext stealing');
       }
       const all = Buffer.concat([held, data]);
       const end = all.byteLength - keptBytes(all.byteLength);

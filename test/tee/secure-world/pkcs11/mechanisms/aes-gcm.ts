@@ -15,7 +15,7 @@ import { gcm } from '@noble/ciphers/aes.js';
 
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
-import { TaFailure, TaPanic } from '../failure.ts';
+import { panic, TaFailure } from '../failure.ts';
 import { attempt } from '../keys.ts';
 import type { Cipher, Mechanism, Start } from '../processing.ts';
 import { aesKey } from './aes.ts';
@@ -61,6 +61,7 @@ function encrypt(start: Start): Cipher {
   return {
     does: 'encrypt',
     outputBytes: (step, inputBytes) => inputBytes + (step === 'last' ? form.tagBytes : 0),
+    withholds: isLong,
     ...stream,
   };
 }
@@ -102,6 +103,7 @@ function decrypt(start: Start): Cipher {
     does: 'decrypt',
     // A tag that is wrong is more to say than a buffer that is too small.
     outputBytes: (step) => (step === 'update' ? 0 : 'when finished'),
+    withholds: true,
     update: (data) => {
       held = withinBounds([held, data]);
       return new Uint8Array();
@@ -154,7 +156,7 @@ function readForm(start: Start): Form {
       (start.mode === 'strict' ? tagBits <= MAX_TAG_BITS : TAG_BITS.includes(tagBits));
     if (!isRight) throw new TaFailure(CKR.MECHANISM_PARAM_INVALID);
     if (start.mode === 'strict' && !STRICT_TAG_BITS.includes(tagBits)) {
-      throw new TaPanic('a tag of a length that GlobalPlatform does not have');
+      throw panic('a tag of a length that GlobalPlatform does not have');
     }
     const name: CipherGCMTypes =
       key.byteLength === 16 ? 'aes-128-gcm' : key.byteLength === 24 ? 'aes-192-gcm' : 'aes-256-gcm';

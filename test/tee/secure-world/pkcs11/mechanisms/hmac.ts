@@ -4,7 +4,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { CKA } from '../abi-attributes.ts';
 import { CKM, MECHANISMS } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
-import { TaFailure, TaPanic } from '../failure.ts';
+import { panic, TaFailure } from '../failure.ts';
 import { required } from '../keys.ts';
 import type { Mechanism, Signer, Start, Verifier } from '../processing.ts';
 import { MD5, SHA1, SHA224, SHA256, SHA384, SHA512, type Hash } from './hashes.ts';
@@ -52,7 +52,7 @@ function requireKeyBytes({ key }: Start, minKeyBytes: number): void {
 function requireOneHash({ key, mode }: Start, { name }: Hash): void {
   key.usedWith ??= name;
   if (mode === 'strict' && key.usedWith !== name) {
-    throw new TaPanic('a generic secret is used with a second hash');
+    throw panic('a generic secret is used with a second hash');
   }
 }
 

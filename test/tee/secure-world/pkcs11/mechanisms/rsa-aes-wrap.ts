@@ -9,7 +9,7 @@ import {
 
 import { CKM } from '../abi-mechanisms.ts';
 import { CKK, CKR } from '../abi.ts';
-import { TaFailure, TaPanic } from '../failure.ts';
+import { panic, TaFailure } from '../failure.ts';
 import { attempt, privateKeyOf, publicKeyOf } from '../keys.ts';
 import type { Cipher, Mechanism, Start } from '../processing.ts';
 import { modulusBytes } from '../rsa-key.ts';
@@ -39,7 +39,7 @@ function cipher(
     does,
     outputBytes: () => 'when finished',
     finish: (data) => {
-      if (start.mode === 'strict') throw new TaPanic('encryption with RSA_AES_KEY_WRAP');
+      if (start.mode === 'strict') throw panic('encryption with RSA_AES_KEY_WRAP');
       return transform(start, data);
     },
   };
