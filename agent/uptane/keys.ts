@@ -46,6 +46,8 @@ const MAX_KEYS = 4096;
 const MAX_KEY_IDS = 1024;
 const MAX_THRESHOLD = 1000;
 const MAX_SIGNATURES = 256;
+/** Each costs a hash of the whole file, and whoever is in between can repeat a known key id. */
+const MAX_SIGNATURES_OF_KEY = 4;
 const ED25519_HEX = /^[0-9a-fA-F]{64}$/;
 const ED25519_SPKI_HEADER = '302a300506032b6570032100';
 /** 2^255-19; coordinates are below it. */
@@ -170,7 +172,7 @@ export function signatureEntries(envelope: Fields): readonly Fields[] {
 }
 
 /**
- * How many different keys of `authority` signed.
+ * How many different keys of `authority` signed. Of one key the first four signatures are looked at.
  *
  * @param forms - the serialisations that a signature may cover; any one will do
  */
@@ -180,9 +182,13 @@ export function countSigners(
   forms: Iterable<Uint8Array>,
 ): number {
   const signers = new Set<string>();
+  const tries = new Map<string, number>();
   for (const signature of signatures) {
     const key = authority.keys.get(signature.keyId);
     if (key === undefined || signers.has(key.material)) continue;
+    const tried = tries.get(key.material) ?? 0;
+    if (tried === MAX_SIGNATURES_OF_KEY) continue;
+    tries.set(key.material, tried + 1);
     for (const form of forms) {
       if (!isSignedBy(key, signature, form)) continue;
       signers.add(key.material);
