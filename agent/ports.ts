@@ -227,6 +227,8 @@ export interface Clock {
   noteHttpDate(at: Instant): void;
   /** From now on it is never before `at`. */
   raiseFloor(at: Instant): void;
+  /** For intervals only: it counts from some instant, and never jumps when the time is set. */
+  monotonicMs(): number;
   sleep(ms: number): Promise<void>;
   /** A random UUID, in text. */
   uuid(): string;

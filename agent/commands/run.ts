@@ -7,7 +7,7 @@ import { confirmByHand, rollBackByHand } from '../cycle/by-hand.ts';
 import { Daemon } from '../cycle/daemon.ts';
 import { serveApi, type ApiHandlers } from '../io/api.ts';
 import { openServiceNotifier } from '../io/systemd.ts';
-import { formatInstant, type Instant } from '../uptane/time.ts';
+import { formatInstant } from '../uptane/time.ts';
 import { withAgent, type CommandContext } from './context.ts';
 import { outcomeResult, type CommandResult } from './result.ts';
 import { readStatus } from './status.ts';
@@ -49,7 +49,7 @@ function apiHandlers(daemon: Daemon, agent: Agent, status: () => string): ApiHan
     status: async () => ({
       ...(await readStatus(agent.store, agent.ports.installer.kind)),
       lastCycle: status(),
-      nextPollAt: daemon.nextPollAt === 0 ? null : formatInstant(daemon.nextPollAt as Instant),
+      nextPollAt: daemon.nextPollAt === undefined ? null : formatInstant(daemon.nextPollAt),
     }),
     confirm: () => daemon.exclusively(async (ports) => outcomeResult(await confirmByHand(ports))),
     rollback: () => daemon.exclusively(async (ports) => outcomeResult(await rollBackByHand(ports))),

@@ -1,6 +1,7 @@
 /** Runs cycles for ever: at a jittered interval, sooner when asked, later when the way is bad. */
 import { isOtaError } from '../errors.ts';
 import type { Ports, Reporter } from '../ports.ts';
+import type { Instant } from '../uptane/time.ts';
 import { runCycle, type Outcome } from './cycle.ts';
 
 export interface DaemonOptions {
@@ -21,34 +22,39 @@ export class Daemon {
   readonly #options: DaemonOptions;
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
-  #nextPollAt = 0;
-  #aliveAt = Date.now();
+  /** On the monotonic clock; `undefined` while a poll is in progress. */
+  #dueMs: number | undefined;
+  #aliveMs: number;
 
   constructor(ports: Ports, options: DaemonOptions) {
     this.#ports = { ...ports, reporter: this.#noting(ports.reporter) };
     this.#options = options;
+    this.#aliveMs = ports.clock.monotonicMs();
   }
 
-  /** When the next poll is due, in milliseconds since the epoch; 0 while one is in progress. */
-  get nextPollAt(): number {
-    return this.#nextPollAt;
+  /** When the next poll is due; `undefined` while one is in progress. */
+  get nextPollAt(): Instant | undefined {
+    const { clock } = this.#ports;
+    if (this.#dueMs === undefined) return undefined;
+    return Math.round(clock.now() + this.#dueMs - clock.monotonicMs()) as Instant;
   }
 
   /** For a watchdog: waiting for a poll that is due later, or in a cycle that makes progress. */
   isAlive(): boolean {
-    const now = Date.now();
-    return this.#nextPollAt > now - STUCK_MS || this.#aliveAt > now - STUCK_MS;
+    const stuckMs = this.#ports.clock.monotonicMs() - STUCK_MS;
+    return this.#aliveMs > stuckMs || (this.#dueMs !== undefined && this.#dueMs > stuckMs);
   }
 
   /** @param signal - aborting it ends the loop after the cycle in progress */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#ports;
     let failures = 0;
     while (!signal.aborted) {
-      this.#nextPollAt = 0;
-      this.#aliveAt = Date.now();
+      this.#dueMs = undefined;
+      this.#aliveMs = clock.monotonicMs();
       failures = (await this.#cycle()) ? 0 : failures + 1;
       const waitMs = this.#waitMs(failures);
-      this.#nextPollAt = Date.now() + waitMs;
+      this.#dueMs = clock.monotonicMs() + waitMs;
       await this.#wait(waitMs, signal);
     }
   }
@@ -84,7 +90,7 @@ export class Daemon {
   /** Every sign of progress counts, a byte downloaded as much as a transition. */
   #noting(reporter: Reporter): Reporter {
     const note = (): void => {
-      this.#aliveAt = Date.now();
+      this.#aliveMs = this.#ports.clock.monotonicMs();
     };
     return {
       transition: (...facts) => {

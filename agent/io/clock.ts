@@ -57,6 +57,7 @@ export function openClock(latestKnown: Instant, system: SystemClocks = SYSTEM): 
     raiseFloor: (at) => {
       floor = Math.max(floor, at) as Instant;
     },
+    monotonicMs: system.monotonicMs,
     sleep: (ms) => setTimeout(ms),
     uuid: () => randomUUID(),
     random: Math.random,

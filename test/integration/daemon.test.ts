@@ -1,0 +1,74 @@
+/** The loop of the daemon: when it polls next, and whether a watchdog may believe that it lives. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+
+import { Daemon } from '../../agent/cycle/daemon.ts';
+import type { Instant } from '../../agent/uptane/time.ts';
+import { TestDevice } from '../support/cycle-device.ts';
+import { NOW } from '../support/uptane-world.ts';
+
+const HOUR_MS = 3_600_000;
+const STUCK_MS = 10 * 60_000;
+
+let device: TestDevice;
+let stop: AbortController;
+/** The monotonic clock. */
+let uptimeMs: number;
+
+beforeEach(() => {
+  device = new TestDevice();
+  stop = new AbortController();
+  uptimeMs = 5000;
+});
+
+afterEach(async () => {
+  stop.abort();
+  await device.close();
+});
+
+/** @returns the daemon, after its first cycle, with the cycle's status, and the end of its loop */
+async function polled(): Promise<{ daemon: Daemon; status: string; ended: Promise<void> }> {
+  const ports = await device.ports();
+  const clock = { ...ports.clock, monotonicMs: () => uptimeMs };
+  const progressed = Promise.withResolvers<string>();
+  const options = { pollIntervalMs: HOUR_MS, progressed: progressed.resolve };
+  const daemon = new Daemon({ ...ports, clock }, options);
+  const ended = daemon.run(stop.signal);
+  const status = await progressed.promise;
+  await Promise.resolve();
+  return { daemon, status, ended };
+}
+
+test('a clock that is set while it waits makes no watchdog bark, and moves the next poll with it', async () => {
+  device.world.release('fw-1');
+  const { daemon, status, ended } = await polled();
+  assert.equal(status, 'reboot-required');
+  assert.equal(daemon.nextPollAt, NOW + HOUR_MS);
+
+  const YEARS_MS = 20 * 365 * 24 * HOUR_MS;
+  device.outside.wallMs = NOW + YEARS_MS;
+
+  assert.equal(daemon.isAlive(), true);
+  assert.equal(daemon.nextPollAt, (NOW + YEARS_MS + HOUR_MS) as Instant);
+  stop.abort();
+  await ended;
+});
+
+test('a poll that is overdue by more than any cycle may take is a loop that hangs', async () => {
+  const { daemon, ended } = await polled();
+  uptimeMs += HOUR_MS + STUCK_MS - 1;
+  assert.equal(daemon.isAlive(), true);
+  uptimeMs += 1;
+  assert.equal(daemon.isAlive(), false);
+  stop.abort();
+  await ended;
+});
+
+test('a gateway that cannot be reached is asked again after 15 s, not after the interval', async () => {
+  device.outside.gateway = 'down';
+  const { daemon, status, ended } = await polled();
+  assert.equal(status, 'GATEWAY_UNREACHABLE');
+  assert.equal(daemon.nextPollAt, NOW + 15_000);
+  stop.abort();
+  await ended;
+});
