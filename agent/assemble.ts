@@ -3,12 +3,9 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import {
-  requireGateway,
-  requireInstaller,
-  type InstallerSettings,
-  type LoadedSettings,
-} from './config-rules.ts';
+import type { LoadedSettings } from './config-problem.ts';
+import { requireInstaller, type InstallerSettings } from './config-installer.ts';
+import { requireGateway } from './config-rules.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';

@@ -1,22 +1,6 @@
 /** What settings mean together: contradictions, and what a command cannot do without. */
-import { OtaError } from './errors.ts';
-import type { Settings } from './settings.ts';
-
-/** Where a value was written. Keys without an origin have their default. */
-export interface Origin {
-  readonly file: string;
-  /** From 1; 0 when it is somewhere in the file. */
-  readonly line: number;
-}
-
-export interface LoadedSettings {
-  /** Frozen, all the way down. */
-  readonly settings: Settings;
-  /** By `table.name`. */
-  readonly origins: ReadonlyMap<string, Origin>;
-  /** Every file that was read, in the order in which they were applied. */
-  readonly files: readonly string[];
-}
+import { invalid, missing, type LoadedSettings } from './config-problem.ts';
+import { requireInstaller } from './config-installer.ts';
 
 /**
  * Refuses settings that are each right and together wrong.
@@ -78,77 +62,4 @@ export function requireGateway(loaded: LoadedSettings): GatewayUrls {
   const [set, unset] = director === undefined ? ['image', 'director'] : ['director', 'image'];
   const why = `gateway.${set}_url alone is half a gateway`;
   throw missing(loaded, `gateway.${unset}_url`, why);
-}
-
-export type InstallerSettings =
-  | { readonly type: 'file'; readonly path: string }
-  | {
-      readonly type: 'ab-slot';
-      readonly slotA: string;
-      readonly slotB: string;
-      readonly marker: string;
-      readonly bootedFile: string;
-      readonly tries: number;
-    };
-
-/**
- * The installer with all that its type needs.
- *
- * @throws OtaError CONFIG_INVALID if something is missing, or two paths of the A/B set are the same
- */
-export function requireInstaller(loaded: LoadedSettings): InstallerSettings {
-  const { installer } = loaded.settings;
-  const need = (name: 'path' | AbSlotPath): string => {
-    const path = installer[name];
-    if (path !== undefined) return path;
-    const why = `installer.type = "${installer.type}" needs it`;
-    throw missing(loaded, `installer.${name}`, why);
-  };
-  if (installer.type === 'file') return { type: 'file', path: need('path') };
-  const slotA = need('slot_a');
-  const slotB = need('slot_b');
-  const marker = need('marker');
-  const bootedFile = need('booted_file');
-  refuseSamePath(loaded);
-  return { type: 'ab-slot', slotA, slotB, marker, bootedFile, tries: installer.tries };
-}
-
-const AB_SLOT_PATHS = ['slot_a', 'slot_b', 'marker', 'booted_file'] as const;
-type AbSlotPath = (typeof AB_SLOT_PATHS)[number];
-
-/** Two names for one path would overwrite what runs. */
-function refuseSamePath(loaded: LoadedSettings): void {
-  const seen = new Map<string | undefined, string>();
-  for (const name of AB_SLOT_PATHS) {
-    const path = loaded.settings.installer[name];
-    const other = seen.get(path);
-    if (other !== undefined) {
-      throw invalid(loaded, `installer.${name}`, {
-        problem: `is the same path as installer.${other}`,
-        remedy: 'give each its own',
-      });
-    }
-    seen.set(path, name);
-  }
-}
-
-function missing(loaded: LoadedSettings, key: string, why: string): OtaError<'CONFIG_INVALID'> {
-  const [table = '', name = ''] = key.split('.');
-  return invalid(loaded, key, {
-    problem: `is not set, and ${why}`,
-    remedy: `add ${name} = "…" to [${table}]`,
-  });
-}
-
-/** Points at the key, or else at the last key written into its table, or else at the last file. */
-function invalid(
-  { origins, files }: LoadedSettings,
-  key: string,
-  said: { problem: string; remedy: string },
-): OtaError<'CONFIG_INVALID'> {
-  const table = key.slice(0, key.indexOf('.') + 1);
-  const neighbours = [...origins].filter(([other]) => other.startsWith(table));
-  const { file, line } = origins.get(key) ??
-    neighbours.at(-1)?.[1] ?? { file: files.at(-1) ?? '/etc/ota-agent/conf.d', line: 0 };
-  return new OtaError('CONFIG_INVALID', { file, line, key, ...said });
 }

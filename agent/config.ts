@@ -5,7 +5,8 @@
  */
 import { readFragments, SYSTEM_DIRECTORIES } from './config-files.ts';
 import { readKeys, type Written } from './config-fragment.ts';
-import { checkTogether, type LoadedSettings, type Origin } from './config-rules.ts';
+import type { LoadedSettings, Origin } from './config-problem.ts';
+import { checkTogether } from './config-rules.ts';
 import { settingsSchema, type Settings } from './settings.ts';
 
 export type { Settings } from './settings.ts';

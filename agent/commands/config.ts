@@ -3,7 +3,7 @@ import { stringify } from 'smol-toml';
 
 import { meaningOf, referenceTable, settingsJsonSchema } from '../config-document.ts';
 import { KEYS, TABLES, valuesOf, type KeySpec } from '../config-keys.ts';
-import type { LoadedSettings, Origin } from '../config-rules.ts';
+import type { LoadedSettings, Origin } from '../config-problem.ts';
 import { OtaError } from '../errors.ts';
 import type { CommandResult } from './result.ts';
 

@@ -8,7 +8,7 @@ import {
   type Storage,
 } from '../assemble.ts';
 import type { Log } from '../io/log.ts';
-import type { LoadedSettings } from '../config-rules.ts';
+import type { LoadedSettings } from '../config-problem.ts';
 
 export interface CommandContext {
   readonly loaded: LoadedSettings;

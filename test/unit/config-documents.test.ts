@@ -8,7 +8,8 @@ import { parse } from 'smol-toml';
 
 import { configCommand } from '../../agent/commands/config.ts';
 import { defaultValues, KEYS } from '../../agent/config-keys.ts';
-import { requireGateway, requireInstaller } from '../../agent/config-rules.ts';
+import { requireInstaller } from '../../agent/config-installer.ts';
+import { requireGateway } from '../../agent/config-rules.ts';
 import { loadSettings } from '../../agent/config.ts';
 
 const CONFIG = resolve(import.meta.dirname, '../../config');

@@ -3,7 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 
-import { requireGateway, requireInstaller, type LoadedSettings } from '../../agent/config-rules.ts';
+import type { LoadedSettings } from '../../agent/config-problem.ts';
+import { requireInstaller } from '../../agent/config-installer.ts';
+import { requireGateway } from '../../agent/config-rules.ts';
 import { loadSettings } from '../../agent/config.ts';
 import { rejectsCode, throwsCode } from '../support/expect-code.ts';
 import { temporaryDirectory } from '../support/temporary.ts';

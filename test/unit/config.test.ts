@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 
-import type { LoadedSettings } from '../../agent/config-rules.ts';
+import type { LoadedSettings } from '../../agent/config-problem.ts';
 import { loadSettings } from '../../agent/config.ts';
 import type { FailureDetails } from '../../agent/errors.ts';
 import { settingsSchema } from '../../agent/settings.ts';

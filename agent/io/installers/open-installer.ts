@@ -1,5 +1,5 @@
 /** Which installer the settings name. */
-import type { InstallerSettings } from '../../config-rules.ts';
+import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
 import { FileInstaller } from './file.ts';
