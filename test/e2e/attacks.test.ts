@@ -11,30 +11,73 @@ interface Expectation {
   readonly exit: number;
   readonly code: string;
   readonly attack?: string;
-  /** Trusted metadata that is rightly newer afterwards. */
-  readonly kept?: string;
+  /** Trusted metadata that may rightly be newer afterwards: it was whole, and came first. */
+  readonly kept?: readonly string[];
 }
+
+/** Each was whole, and listed the one that was refused. */
+const BEFORE_DIRECTOR_TARGETS = ['director/snapshot', 'director/timestamp'];
 
 const REFUSED: Readonly<Partial<Record<FaultName, Expectation>>> = {
   'timestamp-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
   'snapshot-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
-  'targets-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
+  'targets-rollback': {
+    exit: 20,
+    code: 'VERSION_ROLLBACK',
+    attack: 'rollback',
+    kept: ['image/timestamp'],
+  },
   'expired-timestamp': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
-  'expired-targets': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
+  'expired-targets': {
+    exit: 20,
+    code: 'METADATA_EXPIRED',
+    attack: 'freeze',
+    kept: ['image/snapshot', 'image/timestamp'],
+  },
   'director-timestamp-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
-  'director-targets-rollback': { exit: 20, code: 'VERSION_ROLLBACK', attack: 'rollback' },
+  'director-targets-rollback': {
+    exit: 20,
+    code: 'VERSION_ROLLBACK',
+    attack: 'rollback',
+    kept: ['director/timestamp'],
+  },
   'director-expired-timestamp': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
-  'director-expired-targets': { exit: 20, code: 'METADATA_EXPIRED', attack: 'freeze' },
-  'wrong-hardware-id': { exit: 20, code: 'HARDWARE_ID_MISMATCH', attack: 'mix-and-match' },
-  'unknown-ecu': { exit: 20, code: 'ECU_UNKNOWN', attack: 'mix-and-match' },
-  'director-repeats-ecu': { exit: 20, code: 'DIRECTOR_REPEATS_ECU', attack: 'mix-and-match' },
-  'director-delegates': { exit: 20, code: 'DIRECTOR_DELEGATES', attack: 'arbitrary-software' },
+  'director-expired-targets': {
+    exit: 20,
+    code: 'METADATA_EXPIRED',
+    attack: 'freeze',
+    kept: BEFORE_DIRECTOR_TARGETS,
+  },
+  'wrong-hardware-id': {
+    exit: 20,
+    code: 'HARDWARE_ID_MISMATCH',
+    attack: 'mix-and-match',
+    kept: BEFORE_DIRECTOR_TARGETS,
+  },
+  'unknown-ecu': {
+    exit: 20,
+    code: 'ECU_UNKNOWN',
+    attack: 'mix-and-match',
+    kept: BEFORE_DIRECTOR_TARGETS,
+  },
+  'director-repeats-ecu': {
+    exit: 20,
+    code: 'DIRECTOR_REPEATS_ECU',
+    attack: 'mix-and-match',
+    kept: BEFORE_DIRECTOR_TARGETS,
+  },
+  'director-delegates': {
+    exit: 20,
+    code: 'DIRECTOR_DELEGATES',
+    attack: 'arbitrary-software',
+    kept: BEFORE_DIRECTOR_TARGETS,
+  },
   // The Director's own word is whole and is kept: it is the two together that are refused.
   'image-hash-mismatch': {
     exit: 20,
     code: 'TARGET_MISMATCH',
     attack: 'mix-and-match',
-    kept: 'director/targets',
+    kept: ['director/snapshot', 'director/targets', 'director/timestamp'],
   },
   'signature-invalid': { exit: 20, code: 'THRESHOLD_NOT_MET', attack: 'arbitrary-software' },
   'root-not-signed-by-old': { exit: 20, code: 'THRESHOLD_NOT_MET', attack: 'arbitrary-software' },
@@ -91,14 +134,23 @@ describe('a device under attack', () => {
       await world.offer(`${name}.img`, Buffer.alloc(4_000_000, name));
       await see();
       const trusted = await state();
+      const toldBefore = (await told()).length;
+      const askedBefore = (await requests()).length;
       await world.director.fault(fault as FaultName, 'on');
       const result = await world.device.agent(['once']);
       await world.director.fault(fault as FaultName, 'off');
       assert.equal(result.exit, expected.exit, said(result));
       assert.equal(result.json['code'], expected.code);
       assert.equal(result.json['attack'], expected.attack);
-      assert.deepEqual(decisive(await state(), expected), decisive(trusted, expected));
+      assert.deepEqual(changes(trusted, await state()), expected.kept ?? []);
+      if (expected.exit === 20) {
+        const images = (await requests()).slice(askedBefore).filter(isForImage);
+        assert.deepEqual(images, [], 'no image is asked for after metadata was refused');
+      }
       await recover(expected);
+      const attacks = (await told()).slice(toldBefore).filter((text) => text !== '');
+      const { attack, code } = expected;
+      assert.deepEqual(attacks, attack === undefined ? [] : [`${attack}:${code}`]);
     });
   }
 
@@ -107,11 +159,15 @@ describe('a device under attack', () => {
     const result = await world.device.agent(['check']);
     assert.equal(result.exit, 10, said(result));
   };
-  /** What says whose word counts and what is to run; a timestamp that came first may be newer. */
-  const decisive = (trusted: Record<string, string>, { kept }: Expectation): object =>
-    Object.fromEntries(
-      Object.entries(trusted).filter(([name]) => /root$|targets$/u.test(name) && name !== kept),
+  const changes = (before: Record<string, string>, after: Record<string, string>): string[] =>
+    [...new Set([...Object.keys(before), ...Object.keys(after)])].filter(
+      (name) => before[name] !== after[name],
     );
+  const requests = async (): Promise<readonly string[]> => {
+    const lines = await world.director.control('GET', `/requests?device=${DEVICE}`);
+    return (lines as { readonly path: string }[]).map(({ path }) => path);
+  };
+  const isForImage = (path: string): boolean => path.includes('/repo/targets/');
 
   const recover = async (expected: Expectation): Promise<void> => {
     const again = await world.device.agent(['once']);
