@@ -97,7 +97,8 @@ export class Director {
 
   issuer(floor: number): Issuer {
     const { validitySeconds: validity } = this.#parts.settings.current;
-    return { keys: this.#trust.keys, validity, nowMs: Date.now(), floor };
+    const { keys, dialect } = this.#trust;
+    return { keys, dialect, validity, nowMs: Date.now(), floor };
   }
 
   rotate(rotation: Rotation): void {

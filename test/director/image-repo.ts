@@ -108,7 +108,8 @@ export class ImageRepo {
 
   issuer(floor: number): Issuer {
     const { validitySeconds: validity } = this.#settings.current;
-    return { keys: this.#state.trust.keys, validity, nowMs: Date.now(), floor };
+    const { keys, dialect } = this.#state.trust;
+    return { keys, dialect, validity, nowMs: Date.now(), floor };
   }
 
   /**
@@ -195,7 +196,7 @@ export function writeRoots(directory: string, trust: RootOfTrust): void {
   }
 }
 
-function firstState({ keyType, validitySeconds }: Settings): RepositoryState {
+function firstState({ keyType, imageDialect, validitySeconds }: Settings): RepositoryState {
   const expires = expiryText(Date.now(), validitySeconds.root);
-  return { trust: createRootOfTrust(keyType, expires), images: [], delegations: [] };
+  return { trust: createRootOfTrust(keyType, expires, imageDialect), images: [], delegations: [] };
 }

@@ -36,7 +36,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   openDirectory(stateDir);
   await refuseSecond(control, stateDir);
   rmSync(ready, { force: true });
-  const world = await openWorld(stateDir, options.keyType, namesOf(options));
+  const world = await openWorld(stateDir, options, namesOf(options));
   const { app: gateway, reloadRevocations } = await createGateway(world);
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');

@@ -95,7 +95,7 @@ export function isSignedBy(key: KeyObject, payload: Uint8Array, signature: Uint8
   return verify(null, payload, key, signature);
 }
 
-function signPayload(payload: Uint8Array, key: KeyObject): Buffer {
+export function signPayload(payload: Uint8Array, key: KeyObject): Buffer {
   return key.asymmetricKeyType === 'rsa'
     ? sign('sha256', payload, pss(key))
     : sign(null, payload, key);

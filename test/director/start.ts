@@ -10,12 +10,14 @@ import type { Addresses } from './control/parts.ts';
 import type { Image } from './metadata/image-content.ts';
 import type { IssuedCertificate } from './pki/device-ca.ts';
 import type { FaultName, Parameters } from './faults.ts';
+import type { Dialect } from './metadata/dialect.ts';
 import type { KeyType } from './signing.ts';
 import type { Assignment } from './state/devices.ts';
 
 export interface StartOptions {
   readonly stateDir: string;
   readonly keyType?: KeyType;
+  readonly imageDialect?: Dialect;
   readonly port?: number;
   readonly enrolPort?: number;
   readonly host?: string;
@@ -91,6 +93,7 @@ function mainArguments(options: StartOptions): readonly string[] {
     '--port': options.port,
     '--enrol-port': options.enrolPort,
     '--key-type': options.keyType,
+    '--image-dialect': options.imageDialect,
   };
   const optional = Object.entries(given).flatMap(([name, value]) =>
     value === undefined ? [] : [name, String(value)],

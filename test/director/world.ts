@@ -15,9 +15,8 @@ import {
   type Identity,
 } from './pki/authority.ts';
 import { DeviceCa } from './pki/device-ca.ts';
-import type { KeyType } from './signing.ts';
 import { DeviceStore } from './state/devices.ts';
-import { SettingsFile } from './state/settings.ts';
+import { SettingsFile, type FirstSettings } from './state/settings.ts';
 import { TimeServer } from './time-server.ts';
 
 export interface World {
@@ -39,7 +38,7 @@ export interface World {
 /** Opens a state directory, making whatever is not there yet. */
 export async function openWorld(
   directory: string,
-  keyType: KeyType,
+  first: FirstSettings,
   hosts: readonly string[],
 ): Promise<World> {
   const serverCa = identityAt(directory, 'server-ca');
@@ -48,7 +47,7 @@ export async function openWorld(
   await createAuthority(serverCa, 'ota-agent test server CA');
   await createAuthority(deviceCa.identity, 'ota-agent test device CA');
   await createServerIdentity(server, serverCa, hosts);
-  const settings = new SettingsFile(directory, keyType);
+  const settings = new SettingsFile(directory, first);
   const devices = new DeviceStore(join(directory, 'devices'));
   const files = new ImageFiles(join(directory, 'images'));
   const images = new ImageRepo(join(directory, 'image'), files, settings);
@@ -67,7 +66,7 @@ export async function openWorld(
     director,
     faults,
     metadata: new ServedMetadata({ director, images, devices, faults, settings }),
-    time: new TimeServer(directory, keyType, faults),
+    time: new TimeServer(directory, first.keyType, faults),
     traffic: new Traffic(),
     secrets: new EnrolmentSecrets(directory),
     deviceCa,

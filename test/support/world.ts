@@ -22,12 +22,16 @@ export interface World {
 }
 
 /** @param state - `blank`: nothing provisioned yet */
-export async function openWorld(state: 'blank' | 'provisioned'): Promise<World> {
+export async function openWorld(
+  state: 'blank' | 'provisioned',
+  imageDialect: 'uptane' | 'tuf' = 'uptane',
+): Promise<World> {
   const temporary = temporaryDirectory('world');
   const directory = temporary.path;
   const tee = await startTee(directory);
-  const director = await startDirector({ stateDir: join(directory, 'director') });
+  const director = await startDirector({ stateDir: join(directory, 'director'), imageDialect });
   const device = makeDevice(directory, { id: DEVICE, hardwareId: HARDWARE }, director, tee);
+  device.configure({ uptane: { dialect: imageDialect } });
   const world: World = {
     directory,
     tee,

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { DirectorFailure, reasonOf } from '../failure.ts';
+import { DIALECTS, type Dialect } from '../metadata/dialect.ts';
 import { KEY_TYPES, type KeyType } from '../signing.ts';
 
 export interface Arguments {
@@ -12,6 +13,7 @@ export interface Arguments {
   readonly port: number;
   readonly enrolPort: number;
   readonly keyType: KeyType;
+  readonly imageDialect: Dialect;
   /** More names and addresses for the server certificate. */
   readonly names: readonly string[];
   /** End when standard input ends: for parents that may be killed. */
@@ -25,6 +27,7 @@ export const USAGE = `usage: node test/director/main.ts --state DIR [options]
   --port N           device gateway; 0 takes a free port, the same again next time (0)
   --enrol-port N     EST enrolment (0)
   --key-type TYPE    of new role keys: ${KEY_TYPES.join(' or ')} (ed25519)
+  --image-dialect D  of the Image repository, on the first start: ${DIALECTS.join(' or ')} (uptane)
   --name NAME        one more name or address in the server certificate; may be repeated
   --while-stdin      end when standard input ends
   --help             this text
@@ -40,7 +43,8 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
     host: values.host === undefined || values.host === 'localhost' ? '127.0.0.1' : values.host,
     port: portOf('--port', values.port ?? '0'),
     enrolPort: portOf('--enrol-port', values['enrol-port'] ?? '0'),
-    keyType: keyTypeOf(values['key-type'] ?? 'ed25519'),
+    keyType: oneOf('--key-type', values['key-type'] ?? 'ed25519', KEY_TYPES),
+    imageDialect: oneOf('--image-dialect', values['image-dialect'] ?? 'uptane', DIALECTS),
     names: values.name ?? [],
     whileStdin: values['while-stdin'] ?? false,
   };
@@ -52,6 +56,7 @@ interface Values {
   readonly port?: string;
   readonly 'enrol-port'?: string;
   readonly 'key-type'?: string;
+  readonly 'image-dialect'?: string;
   readonly name?: readonly string[];
   readonly 'while-stdin'?: boolean;
   readonly help?: boolean;
@@ -67,6 +72,7 @@ function readValues(args: readonly string[]): Values {
         port: { type: 'string' },
         'enrol-port': { type: 'string' },
         'key-type': { type: 'string' },
+        'image-dialect': { type: 'string' },
         name: { type: 'string', multiple: true },
         'while-stdin': { type: 'boolean' },
         help: { type: 'boolean' },
@@ -83,10 +89,10 @@ function portOf(option: string, text: string): number {
   throw misuse(`${option} ${text} is not a port from 0 to 65535`);
 }
 
-function keyTypeOf(text: string): KeyType {
-  const type = KEY_TYPES.find((one) => one === text);
-  if (type === undefined) throw misuse(`--key-type ${text} is neither ${KEY_TYPES.join(' nor ')}`);
-  return type;
+function oneOf<T extends string>(option: string, text: string, choices: readonly T[]): T {
+  const chosen = choices.find((one) => one === text);
+  if (chosen === undefined) throw misuse(`${option} ${text} is neither ${choices.join(' nor ')}`);
+  return chosen;
 }
 
 function misuse(what: string): DirectorFailure {

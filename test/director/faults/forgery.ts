@@ -14,7 +14,8 @@ import {
 } from '../metadata/metadata-set.ts';
 import { parseJson, JsonReader } from '../json/read-json.ts';
 import { expiryText, forgeRoot, type RootOfTrust } from '../metadata/repository-keys.ts';
-import { signEnvelope, type KeyType } from '../signing.ts';
+import { signFile } from '../metadata/dialect.ts';
+import type { KeyType } from '../signing.ts';
 
 export type Repo = 'director' | 'image';
 
@@ -132,7 +133,7 @@ function appendForgedRoot(served: Served, forge: Forge): Served {
 function reissue(served: Served, { trust, issued }: Forge, edits: Edits): Served {
   const before = { ...served.set, ...edits.set };
   const sign = (level: Level, payload: JsonMap): string => {
-    const envelope = signEnvelope(payload, trust.keys[level].keys);
+    const envelope = signFile(trust.dialect, payload, trust.keys[level].keys);
     return edits.spoil?.includes(level) === true ? spoiled(envelope) : envelope;
   };
   const targets =
@@ -230,7 +231,7 @@ function raise(payload: JsonMap): JsonMap {
 function spoiled(envelope: string): string {
   return envelope.replaceAll(
     /"sig":"(?<first>.)/gu,
-    (_match, first: string) => `"sig":"${first === 'A' ? 'B' : 'A'}`,
+    (_match, first: string) => `"sig":"${/^a$/iu.test(first) ? 'B' : 'A'}`,
   );
 }
 

@@ -11,12 +11,16 @@ import type { Gateway, PeerOf } from './peers.ts';
 
 const PREFIX = '/repo/targets/';
 const CHUNK_BYTES = 256 * 1024;
+const HASHED = /^(?<directory>.*\/)?(?<hash>[0-9a-f]{64,128})\.(?<base>[^/]+)$/su;
 
 export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
   app.get(`${PREFIX}*`, (request, reply) => {
     const { device, socket } = peerOf(request);
     const name = fileName(request.url, PREFIX);
-    const image = world.images.findImage(name);
+    const image =
+      world.images.trust.dialect === 'tuf'
+        ? findConsistent(world.images, name)
+        : world.images.findImage(name);
     if (image === undefined) throw new Refusal(404, 'missing_entity', `there is no image ${name}`);
     const honest = planDownload(
       image,
@@ -32,6 +36,13 @@ export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void
     if (range !== undefined) reply.code(206).header('content-range', range);
     return reply.send(Readable.from(body, { objectMode: false }));
   });
+}
+
+/** Consistent snapshots put a hash before the last part of the name (TUF specification §6.2). */
+function findConsistent(images: World['images'], path: string): Image | undefined {
+  const { directory = '', hash, base = '' } = HASHED.exec(path)?.groups ?? {};
+  const image = images.findImage(`${directory}${base}`);
+  return image?.sha256 === hash || image?.sha512 === hash ? image : undefined;
 }
 
 interface Span {

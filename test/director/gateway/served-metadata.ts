@@ -29,6 +29,9 @@ const DELEGATED_FILE = /^delegations\/(?<role>[^/]+)\.json$/u;
 const METADATA_FILE =
   /^(?:(?<version>[1-9]\d{0,8})\.)?(?<role>root|targets|snapshot|timestamp)\.json$/u;
 
+const CONSISTENT_FILE =
+  /^(?:(?<version>[1-9]\d{0,8})\.)?(?<role>[a-zA-Z0-9_-][a-zA-Z0-9_.-]*)\.json$/u;
+
 export class ServedMetadata {
   readonly #parts: ServedMetadataParts;
   /** RSA signatures are random: a forged set must stay the same from one request to the next. */
@@ -40,11 +43,9 @@ export class ServedMetadata {
 
   /** One file, by the name it is asked for under, or `undefined` when there is none. */
   file(repo: Repo, deviceId: string, name: string): string | undefined {
-    const served = this.#served(
-      repo === 'director' ? this.#director(deviceId) : this.#image(),
-      deviceId,
-    );
-    return delegated(served, name) ?? topLevel(served, name);
+    const honest = repo === 'director' ? this.#director(deviceId) : this.#image();
+    const served = this.#served(honest, deviceId);
+    return honest.trust.dialect === 'tuf' ? consistent(served, name) : unversioned(served, name);
   }
 
   #director(deviceId: string): Honest {
@@ -88,6 +89,24 @@ export class ServedMetadata {
     }
     return served;
   }
+}
+
+function unversioned(served: Served, name: string): string | undefined {
+  return delegated(served, name) ?? topLevel(served, name);
+}
+
+/** With consistent snapshots everything but the timestamp is asked for by version. */
+function consistent(served: Served, name: string): string | undefined {
+  const { version, role = '' } = CONSISTENT_FILE.exec(name)?.groups ?? {};
+  if (role === 'root' || (role === 'timestamp' && version === undefined)) {
+    return topLevel(served, name);
+  }
+  const { set } = served;
+  const found =
+    role === 'snapshot' || role === 'targets'
+      ? set[role]
+      : Object.entries(set.delegations).find(([delegate]) => delegate === role)?.[1];
+  return found !== undefined && Number(version) === versionOf(found) ? found : undefined;
 }
 
 function delegated({ set }: Served, name: string): string | undefined {

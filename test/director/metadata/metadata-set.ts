@@ -8,7 +8,8 @@ import { createHash } from 'node:crypto';
 
 import type { JsonMap } from '../json/canonical-json.ts';
 import { expiryText, type RepositoryKeys, type ValiditySeconds } from './repository-keys.ts';
-import { signEnvelope, type KeyPair } from '../signing.ts';
+import type { KeyPair } from '../signing.ts';
+import { signFile, type Dialect } from './dialect.ts';
 
 /** The served text of each file. Delegations by role name. */
 export interface MetadataSet {
@@ -60,6 +61,7 @@ export type Level = (typeof LEVELS)[number];
 
 export interface Issuer {
   readonly keys: RepositoryKeys;
+  readonly dialect: Dialect;
   readonly validity: ValiditySeconds;
   readonly nowMs: number;
   /** New versions are above this one: the highest that a fault has sent out. */
@@ -116,7 +118,7 @@ interface SignedTargets {
 function signTargets(content: Content, versions: Versions, issuer: Issuer): SignedTargets {
   const expires = expiryText(issuer.nowMs, issuer.validity.targets);
   const sign = (payload: JsonMap, version: number, keys: readonly KeyPair[]): string =>
-    signEnvelope({ ...payload, _type: 'Targets', expires, version }, keys);
+    signFile(issuer.dialect, { ...payload, _type: 'Targets', expires, version }, keys);
   return {
     targets: sign(content.targets, versions.targets, issuer.keys.targets.keys),
     delegations: Object.fromEntries(
@@ -140,7 +142,7 @@ function signSnapshot(listed: Listed, issuer: Issuer): string {
     meta: snapshotMeta(listed),
     version: listed.versions.snapshot,
   };
-  return signEnvelope(payload, issuer.keys.snapshot.keys);
+  return signFile(issuer.dialect, payload, issuer.keys.snapshot.keys);
 }
 
 /** The field lists root by version only, and Targets files with length and SHA-256. */
@@ -168,7 +170,7 @@ function signTimestamp(snapshot: string, versions: Versions, issuer: Issuer): st
     meta: timestampMeta(snapshot, versions.snapshot),
     version: versions.timestamp,
   };
-  return signEnvelope(payload, issuer.keys.timestamp.keys);
+  return signFile(issuer.dialect, payload, issuer.keys.timestamp.keys);
 }
 
 export function timestampMeta(snapshot: string, version: number): JsonMap {

@@ -1,7 +1,8 @@
 /** The four roles of a repository: their keys, and the chain of root metadata that names them. */
 import type { JsonMap } from '../json/canonical-json.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
-import { generateKey, signEnvelope, type KeyPair, type KeyType } from '../signing.ts';
+import { generateKey, type KeyPair, type KeyType } from '../signing.ts';
+import { signFile, type Dialect } from './dialect.ts';
 
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
 export type Role = (typeof ROLES)[number];
@@ -19,6 +20,7 @@ export type ValiditySeconds = Readonly<Record<Role, number>>;
 export interface RootOfTrust {
   readonly keys: RepositoryKeys;
   readonly roots: readonly string[];
+  readonly dialect: Dialect;
 }
 
 export interface Rotation {
@@ -28,10 +30,15 @@ export interface Rotation {
   readonly threshold: number;
 }
 
-export function createRootOfTrust(keyType: KeyType, expires: string): RootOfTrust {
+export function createRootOfTrust(
+  keyType: KeyType,
+  expires: string,
+  dialect: Dialect = 'uptane',
+): RootOfTrust {
   const one = (): RoleKeys => ({ threshold: 1, keys: [generateKey(keyType)] });
   const keys = { root: one(), targets: one(), snapshot: one(), timestamp: one() };
-  return { keys, roots: [signEnvelope(rootPayload(keys, 1, expires), keys.root.keys)] };
+  const first = signFile(dialect, rootPayload(keys, 1, expires), keys.root.keys);
+  return { keys, roots: [first], dialect };
 }
 
 /**
@@ -53,7 +60,8 @@ export function renewRoot(trust: RootOfTrust, expires: string): RootOfTrust {
 /** What clients refuse: the next root signed by its own new keys only. */
 export function forgeRoot(trust: RootOfTrust, keyType: KeyType, expires: string): string {
   const keys = { ...trust.keys, root: { threshold: 1, keys: [generateKey(keyType)] } };
-  return signEnvelope(rootPayload(keys, trust.roots.length + 1, expires), keys.root.keys);
+  const payload = rootPayload(keys, trust.roots.length + 1, expires);
+  return signFile(trust.dialect, payload, keys.root.keys);
 }
 
 /** When the newest root expires, as milliseconds since the epoch. */
@@ -82,7 +90,8 @@ function extendChain(trust: RootOfTrust, keys: RepositoryKeys, expires: string):
     [...keys.root.keys, ...trust.keys.root.keys].map((key) => [key.id, key] as const),
   );
   const next = rootPayload(keys, trust.roots.length + 1, expires);
-  return { keys, roots: [...trust.roots, signEnvelope(next, [...signers.values()])] };
+  const root = signFile(trust.dialect, next, [...signers.values()]);
+  return { ...trust, keys, roots: [...trust.roots, root] };
 }
 
 function rootPayload(keys: RepositoryKeys, version: number, expires: string): JsonMap {

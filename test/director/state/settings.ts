@@ -3,12 +3,15 @@ import { join } from 'node:path';
 
 import type { JsonReader } from '../json/read-json.ts';
 import { ROLES, type ValiditySeconds } from '../metadata/repository-keys.ts';
+import type { Dialect } from '../metadata/dialect.ts';
 import type { KeyType } from '../signing.ts';
 import { readState, writeState } from './state-file.ts';
 
 export interface Settings {
   /** Of newly generated role keys. */
   readonly keyType: KeyType;
+  /** Form of the Image repository's metadata. */
+  readonly imageDialect: Dialect;
   readonly validitySeconds: ValiditySeconds;
   /** Of a device certificate that is issued without dates. */
   readonly certificateDays: number;
@@ -16,8 +19,11 @@ export interface Settings {
   readonly ecuReplacement: boolean;
 }
 
+/** What is chosen on the first start, for ever. */
+export type FirstSettings = Pick<Settings, 'keyType' | 'imageDialect'>;
+
 const DAY = 86_400;
-const DEFAULTS: Omit<Settings, 'keyType'> = {
+const DEFAULTS: Omit<Settings, keyof FirstSettings> = {
   validitySeconds: {
     root: 3650 * DAY,
     targets: 365 * DAY,
@@ -33,11 +39,10 @@ export class SettingsFile {
   readonly #path: string;
   #settings: Settings;
 
-  /** @param keyType - used on the first start only */
-  constructor(directory: string, keyType: KeyType) {
+  constructor(directory: string, first: FirstSettings) {
     this.#path = join(directory, 'settings.json');
     const stored = readState(this.#path) as Settings | undefined;
-    this.#settings = stored ?? { keyType, ...DEFAULTS };
+    this.#settings = stored ?? { ...first, ...DEFAULTS };
     if (stored === undefined) writeState(this.#path, this.#settings);
   }
 

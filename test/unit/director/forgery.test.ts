@@ -28,7 +28,13 @@ function content(filename: string): Content {
   };
 }
 
-const ISSUER = { keys: TRUST.keys, validity: VALIDITY, nowMs: NOW, floor: 0 };
+const ISSUER = {
+  keys: TRUST.keys,
+  dialect: TRUST.dialect,
+  validity: VALIDITY,
+  nowMs: NOW,
+  floor: 0,
+};
 const FIRST = issueSet(undefined, content('fw-1'), ISSUER, 'targets');
 const ISSUED: IssuedSet = issueSet(FIRST, content('fw-2'), ISSUER, 'targets');
 const HONEST: Served = { roots: TRUST.roots, set: ISSUED.current };

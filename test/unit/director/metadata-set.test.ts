@@ -28,7 +28,14 @@ const CONTENT: Content = {
 };
 
 function issuer(fields: Partial<Issuer> = {}): Issuer {
-  return { keys: TRUST.keys, validity: VALIDITY, nowMs: NOW, floor: 0, ...fields };
+  return {
+    keys: TRUST.keys,
+    dialect: TRUST.dialect,
+    validity: VALIDITY,
+    nowMs: NOW,
+    floor: 0,
+    ...fields,
+  };
 }
 
 function problems(issued: IssuedSet, trust: RootOfTrust = TRUST, nowMs = NOW): readonly string[] {
