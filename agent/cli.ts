@@ -40,6 +40,8 @@ Options of verify:
   --no-images                   look at no image (default: those under targets/ of a directory)
   --watch-expiry DAYS           warn of roles that end within DAYS, and of whatever is wrong in
                                 the whole Image repository; the exit code stays
+  --max-root-metadata SIZE --max-image-metadata SIZE
+                                limits of devices that configure them (default: 64KiB, 8MiB)
   --explain                     every question, answer and check: standard error, "steps" in JSON
   --ca FILE                     PEM file of the CAs for https (default: the system's)
   --timeout SECONDS             of connections and silent servers (default: 30); a server has to

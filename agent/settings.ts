@@ -76,6 +76,16 @@ const wholeNumber = (min: number, max: number): z.ZodInt =>
     .max(max)
     .meta({ title: `whole number from ${String(min)} to ${String(max)}` });
 
+/** How large metadata may be; `ota-agent verify` takes the same as options. */
+export const metadataLimits = {
+  max_root_metadata: sizeBetween(64 * KIBIBYTE, 1024 * KIBIBYTE, '64KiB').describe(
+    'Largest root metadata file; in TUF 512KiB is always allowed',
+  ),
+  max_image_metadata: sizeBetween(64 * KIBIBYTE, 64 * 1024 * KIBIBYTE, '8MiB').describe(
+    'Largest Targets metadata file of the Image repository',
+  ),
+};
+
 export const settingsSchema = z.strictObject({
   gateway: z
     .strictObject({
@@ -174,12 +184,7 @@ export const settingsSchema = z.strictObject({
         .optional()
         .describe("JSON file with the time server's `keys` and `threshold`"),
       poll_interval: duration('1h').describe('Time between cycles, before jitter'),
-      max_root_metadata: sizeBetween(64 * KIBIBYTE, 1024 * KIBIBYTE, '64KiB').describe(
-        'Largest root metadata file; in TUF 512KiB is always allowed',
-      ),
-      max_image_metadata: sizeBetween(64 * KIBIBYTE, 64 * 1024 * KIBIBYTE, '8MiB').describe(
-        'Largest Targets metadata file of the Image repository',
-      ),
+      ...metadataLimits,
     })
     .prefault({}),
   download: z

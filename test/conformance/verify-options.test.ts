@@ -163,6 +163,22 @@ describe('time and roots', () => {
   });
 });
 
+test('limits are those of a device that configures the same (endless data)', async () => {
+  const { image } = fixture.world;
+  const [entry] = Object.values(image.targets);
+  assert.ok(entry !== undefined);
+  for (let more = 0; more < 400; more += 1) image.targets[`more-${String(more)}.bin`] = entry;
+  fixture.world.publish();
+  fixture.serve();
+
+  assert.equal((await fixture.run()).json['outcome'], 'update');
+  const { exit, json } = await fixture.run(['--max-image-metadata', '64KiB']);
+
+  assert.equal(exit, 20);
+  assert.equal(json['code'], 'METADATA_TOO_LARGE');
+  assert.deepEqual(json['details'], { repo: 'image', file: 'targets.json', maxBytes: 65_536 });
+});
+
 describe('usage', () => {
   const remedy = 'ota-agent verify --help';
   const ON_DISK = ['--director', 'd', '--image', 'i', '--ecu', 'a', '--hardware-id', 'b'];
@@ -198,6 +214,14 @@ describe('usage', () => {
     [
       '--watch-expiry is a whole number from 0 to 36500, not soon',
       [...ON_DISK, '--watch-expiry', 'soon'],
+    ],
+    [
+      '--max-image-metadata is a size from "64KiB" to "64MiB"',
+      [...ON_DISK, '--max-image-metadata', '1KiB'],
+    ],
+    [
+      '--max-root-metadata is a size from "64KiB" to "1MiB"',
+      [...ON_DISK, '--max-root-metadata', 'large'],
     ],
     ['--timeout is a whole number from 1 to 3600, not 0', [...ON_DISK, '--timeout', '0']],
     ['--roots takes two files: Director, Image repository', ['--roots', 'one']],

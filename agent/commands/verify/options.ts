@@ -2,7 +2,8 @@
 import { parseArgs } from 'node:util';
 
 import { causeOf, type Repo } from '../../errors.ts';
-import type { Format } from '../../uptane/format.ts';
+import { metadataLimits } from '../../settings.ts';
+import { UPTANE, withLimits, type Format } from '../../uptane/format.ts';
 import type { Ecu } from '../../uptane/inventory.ts';
 import { loadFormat } from '../../uptane/load-format.ts';
 import type { Instant } from '../../uptane/time.ts';
@@ -18,6 +19,7 @@ export interface VerifyOptions {
   readonly ecus: readonly Ecu[];
   /** `present`: those that lie in a directory; `all`: every one has to be there. */
   readonly images: 'none' | 'present' | 'all';
+  readonly directorFormat: Format;
   readonly imageFormat: Format;
   readonly caFile: string | undefined;
   readonly timeoutMs: number;
@@ -40,6 +42,8 @@ const OPTIONS = {
   timeout: { type: 'string' },
   explain: { type: 'boolean' },
   'watch-expiry': { type: 'string' },
+  'max-root-metadata': { type: 'string' },
+  'max-image-metadata': { type: 'string' },
 } as const;
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'];
@@ -53,6 +57,7 @@ export async function readOptions(args: readonly string[]): Promise<VerifyOption
     throw usage('--ca is for https URLs, and there is none');
   }
   const [director, image] = roots ?? [];
+  const limits = readLimits(values);
   return {
     sources,
     state,
@@ -60,7 +65,8 @@ export async function readOptions(args: readonly string[]): Promise<VerifyOption
     now: time === undefined ? (Date.now() as Instant) : readTime(time),
     ecus: readEcus(values.ecu ?? [], values['hardware-id'] ?? []),
     images: readImages(values),
-    imageFormat: await readFormat(values['image-format'] ?? 'uptane'),
+    directorFormat: withLimits(UPTANE, limits),
+    imageFormat: withLimits(await readFormat(values['image-format'] ?? 'uptane'), limits),
     caFile,
     timeoutMs: 1000 * (readNumber('--timeout', values.timeout, { min: 1, max: 3600 }) ?? 30),
     explain: values.explain === true,
@@ -103,6 +109,19 @@ function readImages({ images, 'no-images': none }: Values): VerifyOptions['image
   if (images === true && none === true) throw usage('--images and --no-images contradict');
   if (images === true) return 'all';
   return none === true ? 'none' : 'present';
+}
+
+/** The limits that a device may have in its configuration. */
+function readLimits(values: Values): Parameters<typeof withLimits>[1] {
+  const read = (name: 'root' | 'image'): number => {
+    const { success, data } = metadataLimits[`max_${name}_metadata`].safeParse(
+      values[`max-${name}-metadata`],
+    );
+    if (success) return data;
+    const { title = '' } = metadataLimits[`max_${name}_metadata`].meta() ?? {};
+    throw usage(`--max-${name}-metadata is a ${title}`);
+  };
+  return { rootBytes: read('root'), imageTargetsBytes: read('image') };
 }
 
 async function readFormat(name: string): Promise<Format> {

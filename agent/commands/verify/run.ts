@@ -2,7 +2,6 @@
 import { converse } from '../../cycle/fetch.ts';
 import { isOtaError, OtaError, type AnyOtaError, type Repo } from '../../errors.ts';
 import { readNamedFile } from '../../io/served-directory.ts';
-import { UPTANE } from '../../uptane/format.ts';
 import type { Ecu, EcuInventory } from '../../uptane/inventory.ts';
 import { MetadataStore, verifyFirstRoot } from '../../uptane/store.ts';
 import { surveyImage } from '../../uptane/survey.ts';
@@ -73,12 +72,19 @@ class Player {
   }
 
   async verify(): Promise<Verdict> {
-    const { ecus, now, imageFormat } = this.#options;
+    const { ecus, now, directorFormat, imageFormat } = this.#options;
     const { state, trusted } = this.#memory;
     const inventory = await loadInventory(ecus, state);
     for (const root of await this.#firstRoots()) await this.#keep(root);
     const observer = this.transcript;
-    const talk = verify({ trusted: new Map(trusted), inventory, now, imageFormat, observer });
+    const talk = verify({
+      trusted: new Map(trusted),
+      inventory,
+      now,
+      directorFormat,
+      imageFormat,
+      observer,
+    });
     return converse(talk, (need) => this.#answer(need));
   }
 
@@ -96,7 +102,7 @@ class Player {
   async #firstRoots(): Promise<readonly Keep[]> {
     const roots: Keep[] = [];
     for (const repo of REPOS.filter((name) => !this.#memory.trusted.has(`${name}/root`))) {
-      const format = repo === 'image' ? this.#options.imageFormat : UPTANE;
+      const format = this.#options[`${repo}Format`];
       const bytes = await this.#firstRoot(repo, format.maxBytes.root);
       const { version, roles } = verifyFirstRoot(repo, bytes, format);
       const facts = { version, threshold: roles.root.threshold };
