@@ -6,7 +6,7 @@
  */
 import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
-import { readTextFile } from '../agent/io/text-file.ts';
+import { gatewayTrust, identitySettings } from '../agent/io/gateway-trust.ts';
 import { UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
 import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
@@ -38,10 +38,10 @@ export async function provision(
 ): Promise<Provisioned> {
   const all: Provisioning = { ...options, settings, say };
   demandRootSource(all);
-  const caPem = await gatewayCa(settings);
+  const trust = await gatewayTrust(settings);
   provisionToken(all);
   await provisionInToken(all);
-  const identity = loadIdentity(settings.token, caPem, options.now(), options.env);
+  const identity = loadIdentity(identitySettings(settings), trust, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
     const warnings = await provisionRoots(all, gateway);
@@ -67,9 +67,4 @@ function uptaneKey({ token }: Identity): TokenKey {
   const state = inspectKey(token, UPTANE_KEY);
   if (state.is === 'whole') return state.key;
   throw new OtaError('BUG', { what: `the Uptane key became ${state.is}` });
-}
-
-async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
-  if (gateway.ca === undefined) return undefined;
-  return readTextFile(gateway.ca, 'CA of the gateway', 'check gateway.ca');
 }

@@ -51,7 +51,7 @@ export function destroy({ settings, key }: Args & { key: 'tls' | 'uptane' }): vo
 export async function greet(args: Connection): Promise<string[]> {
   const { settings, certificatePem, caPem } = args;
   const token = openToken(settings, 'read-only', process.env);
-  const context = createIdentityContext(token, certificatePem, caPem, 'auto');
+  const { context } = createIdentityContext(token, certificatePem, { caPem }, 'auto');
   return [await get(args.port, context), await get(args.port, context)];
 }
 
@@ -106,7 +106,7 @@ function load(
   now: number = Date.now(),
 ): ReturnType<typeof loadIdentity> {
   const complete = { ...settings, tls_backend: 'auto' } as const;
-  return loadIdentity(complete, caPem, now as Instant, process.env);
+  return loadIdentity(complete, { caPem }, now as Instant, process.env);
 }
 
 function multiarch(): string {

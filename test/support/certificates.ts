@@ -32,6 +32,8 @@ export interface LeafOptions {
   /** `DNS:localhost,IP:127.0.0.1` and the like. */
   readonly alternativeNames?: string;
   readonly validity?: 'valid' | 'expired';
+  /** More, as an openssl extension file has them: `extendedKeyUsage=OCSPSigning`. */
+  readonly extensions?: readonly string[];
 }
 
 export function makeLeaf(directory: string, authority: Authority, options: LeafOptions): Leaf {
@@ -50,7 +52,8 @@ export function makeLeaf(directory: string, authority: Authority, options: LeafO
   );
   const extensions = `${base}.ext`;
   const names = options.alternativeNames;
-  writeFileSync(extensions, names === undefined ? '' : `subjectAltName=${names}\n`);
+  const named = names === undefined ? [] : [`subjectAltName=${names}`];
+  writeFileSync(extensions, [...named, ...(options.extensions ?? []), ''].join('\n'));
   const sign = ['x509', '-req', '-in', request, '-out', certificate, '-extfile', extensions];
   const by = ['-CA', authority.certificatePath, '-CAkey', authority.keyPath, '-CAcreateserial'];
   // OpenSSL 3.0 dates a certificate only relative to now: a validity of -1 day ended yesterday.
