@@ -48,6 +48,8 @@ export interface Agent extends LocalAgent {
 /** What is remembered, to look at. */
 export interface Storage {
   readonly store: SqliteStore;
+  /** @throws OtaError STORAGE_CORRUPT if not all of it is as it was written */
+  check(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -62,7 +64,11 @@ export async function openStorage({ storage }: Settings): Promise<Storage> {
     throw new OtaError('NOT_PROVISIONED', { missing: path, remedy: 'run ota-agent provision' });
   }
   const database = await Database.openExisting(path);
-  return { store: new SqliteStore(database), close: () => database.close() };
+  return {
+    store: new SqliteStore(database),
+    check: () => database.check(),
+    close: () => database.close(),
+  };
 }
 
 /**

@@ -75,6 +75,11 @@ export class HttpClient {
     }
   }
 
+  /** Of the last connection that was secured, such as `TLSv1.3`. */
+  get protocol(): string | undefined {
+    return this.#connector.protocol;
+  }
+
   /** Ends the connections; requests in progress fail. */
   async close(): Promise<void> {
     await this.#agent.destroy();

@@ -59,6 +59,8 @@ export class TlsConnector {
    * handshake, and undici then says no more than that the other side closed.
    */
   lastAlert: Error | undefined;
+  /** Of the last connection that was secured. */
+  protocol: string | undefined;
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
@@ -166,6 +168,7 @@ export class TlsConnector {
       else this.#tickets.set(server, { session, until });
     });
     socket.once('secureConnect', () => {
+      this.protocol = socket.getProtocol() ?? undefined;
       if (!socket.isSessionReused()) {
         try {
           until = this.#judge(socket, staple);
