@@ -1,10 +1,14 @@
 /** What `ota-agent doctor` finds about token, keys and TLS, provoked. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { makeLeaf } from '../support/certificates.ts';
 import { DoctorBench } from '../support/doctor-bench.ts';
+
+const HEADERS = join(import.meta.dirname, '../tee/normal-world/include');
 
 describe('ota-agent doctor on tokens', () => {
   let bench: DoctorBench;
@@ -113,34 +117,110 @@ describe('ota-agent doctor on tokens', () => {
     });
   });
 
-  test('keys that are gone or halved, each by itself (last: it spoils the token)', async () => {
-    const remove = (type: string, label: string): void => {
-      const login = ['--token-label', 'ota-agent', '--login', '--pin', '2718-user'];
-      const object = ['--delete-object', '--type', type, '--label', label];
-      const env = { ...process.env, ...bench.world.tee.env };
-      const args = ['--module', bench.world.tee.module, ...login, ...object];
-      execFileSync('pkcs11-tool', args, { env, stdio: 'pipe' });
-    };
-    remove('pubkey', 'ota-agent-uptane');
-    const halved = await bench.doctor();
-    halved.finds('uptane-key', ['fail', 'TOKEN_OBJECT'], [/1 private and 0 public/u, /provision/u]);
-    halved.isOk('tls-key', 'tls-backend', 'gateway-tls', 'director');
-    assert.equal(halved.exit, 50);
-    remove('privkey', 'ota-agent-uptane');
-    remove('cert', 'ota-agent-tls');
-    const report = await bench.doctor();
-    report.finds('uptane-key', ['fail', 'NOT_PROVISIONED'], [/ota-agent-uptane/u, /provision/u]);
-    report.finds('certificate', ['fail', 'NOT_PROVISIONED'], [/certificate/u, /provision/u]);
-    report.isSkipped('certificate', 'tls-backend', 'gateway-tls');
-    assert.equal(report.exit, 3);
+  test('a token that lacks a mechanism, with what it has', async () => {
+    const module = compile(
+      'fewer',
+      `#include <dlfcn.h>
+#include <stddef.h>
+#include "pkcs11.h"
+static CK_FUNCTION_LIST real, ours;
+static CK_RV without_ecdsa(CK_SLOT_ID slot, CK_MECHANISM_TYPE_PTR list, CK_ULONG_PTR count)
+{
+	CK_RV rv = real.C_GetMechanismList(slot, list, count);
+	for (CK_ULONG i = 0; rv == CKR_OK && list != NULL && i < *count; i++)
+		if (list[i] == CKM_ECDSA)
+			list[i] = CKM_SHA_1;
+	return rv;
+}
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
+{
+	void *library = dlopen("${bench.world.tee.module}", RTLD_NOW);
+	CK_FUNCTION_LIST_PTR found = NULL;
+	CK_RV (*get)(CK_FUNCTION_LIST_PTR_PTR) = dlsym(library, "C_GetFunctionList");
+	CK_RV rv = get(&found);
+	real = ours = *found;
+	ours.C_GetMechanismList = without_ecdsa;
+	*list = &ours;
+	return rv;
+}
+`,
+    );
+    const report = await bench.doctor({ token: { module } });
+    const names = /mechanism ECDSA, offered .*RSA_PKCS/u;
+    report.finds('mechanisms', ['fail', 'TOKEN_MECHANISM'], [names, /another key type/u]);
+    report.isOk('token', 'tls-key', 'certificate');
+    assert.equal(report.exit, 50);
   });
 
+  test('keys that are halved, gone, or were brought from outside, each by itself', async () => {
+    token('--delete-object', '--type', 'pubkey', '--label', 'ota-agent-uptane');
+    const halved = await bench.doctor();
+    const counts = /1 private and 0 public/u;
+    halved.finds('uptane-key', ['fail', 'TOKEN_OBJECT'], [counts, /provision/u]);
+    halved.isOk('tls-key', 'tls-backend', 'gateway-tls', 'director');
+    assert.equal(halved.exit, 50);
+
+    token('--delete-object', '--type', 'privkey', '--label', 'ota-agent-uptane');
+    token('--delete-object', '--type', 'cert', '--label', 'ota-agent-tls');
+    const gone = await bench.doctor();
+    gone.finds('uptane-key', ['fail', 'NOT_PROVISIONED'], [/ota-agent-uptane/u, /provision/u]);
+    gone.finds('certificate', ['fail', 'NOT_PROVISIONED'], [/certificate/u, /provision/u]);
+    gone.isSkipped('certificate', 'tls-backend', 'gateway-tls');
+    assert.equal(gone.exit, 3);
+
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const named = ['--label', 'ota-agent-uptane', '--id', '03', '--usage-sign'];
+    const privatePem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const publicPem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+    const write = (type: string, pem: string): void => {
+      token('--write-object', bench.file(`${type}.pem`, pem), '--type', type, ...named);
+    };
+    write('privkey', privatePem);
+    write('pubkey', publicPem);
+    const imported = await bench.doctor();
+    const attribute = /attribute CKA_/u;
+    imported.finds('uptane-key', ['fail', 'TOKEN_KEY_UNSAFE'], [attribute, /delete the key/u]);
+  });
+
+  test('a PIN of which one try is left, and one that is locked (last: it stays so)', async () => {
+    const wrong = (): void => {
+      assert.throws(() => {
+        token('--pin', '9999-wrong', '--list-objects');
+      });
+    };
+    for (let tries = 0; tries < 20 && !flags().includes('final user PIN try'); tries += 1) wrong();
+    const last = await bench.doctor();
+    last.finds('token', ['fail', 'TOKEN_PIN_INCORRECT'], [/triesLeft 1/u, /by hand/u]);
+    wrong();
+    const locked = await bench.doctor();
+    locked.finds('token', ['fail', 'TOKEN_LOCKED'], [/ota-agent/u, /--init-pin/u]);
+    locked.isOk('token-module', 'gateway-port', 'roots');
+    assert.equal(locked.exit, 50);
+  });
+
+  const flags = (): string => tool('--list-token-slots');
+  const token = (...args: readonly string[]): void => {
+    const pin = args.includes('--pin') ? [] : ['--pin', '2718-user'];
+    tool('--token-label', 'ota-agent', '--login', ...pin, ...args);
+  };
+  const tool = (...args: readonly string[]): string => {
+    const { env, module } = bench.world.tee;
+    const all = { ...process.env, ...env };
+    const said = execFileSync('pkcs11-tool', ['--module', module, ...args], {
+      env: all,
+      stdio: 'pipe',
+    });
+    return said.toString();
+  };
   /** A PKCS#11 library that does `body` when it is asked for its functions. */
   const library = (name: string, body: string): string => {
     const functions = `unsigned long C_GetFunctionList(void **list) { ${body} return 5; }\n`;
-    const source = bench.file(`${name}.c`, `#include <unistd.h>\n${functions}`);
+    return compile(name, `#include <unistd.h>\n${functions}`);
+  };
+  const compile = (name: string, source: string): string => {
     const path = bench.path(`${name}.so`);
-    execFileSync('cc', ['-shared', '-fPIC', '-o', path, source], { stdio: 'pipe' });
+    const file = bench.file(`${name}.c`, source);
+    execFileSync('cc', ['-shared', '-fPIC', `-I${HEADERS}`, '-o', path, file], { stdio: 'pipe' });
     return path;
   };
 });
