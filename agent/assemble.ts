@@ -23,7 +23,7 @@ import { takeLock } from './io/store/lock.ts';
 import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
 import { followCrls } from './io/crl-files.ts';
-import { gatewayTrust, identitySettings } from './io/gateway-trust.ts';
+import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import type { Clock, LocalPorts, Ports } from './ports.ts';
@@ -162,12 +162,11 @@ export function openHttp(
   clock: Pick<Clock, 'now'>,
 ): HttpClient {
   const { crl, timeout } = settings.gateway;
-  const { pins = [], verifyStaple } = identity.trust;
   return new HttpClient({
     secureContext: followCrls(crl, identity),
     timeoutMs: timeout,
     userAgent: `ota-agent/${VERSION}`,
-    policy: { pins, verifyStaple, now: () => clock.now() },
+    policy: gatewayPolicy(identity.trust, clock),
   });
 }
 

@@ -1,7 +1,10 @@
 /** From the settings: what has to vouch for the gateway, and where our identity is. */
+import type { Clock } from '../ports.ts';
 import type { Settings } from '../settings.ts';
 import { readCrls } from './crl-files.ts';
 import { readTextFile } from './text-file.ts';
+import type { ServerPolicy } from './tls-policy.ts';
+import { verifyChainAt } from './tls-other-time.ts';
 import type { ServerTrust } from './tls.ts';
 import type { IdentitySettings } from './token/identity.ts';
 
@@ -15,6 +18,17 @@ export async function gatewayTrust({ gateway }: Settings): Promise<ServerTrust> 
     crls: readCrls(gateway.crl),
     pins: gateway.pins,
     verifyStaple: gateway.ocsp === 'off' ? undefined : (await import('./ocsp.ts')).verifyStaple,
+  };
+}
+
+/** What the gateway has to prove, by the best known time. */
+export function gatewayPolicy(trust: ServerTrust, { now }: Pick<Clock, 'now'>): ServerPolicy {
+  const { pins = [], verifyStaple } = trust;
+  return {
+    pins,
+    verifyStaple,
+    now,
+    verifyChain: (chain, host) => verifyChainAt(chain, host, trust, now()),
   };
 }
 

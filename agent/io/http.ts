@@ -4,7 +4,8 @@ import type { SecureContext } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
-import { HUNG_UP, TlsConnector, type ServerPolicy } from './tls-connector.ts';
+import { HUNG_UP, TlsConnector } from './tls-connector.ts';
+import type { ServerPolicy } from './tls-policy.ts';
 import { TlsRefusal } from './tls-refusal.ts';
 
 export interface HttpOptions {

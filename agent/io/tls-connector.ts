@@ -1,16 +1,15 @@
 /** TLS connections that resume: undici's own session cache holds weak references and loses them. */
+import { once } from 'node:events';
 import { connect as connectPlain, type Socket } from 'node:net';
-import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from 'node:tls';
 
 import { errors, type buildConnector } from 'undici';
 
 import type { Instant } from '../uptane/time.ts';
-import type { VerifyStaple } from './tls.ts';
-import { demandPin, signedChain } from './tls-pins.ts';
+import { signedChain } from './tls-pins.ts';
+import { isAboutClock, judgeServer, type ServerPolicy } from './tls-policy.ts';
 
 const DIAGNOSIS_MS = 2000;
-/** A resumed session shows no certificate: what was found out about one counts no longer than this. */
-const RESUME_MS = 24 * 3_600_000;
 /** Code of the error for a server that hangs up after the handshake. */
 export const HUNG_UP = 'ERR_TLS_HUNG_UP';
 
@@ -20,16 +19,6 @@ class HungUp extends Error {
   constructor() {
     super('the gateway hung up right after the handshake, before it was asked anything');
   }
-}
-
-/** What a server has to prove beyond what OpenSSL checks. */
-export interface ServerPolicy {
-  /** `gateway.pins`; empty: any key that the CA vouches for. */
-  readonly pins: readonly string[];
-  /** Where the server has to bring proof that it is not revoked: see `ocsp.ts`. */
-  readonly verifyStaple?: VerifyStaple | undefined;
-  /** The best that is known, not the system's clock. */
-  readonly now: () => Instant;
 }
 
 export interface ConnectorOptions {
@@ -92,9 +81,67 @@ export class TlsConnector {
     this.#settle(socket, 'secureConnect', (...result) => {
       // A ticket that the server no longer honours must not be offered for ever.
       if (result[0] !== null) this.#tickets.delete(server);
+      const { verifyChain } = this.#policy;
+      if (
+        verifyChain !== undefined &&
+        result[0] !== null &&
+        isAboutClock(result[0], this.#policy)
+      ) {
+        this.#connectAtOtherTime(options.hostname, port, verifyChain).then(
+          (secured) => {
+            callback(null, secured);
+          },
+          (error: unknown) => {
+            callback(error instanceof Error ? error : new Error(String(error)), null);
+          },
+        );
+        return;
+      }
       callback(...result);
     });
   };
+
+  /**
+   * A connection to a server whose certificate holds at the best known time alone.
+   *
+   * OpenSSL's verdict has one reason, which may hide others: nothing of it counts here. Everything is
+   * verified again, name included, before the first byte is sent; and no ticket is kept, because a
+   * session repeats the verdict that it was made with.
+   */
+  async #connectAtOtherTime(
+    host: string,
+    port: number,
+    verifyChain: NonNullable<ServerPolicy['verifyChain']>,
+  ): Promise<TLSSocket> {
+    const socket = this.#open(host, port, undefined, { rejectUnauthorized: false });
+    socket.setNoDelay(true);
+    let staple: Buffer | undefined;
+    socket.on('OCSPResponse', (response: Buffer | null) => {
+      staple = response ?? undefined;
+    });
+    await new Promise<void>((resolve, reject) => {
+      this.#settle(socket, 'secureConnect', (...[error]) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+    const failed = once(socket, 'error').then(([error]: unknown[]) => {
+      throw error;
+    });
+    try {
+      const peer = socket.getPeerCertificate(true);
+      const misnamed = checkServerIdentity(host, peer);
+      if (misnamed !== undefined) throw misnamed;
+      judgeServer(socket, staple, this.#policy);
+      await Promise.race([verifyChain(signedChain(peer), host), failed]);
+      this.protocol = socket.getProtocol() ?? undefined;
+      return socket;
+    } catch (error) {
+      failed.catch(() => undefined);
+      socket.destroy();
+      throw error;
+    }
+  }
 
   /**
    * Why a server ends our connections as soon as we speak.
@@ -126,8 +173,14 @@ export class TlsConnector {
     });
   }
 
-  #open(host: string, port: number, ticket: Buffer | undefined): TLSSocket {
+  #open(
+    host: string,
+    port: number,
+    ticket: Buffer | undefined,
+    more: { readonly rejectUnauthorized?: false } = {},
+  ): TLSSocket {
     return connect({
+      ...more,
       host,
       port,
       servername: isAddress(host) ? '' : host,
@@ -171,7 +224,7 @@ export class TlsConnector {
       this.protocol = socket.getProtocol() ?? undefined;
       if (!socket.isSessionReused()) {
         try {
-          until = this.#judge(socket, staple);
+          until = judgeServer(socket, staple, this.#policy);
         } catch (error) {
           until = undefined;
           socket.destroy(error instanceof Error ? error : new Error(String(error)));
@@ -182,21 +235,6 @@ export class TlsConnector {
       if (session !== undefined && until !== undefined)
         this.#tickets.set(server, { session, until });
     });
-  }
-
-  /**
-   * What OpenSSL does not check.
-   *
-   * @returns until when a session may be resumed
-   * @throws TlsRefusal
-   */
-  #judge(socket: TLSSocket, staple: Buffer | undefined): Instant {
-    const { pins, verifyStaple, now } = this.#policy;
-    const chain = signedChain(socket.getPeerCertificate(true));
-    const ends = chain.map(({ validToDate }) => validToDate.getTime());
-    if (pins.length > 0) demandPin(chain, pins);
-    if (verifyStaple !== undefined) ends.push(verifyStaple(staple, chain, now()));
-    return Math.min(now() + RESUME_MS, ...ends) as Instant;
   }
 
   #settle(

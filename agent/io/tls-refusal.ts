@@ -1,7 +1,7 @@
 /** A server that OpenSSL accepts and we do not; with a code, as Node's own TLS errors have. */
 export class TlsRefusal extends Error {
   override readonly name = 'TlsRefusal';
-  readonly code: 'ERR_TLS_PIN' | 'ERR_TLS_OCSP';
+  readonly code: 'ERR_TLS_DATE' | 'ERR_TLS_OCSP' | 'ERR_TLS_PIN';
   /** What a person does about it. */
   readonly remedy: string;
 

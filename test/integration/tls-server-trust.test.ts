@@ -14,7 +14,7 @@ import { isOtaError } from '../../agent/errors.ts';
 import { followCrls, readCrls } from '../../agent/io/crl-files.ts';
 import { HttpClient, type HttpOptions } from '../../agent/io/http.ts';
 import { verifyStaple } from '../../agent/io/ocsp.ts';
-import type { ServerPolicy } from '../../agent/io/tls-connector.ts';
+import type { ServerPolicy } from '../../agent/io/tls-policy.ts';
 import { pinOf } from '../../agent/io/tls-pins.ts';
 import { contextOptions, type ServerTrust } from '../../agent/io/tls.ts';
 import type { Instant } from '../../agent/uptane/time.ts';

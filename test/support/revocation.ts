@@ -34,13 +34,13 @@ export class RevocationBooks {
     this.#write();
   }
 
-  /** @returns the path of a CRL, PEM, that counts for `days` */
-  crl(days = 1): string {
+  /** @returns the path of a CRL, PEM, that counts for `days` from the time of `clock` */
+  crl(days = 1, clock: Readonly<Record<string, string>> = {}): string {
     const path = this.#next('crl');
     const lifetime = days > 0 ? ['-crldays', String(days)] : ['-crl_nextupdate', '20250102000000Z'];
     const from = days > 0 ? [] : ['-crl_lastupdate', '20250101000000Z'];
     const config = ['-config', this.#at('openssl.cnf')];
-    openssl('ca', '-gencrl', ...config, ...from, ...lifetime, '-out', path);
+    openssl(clock, 'ca', '-gencrl', ...config, ...from, ...lifetime, '-out', path);
     return path;
   }
 
@@ -61,7 +61,7 @@ export class RevocationBooks {
     }
     const about = ['-CA', certificatePath, '-issuer', certificatePath, '-cert', leaf];
     const books = ['-index', this.#at('index.txt'), '-ndays', '1', '-no_nonce', '-noverify'];
-    openssl('ocsp', ...books, ...about, ...by, '-respout', answer);
+    openssl({}, 'ocsp', ...books, ...about, ...by, '-respout', answer);
     return readFileSync(answer);
   }
 
@@ -92,6 +92,7 @@ default_md = sha256
   }
 }
 
-function openssl(...args: readonly string[]): void {
-  execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+function openssl(clock: Readonly<Record<string, string>>, ...args: readonly string[]): void {
+  const env = { ...process.env, ...clock };
+  execFileSync('openssl', args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
 }

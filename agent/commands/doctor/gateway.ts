@@ -6,7 +6,7 @@ import { createSecureContext } from 'node:tls';
 
 import { requireGateway } from '../../config-rules.ts';
 import { causeOf, OtaError, type Repo } from '../../errors.ts';
-import { gatewayTrust } from '../../io/gateway-trust.ts';
+import { gatewayPolicy, gatewayTrust } from '../../io/gateway-trust.ts';
 import { parseHttpDate } from '../../io/http-date.ts';
 import { HttpClient } from '../../io/http.ts';
 import { contextOptions } from '../../io/tls.ts';
@@ -134,12 +134,11 @@ async function examineTls(examination: Examination): Promise<Finding> {
   const { director } = requireGateway(examination.get('loaded'));
   const clock = examination.get('clock');
   const trust = examination.get('trust');
-  const { pins = [], verifyStaple } = trust;
   const http = new HttpClient({
     secureContext: examination.get('contextFor')(trust),
     timeoutMs: Math.min(STEP_MS, examination.get('loaded').settings.gateway.timeout),
     userAgent: `ota-agent/${VERSION}`,
-    policy: { pins, verifyStaple, now: () => clock.now() },
+    policy: gatewayPolicy(trust, clock),
   });
   examination.note('http', http);
   const response = await http.send({ method: 'GET', url: `${director}/${ROOT}` });
