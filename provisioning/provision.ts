@@ -12,6 +12,7 @@ import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { openToken } from '../agent/io/token/token.ts';
 import { provisionCertificate } from './enroll.ts';
+import { provisionFromFiles } from './file-identity.ts';
 import { provisionKeys } from './keys.ts';
 import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
@@ -40,11 +41,11 @@ export async function provision(
   demandRootSource(all);
   const trust = await gatewayTrust(settings);
   provisionToken(all);
-  await provisionInToken(all);
+  const said = await provisionInToken(all);
   const identity = loadIdentity(identitySettings(settings), trust, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    const warnings = await provisionRoots(all, gateway);
+    const warnings = [...said, ...(await provisionRoots(all, gateway))];
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
     return { deviceId, ecu, warnings };
@@ -53,11 +54,14 @@ export async function provision(
   }
 }
 
-async function provisionInToken(all: Provisioning): Promise<void> {
+/** @returns warnings */
+async function provisionInToken(all: Provisioning): Promise<readonly string[]> {
   const token = openToken(all.settings.token, 'read-write', all.env);
   try {
     const key = await provisionKeys(all, token);
+    if (all.settings.token.tls_backend === 'file') return [await provisionFromFiles(all)];
     await provisionCertificate(all, token, key);
+    return [];
   } finally {
     token.close();
   }

@@ -18,7 +18,8 @@ import {
   type ServerTrust,
 } from './tls.ts';
 
-const KEY_IN_FILE =
+/** For everybody who has such a device, each time. */
+export const KEY_IN_FILE =
   'the TLS key is a file (token.tls_backend = "file"): whoever reads the disk is this device; ' +
   'for development and migration only';
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -100,6 +101,18 @@ export function tlsContract(kind: TokenKind): void {
         });
       }
     }
+
+    test('polls of a daemon resume the session and leave the token alone', async () => {
+      const certificatePem = await provisioned();
+      const resumed: boolean[] = [];
+      server.on('secureConnection', (socket: TLSSocket) => resumed.push(socket.isSessionReused()));
+      server.prependListener('request', (_request, response: ServerResponse) => {
+        response.setHeader('connection', 'close');
+      });
+      const greeting = 'TLSv1.3 device-0001';
+      assert.deepEqual(await value('poll', { certificatePem }), Array(3).fill(greeting));
+      assert.deepEqual(resumed, [false, true, true]);
+    });
 
     test('shares the token with the signer of manifests, handshake by handshake', async () => {
       const certificatePem = await provisioned();
