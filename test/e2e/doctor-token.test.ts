@@ -53,6 +53,12 @@ describe('ota-agent doctor on tokens', () => {
     test('no PIN; a wrong one; and after the right one, that somebody has tried', async () => {
       const none = await bench.doctor({ token: { pin_file: bench.path('no-pin') } });
       none.finds('token', ['fail', 'FILE_UNREADABLE'], [/no-pin/u, /pin_file/u]);
+      const unset = await bench.doctor({ token: { pin_file: undefined } });
+      unset.finds(
+        'token',
+        ['fail', 'TOKEN_PIN_MISSING'],
+        [/user PIN/u, /systemd-run .*LoadCredential/u],
+      );
       const wrong = await bench.doctor({ token: { pin_file: bench.file('wrong', '0000-wrong') } });
       wrong.finds('token', ['fail', 'TOKEN_PIN_INCORRECT'], [/triesLeft/u, /correct the PIN/u]);
       wrong.isOk('token-module', 'gateway-port');

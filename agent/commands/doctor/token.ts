@@ -1,9 +1,9 @@
 /** The token: its library, itself, our way into it, and what it can do. */
-import { OtaError } from '../../errors.ts';
+import { isOtaError, OtaError } from '../../errors.ts';
 import { CKM } from '../../io/token/cryptoki.ts';
 import { PROVISION } from '../../io/token/token-errors.ts';
 import { describeModule, isBlank, readTokenFacts } from '../../io/token/token-facts.ts';
-import { openToken } from '../../io/token/token.ts';
+import { openToken, type Token, type TokenSettings } from '../../io/token/token.ts';
 import { ok, warn, type Check, type Examination, type Finding } from './check.ts';
 
 export const TOKEN_CHECKS: readonly Check[] = [
@@ -29,7 +29,7 @@ function examineToken(examination: Examination): Finding {
     const missing = `the user PIN of token ${settings.uri}`;
     throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
   }
-  examination.note('token', openToken(settings, 'read-only', examination.env));
+  examination.note('token', openOurToken(settings, examination.env));
   const where = `"${label}" in slot ${String(slotId)}`;
   if (triesLeft === 'at least 1, fewer than the full number') {
     return warn(
@@ -39,6 +39,21 @@ function examineToken(examination: Examination): Finding {
   }
   return ok(settings.login === 'pin' ? `${where}, PIN accepted` : `${where}, without login`);
 }
+
+/** A PIN that is a credential of the service is not there for who runs doctor by hand. */
+function openOurToken(settings: TokenSettings, env: NodeJS.ProcessEnv): Token {
+  try {
+    return openToken(settings, 'read-only', env);
+  } catch (error) {
+    if (!isOtaError(error) || error.code !== 'TOKEN_PIN_MISSING') throw error;
+    const { which, remedy: usual } = error.details;
+    const remedy = `${usual}; if the service has it: ${AS_SERVICE}`;
+    throw new OtaError('TOKEN_PIN_MISSING', { which, remedy }, { cause: error });
+  }
+}
+
+const AS_SERVICE =
+  'systemd-run --pipe --wait -p User=ota-agent -p LoadCredential=pin:ota-agent.pin ota-agent doctor';
 
 function examineMechanisms(examination: Examination): Finding {
   const token = examination.get('token');
