@@ -45,7 +45,8 @@ export function followCrls(
 ): SecureContext | (() => SecureContext) {
   if (paths.length === 0) return identity.secureContext;
   let current = identity.secureContext;
-  let seen = versions(paths);
+  // Unknown at first: a file may have been replaced since it was read.
+  let seen: string | undefined;
   return () => {
     const now = versions(paths);
     if (now !== seen) {

@@ -73,10 +73,6 @@ export class TlsConnector {
       callback(error instanceof Error ? error : new Error(String(error)), null);
       return;
     }
-    socket.setNoDelay(true);
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
-    });
     this.#keepTickets(socket, server);
     this.#settle(socket, 'secureConnect', (...result) => {
       // A ticket that the server no longer honours must not be offered for ever.
@@ -114,7 +110,6 @@ export class TlsConnector {
     verifyChain: NonNullable<ServerPolicy['verifyChain']>,
   ): Promise<TLSSocket> {
     const socket = this.#open(host, port, undefined, { rejectUnauthorized: false });
-    socket.setNoDelay(true);
     let staple: Buffer | undefined;
     socket.on('OCSPResponse', (response: Buffer | null) => {
       staple = response ?? undefined;
@@ -179,7 +174,7 @@ export class TlsConnector {
     ticket: Buffer | undefined,
     more: { readonly rejectUnauthorized?: false } = {},
   ): TLSSocket {
-    return connect({
+    const socket = connect({
       ...more,
       host,
       port,
@@ -188,6 +183,10 @@ export class TlsConnector {
       requestOCSP: this.#policy.verifyStaple !== undefined,
       ...(ticket === undefined ? {} : { session: ticket }),
     });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
+    });
+    return socket.setNoDelay(true);
   }
 
   #currentContext(): SecureContext {
@@ -210,9 +209,10 @@ export class TlsConnector {
    * and one that was refused leaves none: its tickets, which may come later, find no place.
    */
   #keepTickets(socket: TLSSocket, server: string): void {
-    let staple: Buffer | undefined;
-    let until = this.#tickets.get(server)?.until;
+    const offered = this.#tickets.get(server)?.until;
     const early: Buffer[] = [];
+    let staple: Buffer | undefined;
+    let until: Instant | undefined;
     socket.on('OCSPResponse', (response: Buffer | null) => {
       staple = response ?? undefined;
     });
@@ -222,14 +222,11 @@ export class TlsConnector {
     });
     socket.once('secureConnect', () => {
       this.protocol = socket.getProtocol() ?? undefined;
-      if (!socket.isSessionReused()) {
-        try {
-          until = judgeServer(socket, staple, this.#policy);
-        } catch (error) {
-          until = undefined;
-          socket.destroy(error instanceof Error ? error : new Error(String(error)));
-          return;
-        }
+      try {
+        until = socket.isSessionReused() ? offered : judgeServer(socket, staple, this.#policy);
+      } catch (error) {
+        socket.destroy(error instanceof Error ? error : new Error(String(error)));
+        return;
       }
       const session = early.at(-1);
       if (session !== undefined && until !== undefined)
