@@ -60,6 +60,7 @@ module.exports = {
     npm('fastest-levenshtein', '^agent/config'),
     npm('tuf-js', '^agent/uptane/tuf-judge'),
     npm('@peculiar/x509', '^(provisioning/|agent/io/(tls|token/))'),
+    npm('@peculiar/asn1-(ocsp|schema|x509)', '^agent/io/ocsp'),
   ],
   options: {
     tsPreCompilationDeps: true,

@@ -19,10 +19,11 @@ import { Database } from './io/store/database.ts';
 import { takeLock } from './io/store/lock.ts';
 import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
-import { readTextFile } from './io/text-file.ts';
+import { followCrls } from './io/crl-files.ts';
+import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
-import type { LocalPorts, Ports } from './ports.ts';
+import type { Clock, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
 import { loadFormat } from './uptane/load-format.ts';
@@ -44,6 +45,8 @@ export interface Agent extends LocalAgent {
 /** What is remembered, to look at. */
 export interface Storage {
   readonly store: SqliteStore;
+  /** @throws OtaError STORAGE_CORRUPT if not all of it is as it was written */
+  check(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -58,7 +61,11 @@ export async function openStorage({ storage }: Settings): Promise<Storage> {
     throw new OtaError('NOT_PROVISIONED', { missing: path, remedy: 'run ota-agent provision' });
   }
   const database = await Database.openExisting(path);
-  return { store: new SqliteStore(database), close: () => database.close() };
+  return {
+    store: new SqliteStore(database),
+    check: () => database.check(),
+    close: () => database.close(),
+  };
 }
 
 /**
@@ -99,9 +106,11 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   const local = await assembleLocal(loaded, log);
   try {
     await demandProvisioned(local.store);
-    const ca = await gatewayCa(settings);
-    const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
-    const http = openHttp(settings, identity);
+    const { clock } = local.ports;
+    const trust = await gatewayTrust(settings);
+    const identity = loadIdentity(identitySettings(settings), trust, clock.now(), process.env);
+    if (identity.tlsBackend.backend === 'file') log.warn(identity.tlsBackend.reason);
+    const http = openHttp(settings, identity, clock);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
     const limits = {
       rootBytes: settings.uptane.max_root_metadata,
@@ -146,20 +155,16 @@ async function openTimeServer(
 /** HTTP with the identity of this device. */
 export function openHttp(
   settings: Settings,
-  identity: Pick<Identity, 'secureContext'>,
+  identity: Pick<Identity, 'secureContext' | 'contextFor' | 'trust'>,
+  clock: Pick<Clock, 'now'>,
 ): HttpClient {
+  const { crl, timeout } = settings.gateway;
   return new HttpClient({
-    secureContext: identity.secureContext,
-    timeoutMs: settings.gateway.timeout,
+    secureContext: followCrls(crl, identity),
+    timeoutMs: timeout,
     userAgent: `ota-agent/${VERSION}`,
+    policy: gatewayPolicy(identity.trust, clock),
   });
-}
-
-/** PEM of the CAs that may vouch for the gateway; `undefined`: those of the system. */
-async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
-  if (gateway.ca === undefined) return undefined;
-  const remedy = 'set gateway.ca to the PEM file of the CA that signed the gateway';
-  return readTextFile(gateway.ca, 'the CA of the gateway', remedy);
 }
 
 async function localPorts(

@@ -17,6 +17,7 @@ const COMMANDS = {
   check: 'fetch and verify only; prints what would be installed',
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
   status: 'identity, installed images, cycle state and the last verdict',
+  doctor: 'checks configuration, clock, token, keys, gateway, disk and installer, with remedies',
   history: 'past updates and how they ended',
   confirm: 'mark the running image good',
   rollback: 'go back to the previous image',
@@ -49,6 +50,12 @@ Options of verify:
 
 Exit codes: 0 an update, or up to date; 20 metadata refused; 31 an image refused; 21 a server
 answers wrongly or not at all; 30 an image cannot be had, or too slowly; 2 usage.`,
+  doctor: `
+Changes nothing and may run beside the daemon. One line for each check: what was found, and for
+! (a warning) and ✘ (a failure) what to do; checks that stand on one that failed are skipped.
+
+Exit codes: that of the gravest failure: 2 configuration, 50 token or identity, 32 storage or
+space, 40 installer, 20 metadata, 21 gateway, 3 not provisioned; 0 where nothing failed.`,
   provision: `
 The configuration says how: provisioning.mode is est, manual or device-cred.`,
 };

@@ -21,6 +21,23 @@ export function checkTogether(loaded: LoadedSettings): void {
     throw missing(loaded, `uptane.time_${unset}`, `uptane.time_${set} needs it`);
   }
   refuseTwoBeginnings(loaded);
+  demandKeyFiles(loaded);
+}
+
+/** A key in a file is used where both settings say so, and nowhere by accident. */
+function demandKeyFiles(loaded: LoadedSettings): void {
+  const { token, identity } = loaded.settings;
+  for (const name of ['tls_key_file', 'tls_certificate_file'] as const) {
+    const isSet = identity[name] !== undefined;
+    if (token.tls_backend === 'file' && !isSet) {
+      throw missing(loaded, `identity.${name}`, 'token.tls_backend = "file" needs it');
+    }
+    if (token.tls_backend !== 'file' && isSet) {
+      const problem = `contradicts token.tls_backend = "${token.tls_backend}", which uses the token`;
+      const remedy = `remove ${name}, or set token.tls_backend = "file" (development only)`;
+      throw invalid(loaded, `identity.${name}`, { problem, remedy });
+    }
+  }
 }
 
 /** Two places that trust begins at would leave open which of them counts. */

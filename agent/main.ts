@@ -11,7 +11,7 @@ type Command = (context: CommandContext) => Promise<CommandResult>;
 
 /** Loaded when asked for: `verify` needs no library of the token. */
 const COMMANDS: Readonly<
-  Record<Exclude<CommandName, 'verify' | 'config'>, () => Promise<Command>>
+  Record<Exclude<CommandName, 'verify' | 'config' | 'doctor'>, () => Promise<Command>>
 > = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   once: async () => (await import('./commands/once.ts')).onceCommand,
@@ -34,6 +34,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     );
   }
   expectNothing(command, rest);
+  if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });
   return run({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
@@ -57,11 +58,15 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 /** JSON to standard output; for people, results to standard output and failures to standard error. */
-function print({ exit, json, lines, notes = [] }: CommandResult, asJson: boolean): number {
+function print(
+  { exit, json, lines, notes = [], isReport }: CommandResult,
+  asJson: boolean,
+): number {
   if (asJson) process.stdout.write(`${JSON.stringify(json)}\n`);
   else {
     process.stderr.write(notes.map((note) => `${note}\n`).join(''));
-    const stream = exit === 0 || exit === 10 || exit === 11 ? process.stdout : process.stderr;
+    const isGood = exit === 0 || exit === 10 || exit === 11;
+    const stream = isGood || isReport === true ? process.stdout : process.stderr;
     stream.write(lines.map((line) => `${line}\n`).join(''));
   }
   return exit;

@@ -62,6 +62,11 @@ const pkcs11Uri = z
   .refine((uri) => !uri.includes('pin-value'), 'must not hold a PIN: name a file, token.pin_file')
   .meta({ title: 'PKCS#11 URI (RFC 7512)' });
 
+const pin = z
+  .string()
+  .regex(/^sha256\/[A-Za-z0-9+/]{43}=$/u)
+  .meta({ title: 'pin such as "sha256/BASE64="' });
+
 const text = (maxLength: number): z.ZodString =>
   z
     .string()
@@ -100,6 +105,24 @@ export const settingsSchema = z.strictObject({
         .optional()
         .describe('PEM file with the CA of the gateway. Unset: the CAs that come with Node.js'),
       timeout: duration('60s').describe('Longest wait for a connection, headers or a silent body'),
+      tls_min: z
+        .enum(['1.2', '1.3'])
+        .default('1.2')
+        .describe('Oldest TLS version to speak; 1.3 is used wherever the gateway has it'),
+      pins: z
+        .array(pin)
+        .default([])
+        .describe('Public keys (SHA-256 of SPKI) of which one has to vouch for the gateway')
+        .meta({ title: 'list of pins such as "sha256/BASE64="' }),
+      crl: z
+        .array(path)
+        .default([])
+        .describe('Lists of revoked certificates (PEM or DER), one for every CA of the gateway')
+        .meta({ title: 'list of absolute paths' }),
+      ocsp: z
+        .enum(['off', 'stapled'])
+        .default('off')
+        .describe('`stapled`: the gateway has to bring proof that it is not revoked (OCSP)'),
     })
     .prefault({}),
   token: z
@@ -114,9 +137,9 @@ export const settingsSchema = z.strictObject({
         .optional()
         .describe('File with the SO PIN. Unset: the systemd credential `so-pin`'),
       tls_backend: z
-        .enum(['auto', 'engine'])
+        .enum(['auto', 'engine', 'provider', 'file'])
         .default('auto')
-        .describe('How TLS reaches the key in the token'),
+        .describe('How TLS reaches the key in the token; `file` for development only: it is none'),
     })
     .prefault({}),
   identity: z
@@ -129,6 +152,12 @@ export const settingsSchema = z.strictObject({
         .enum(['rsa-2048', 'ed25519'])
         .default('rsa-2048')
         .describe('Uptane key of the Primary ECU to generate in the token'),
+      tls_key_file: path
+        .optional()
+        .describe('TLS key (PEM) of `token.tls_backend = "file"`: readable by the agent alone'),
+      tls_certificate_file: path
+        .optional()
+        .describe('Its certificate (PEM), with the CAs between, if there are any'),
     })
     .prefault({}),
   device: z

@@ -141,7 +141,7 @@ async function deviceId(all: Provisioning): Promise<string> {
   return all.settings.device.id ?? fixed(all.record, 'device-id', randomUUID);
 }
 
-async function rememberDeviceId(
+export async function rememberDeviceId(
   { record }: Provisioning,
   { commonName }: DeviceCertificate,
 ): Promise<void> {
@@ -150,7 +150,10 @@ async function rememberDeviceId(
 }
 
 /** A CA may put another name into the certificate; the gateway believes the certificate. */
-function demandDeviceId({ settings }: Provisioning, { commonName }: DeviceCertificate): void {
+export function demandDeviceId(
+  { settings }: Provisioning,
+  { commonName }: DeviceCertificate,
+): void {
   const { id } = settings.device;
   if (id === undefined || id === commonName) return;
   throw new OtaError('CERTIFICATE_INVALID', {
@@ -160,7 +163,7 @@ function demandDeviceId({ settings }: Provisioning, { commonName }: DeviceCertif
   });
 }
 
-function sayCertificate(
+export function sayCertificate(
   { say }: Provisioning,
   outcome: Outcome,
   { commonName, validTo }: DeviceCertificate,

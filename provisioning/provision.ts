@@ -6,12 +6,13 @@
  */
 import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
-import { readTextFile } from '../agent/io/text-file.ts';
+import { gatewayTrust, identitySettings } from '../agent/io/gateway-trust.ts';
 import { UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
 import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { openToken } from '../agent/io/token/token.ts';
 import { provisionCertificate } from './enroll.ts';
+import { provisionFromFiles } from './file-identity.ts';
 import { provisionKeys } from './keys.ts';
 import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
@@ -38,13 +39,13 @@ export async function provision(
 ): Promise<Provisioned> {
   const all: Provisioning = { ...options, settings, say };
   demandRootSource(all);
-  const caPem = await gatewayCa(settings);
+  const trust = await gatewayTrust(settings);
   provisionToken(all);
-  await provisionInToken(all);
-  const identity = loadIdentity(settings.token, caPem, options.now(), options.env);
+  const said = await provisionInToken(all);
+  const identity = loadIdentity(identitySettings(settings), trust, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    const warnings = await provisionRoots(all, gateway);
+    const warnings = [...said, ...(await provisionRoots(all, gateway))];
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
     return { deviceId, ecu, warnings };
@@ -53,11 +54,14 @@ export async function provision(
   }
 }
 
-async function provisionInToken(all: Provisioning): Promise<void> {
+/** @returns warnings */
+async function provisionInToken(all: Provisioning): Promise<readonly string[]> {
   const token = openToken(all.settings.token, 'read-write', all.env);
   try {
     const key = await provisionKeys(all, token);
+    if (all.settings.token.tls_backend === 'file') return [await provisionFromFiles(all)];
     await provisionCertificate(all, token, key);
+    return [];
   } finally {
     token.close();
   }
@@ -67,9 +71,4 @@ function uptaneKey({ token }: Identity): TokenKey {
   const state = inspectKey(token, UPTANE_KEY);
   if (state.is === 'whole') return state.key;
   throw new OtaError('BUG', { what: `the Uptane key became ${state.is}` });
-}
-
-async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
-  if (gateway.ca === undefined) return undefined;
-  return readTextFile(gateway.ca, 'CA of the gateway', 'check gateway.ca');
 }

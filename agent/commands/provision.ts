@@ -33,7 +33,7 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
       {
         record: new StoredRecord(local.store),
         connect: (identity) => {
-          const http = openHttp(settings, identity);
+          const http = openHttp(settings, identity, local.ports.clock);
           clients.push(http);
           return gatewayRequest(http, { '/director': urls.director, '/repo': urls.image });
         },

@@ -11,6 +11,8 @@ export interface CommandResult {
   readonly lines: readonly string[];
   /** For people, on standard error, whatever the result is. */
   readonly notes?: readonly string[];
+  /** What was asked for is the lines themselves: they go to standard output, however it ends. */
+  readonly isReport?: boolean;
 }
 
 const EXIT = {

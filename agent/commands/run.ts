@@ -48,6 +48,7 @@ function apiHandlers(daemon: Daemon, agent: Agent, status: () => string): ApiHan
   return {
     status: async () => ({
       ...(await readStatus(agent.store, agent.ports.installer.kind)),
+      tlsBackend: agent.identity.tlsBackend,
       lastCycle: status(),
       nextPollAt: daemon.nextPollAt === undefined ? null : formatInstant(daemon.nextPollAt),
     }),

@@ -54,7 +54,7 @@ export async function readStatus(
   };
 }
 
-const FIRST_USE =
+export const FIRST_USE =
   'trusted on first use: whoever answered as the gateway then decides what this device installs; ' +
   'compare the roots with those of who signs them, or provision anew with uptane.roots';
 

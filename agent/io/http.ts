@@ -5,15 +5,19 @@ import { Agent, type Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import { HUNG_UP, TlsConnector } from './tls-connector.ts';
+import type { ServerPolicy } from './tls-policy.ts';
+import { TlsRefusal } from './tls-refusal.ts';
 
 export interface HttpOptions {
-  /** Identity and trusted CA; one per process. */
-  readonly secureContext: SecureContext;
+  /** Identity and trusted CA; a function where they may change while the process runs. */
+  readonly secureContext: SecureContext | (() => SecureContext);
   /** Longest wait for a connection, for headers, and for the next bytes of a body. */
   readonly timeoutMs: number;
   readonly userAgent: string;
   /** Only for tools: a device speaks TLS whatever a URL says. */
   readonly plainHttp?: boolean;
+  /** What a server has to prove besides; by default nothing. */
+  readonly policy?: ServerPolicy;
 }
 
 export interface Request {
@@ -39,7 +43,7 @@ export class HttpClient {
   constructor(options: HttpOptions) {
     this.#options = options;
     const { timeoutMs } = options;
-    this.#connector = new TlsConnector(options.secureContext, timeoutMs, options.plainHttp);
+    this.#connector = new TlsConnector(options);
     this.#agent = new Agent({
       connect: this.#connector.connect,
       connections: 1,
@@ -70,6 +74,11 @@ export class HttpClient {
     } catch (error) {
       throw this.#translated(await this.#explained(error, url), request.url);
     }
+  }
+
+  /** Of the last connection that was secured, such as `TLSv1.3`. */
+  get protocol(): string | undefined {
+    return this.#connector.protocol;
   }
 
   /** Ends the connections; requests in progress fail. */
@@ -130,7 +139,7 @@ function translated(error: unknown, url: string, timeoutMs: number): Error {
   if (phase !== undefined) {
     return new OtaError('GATEWAY_TIMEOUT', { url, phase, timeoutMs }, { cause: error });
   }
-  const remedy = tlsRemedy(code);
+  const remedy = error instanceof TlsRefusal ? error.remedy : tlsRemedy(code);
   if (remedy !== undefined) {
     return new OtaError('GATEWAY_TLS', { url, cause: causeOf(error), remedy }, { cause: error });
   }
@@ -152,6 +161,14 @@ const TLS_REMEDIES: readonly (readonly [RegExp, string])[] = [
   [
     /^(UNABLE_TO_VERIFY_LEAF|UNABLE_TO_GET_ISSUER|SELF_SIGNED_CERT|DEPTH_ZERO|CERT_SIGNATURE)/u,
     'the gateway is not signed by the CA in gateway.ca: check that file, or who answers there',
+  ],
+  [
+    /^CERT_REVOKED$/u,
+    'the CA has revoked that certificate: do not trust it, ask who runs the gateway',
+  ],
+  [
+    /^(UNABLE_TO_GET_CRL|CRL_|ERROR_IN_CRL|UNABLE_TO_DECRYPT_CRL)/u,
+    'bring current lists to gateway.crl, one for every CA of the gateway, and check the clock',
   ],
   [
     /^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/u,

@@ -1,8 +1,13 @@
 /** TLS connections that resume: undici's own session cache holds weak references and loses them. */
+import { once } from 'node:events';
 import { connect as connectPlain, type Socket } from 'node:net';
-import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from 'node:tls';
 
 import { errors, type buildConnector } from 'undici';
+
+import type { Instant } from '../uptane/time.ts';
+import { signedChain } from './tls-pins.ts';
+import { isAboutClock, judgeServer, type ServerPolicy } from './tls-policy.ts';
 
 const DIAGNOSIS_MS = 2000;
 /** Code of the error for a server that hangs up after the handshake. */
@@ -16,30 +21,44 @@ class HungUp extends Error {
   }
 }
 
+export interface ConnectorOptions {
+  /**
+   * The identity and the CAs; connections offer the last ticket of the same server. A function is asked
+   * for every connection, and a new context forgets the tickets.
+   */
+  readonly secureContext: SecureContext | (() => SecureContext);
+  readonly timeoutMs: number;
+  /** Whether an http URL is spoken to in the clear; else that is TLS, too. */
+  readonly plainHttp?: boolean | undefined;
+  readonly policy?: ServerPolicy | undefined;
+}
+
+interface Ticket {
+  readonly session: Buffer;
+  readonly until: Instant;
+}
+
 export class TlsConnector {
-  readonly #secureContext: SecureContext;
-  readonly #timeoutMs: number;
-  readonly #plainHttp: boolean;
-  readonly #tickets = new Map<string, Buffer>();
+  readonly #options: ConnectorOptions;
+  readonly #policy: ServerPolicy;
+  readonly #tickets = new Map<string, Ticket>();
+  #context: SecureContext | undefined;
   /**
    * The last TLS alert of any connection. In TLS 1.3 a gateway refuses a certificate after the
    * handshake, and undici then says no more than that the other side closed.
    */
   lastAlert: Error | undefined;
+  /** Of the last connection that was secured. */
+  protocol: string | undefined;
 
-  /**
-   * @param secureContext - the identity; connections offer the last ticket of the same server
-   * @param plainHttp - whether an http URL is spoken to in the clear; else that is TLS, too
-   */
-  constructor(secureContext: SecureContext, timeoutMs: number, plainHttp = false) {
-    this.#secureContext = secureContext;
-    this.#timeoutMs = timeoutMs;
-    this.#plainHttp = plainHttp;
+  constructor(options: ConnectorOptions) {
+    this.#options = options;
+    this.#policy = options.policy ?? { pins: [], now: () => Date.now() as Instant };
   }
 
   readonly connect: buildConnector.connector = (options, callback) => {
     this.lastAlert = undefined;
-    if (this.#plainHttp && options.protocol === 'http:') {
+    if (this.#options.plainHttp === true && options.protocol === 'http:') {
       const port = Number(options.port === '' ? 80 : options.port);
       const plain = connectPlain({ host: options.hostname, port }).setNoDelay(true);
       this.#settle(plain, 'connect', callback);
@@ -47,18 +66,77 @@ export class TlsConnector {
     }
     const port = Number(options.port === '' ? 443 : options.port);
     const server = `${options.hostname}:${String(port)}`;
-    const socket = this.#open(options.hostname, port, this.#tickets.get(server));
-    socket.setNoDelay(true);
-    socket.on('session', (session: Buffer) => this.#tickets.set(server, session));
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
-    });
+    let socket: TLSSocket;
+    try {
+      socket = this.#open(options.hostname, port, this.#ticketFor(server));
+    } catch (error) {
+      callback(error instanceof Error ? error : new Error(String(error)), null);
+      return;
+    }
+    this.#keepTickets(socket, server);
     this.#settle(socket, 'secureConnect', (...result) => {
       // A ticket that the server no longer honours must not be offered for ever.
       if (result[0] !== null) this.#tickets.delete(server);
+      const { verifyChain } = this.#policy;
+      if (
+        verifyChain !== undefined &&
+        result[0] !== null &&
+        isAboutClock(result[0], this.#policy)
+      ) {
+        this.#connectAtOtherTime(options.hostname, port, verifyChain).then(
+          (secured) => {
+            callback(null, secured);
+          },
+          (error: unknown) => {
+            callback(error instanceof Error ? error : new Error(String(error)), null);
+          },
+        );
+        return;
+      }
       callback(...result);
     });
   };
+
+  /**
+   * A connection to a server whose certificate holds at the best known time alone.
+   *
+   * OpenSSL's verdict has one reason, which may hide others: nothing of it counts here. Everything is
+   * verified again, name included, before the first byte is sent; and no ticket is kept, because a
+   * session repeats the verdict that it was made with.
+   */
+  async #connectAtOtherTime(
+    host: string,
+    port: number,
+    verifyChain: NonNullable<ServerPolicy['verifyChain']>,
+  ): Promise<TLSSocket> {
+    const socket = this.#open(host, port, undefined, { rejectUnauthorized: false });
+    let staple: Buffer | undefined;
+    socket.on('OCSPResponse', (response: Buffer | null) => {
+      staple = response ?? undefined;
+    });
+    await new Promise<void>((resolve, reject) => {
+      this.#settle(socket, 'secureConnect', (...[error]) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+    const failed = once(socket, 'error').then(([error]: unknown[]) => {
+      throw error;
+    });
+    try {
+      const peer = socket.getPeerCertificate(true);
+      const misnamed = checkServerIdentity(host, peer);
+      if (misnamed !== undefined) throw misnamed;
+      judgeServer(socket, staple, this.#policy);
+      await Promise.race([verifyChain(signedChain(peer), host), failed]);
+      this.protocol = socket.getProtocol() ?? undefined;
+      return socket;
+    } catch (error) {
+      failed.catch(() => undefined);
+      socket.destroy();
+      throw error;
+    }
+  }
 
   /**
    * Why a server ends our connections as soon as we speak.
@@ -77,7 +155,7 @@ export class TlsConnector {
         socket.destroy();
         resolve(refusal);
       };
-      const timer = setTimeout(end, Math.min(this.#timeoutMs, DIAGNOSIS_MS), undefined);
+      const timer = setTimeout(end, Math.min(this.#options.timeoutMs, DIAGNOSIS_MS), undefined);
       socket.once('secureConnect', () => {
         greeted = true;
       });
@@ -90,14 +168,69 @@ export class TlsConnector {
     });
   }
 
-  #open(host: string, port: number, ticket: Buffer | undefined): TLSSocket {
-    return connect({
+  #open(
+    host: string,
+    port: number,
+    ticket: Buffer | undefined,
+    more: { readonly rejectUnauthorized?: false } = {},
+  ): TLSSocket {
+    const socket = connect({
+      ...more,
       host,
       port,
       servername: isAddress(host) ? '' : host,
-      secureContext: this.#secureContext,
-      minVersion: 'TLSv1.2',
+      secureContext: this.#currentContext(),
+      requestOCSP: this.#policy.verifyStaple !== undefined,
       ...(ticket === undefined ? {} : { session: ticket }),
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
+    });
+    return socket.setNoDelay(true);
+  }
+
+  #currentContext(): SecureContext {
+    const { secureContext } = this.#options;
+    const current = typeof secureContext === 'function' ? secureContext() : secureContext;
+    if (current !== this.#context) this.#tickets.clear();
+    this.#context = current;
+    return current;
+  }
+
+  #ticketFor(server: string): Buffer | undefined {
+    // Asked first: another context takes the tickets with it.
+    this.#currentContext();
+    const ticket = this.#tickets.get(server);
+    return ticket !== undefined && this.#policy.now() < ticket.until ? ticket.session : undefined;
+  }
+
+  /**
+   * A ticket is worth what its handshake proved. So a resumed connection passes on what was left of it,
+   * and one that was refused leaves none: its tickets, which may come later, find no place.
+   */
+  #keepTickets(socket: TLSSocket, server: string): void {
+    const offered = this.#tickets.get(server)?.until;
+    const early: Buffer[] = [];
+    let staple: Buffer | undefined;
+    let until: Instant | undefined;
+    socket.on('OCSPResponse', (response: Buffer | null) => {
+      staple = response ?? undefined;
+    });
+    socket.on('session', (session: Buffer) => {
+      if (until === undefined) early.push(session);
+      else this.#tickets.set(server, { session, until });
+    });
+    socket.once('secureConnect', () => {
+      this.protocol = socket.getProtocol() ?? undefined;
+      try {
+        until = socket.isSessionReused() ? offered : judgeServer(socket, staple, this.#policy);
+      } catch (error) {
+        socket.destroy(error instanceof Error ? error : new Error(String(error)));
+        return;
+      }
+      const session = early.at(-1);
+      if (session !== undefined && until !== undefined)
+        this.#tickets.set(server, { session, until });
     });
   }
 
@@ -108,13 +241,15 @@ export class TlsConnector {
   ): void {
     const timer = setTimeout(() => {
       socket.destroy(new errors.ConnectTimeoutError());
-    }, this.#timeoutMs);
+    }, this.#options.timeoutMs);
     const failed = (error: Error): void => {
       clearTimeout(timer);
       callback(error, null);
     };
     socket.once('error', failed);
     socket.once(ready, () => {
+      // Refused by another listener: the error is on its way.
+      if (socket.destroyed) return;
       clearTimeout(timer);
       socket.off('error', failed);
       callback(null, socket);

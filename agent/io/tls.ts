@@ -1,15 +1,34 @@
 /** The device's TLS identity: its certificate, checked, and its key, which stays in the token. */
 import { X509Certificate, type KeyObject } from 'node:crypto';
-import { getCACertificates, type SecureContext } from 'node:tls';
+import { getCACertificates, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
 import type { Instant } from '../uptane/time.ts';
+import { chooseInToken, type ChosenContext, type TlsBackend } from './tls-backends.ts';
 import { createEngineContext } from './tls-engine.ts';
+import { createProviderContext } from './tls-provider.ts';
 import { PROVISION } from './token/token-errors.ts';
 import type { Token } from './token/token.ts';
 
-/** Where TLS takes the token's key from. There is no setting that takes it from a file. */
-export type TlsBackend = 'auto' | 'engine';
+/** What has to vouch for a server. */
+export interface ServerTrust {
+  /** CAs that the server may come from, PEM; the system's roots if absent. */
+  readonly caPem?: string | undefined;
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** PEM. If there is any, every CA of a chain needs one that is in force. */
+  readonly crls?: readonly string[];
+  /** Pins of which one has to be in the chain; empty or absent: any key that a CA vouches for. */
+  readonly pins?: readonly string[];
+  /** Present where the server has to bring proof that it is not revoked. */
+  readonly verifyStaple?: VerifyStaple | undefined;
+}
+
+/** As `ocsp.ts` has it; passed on, so that only who needs it loads a parser. */
+export type VerifyStaple = (
+  staple: Uint8Array | undefined,
+  chain: readonly X509Certificate[],
+  now: Instant,
+) => Instant;
 
 /** What the agent reads from its own certificate. */
 export interface DeviceCertificate {
@@ -49,10 +68,11 @@ export function checkDeviceCertificate(
   certificate: DeviceCertificate,
   publicKey: KeyObject,
   now: Instant,
+  keyPlace = 'the token',
 ): void {
   const what = `certificate of ${certificate.commonName}`;
   if (!certificate.publicKey.equals(publicKey)) {
-    throw invalid(what, 'it is for another key than the one in the token');
+    throw invalid(what, `it is for another key than the one in ${keyPlace}`);
   }
   const { validFrom, validTo } = certificate;
   if (now > validTo) throw invalid(what, `it expired at ${iso(validTo)}, and it is ${iso(now)}`);
@@ -65,21 +85,28 @@ export function checkDeviceCertificate(
 /**
  * TLS as this device: make it once and keep it, with every connection resumed from it.
  *
- * @param caPem - CAs that the server may come from; the system's roots if absent
  * @throws OtaError TOKEN_MODULE, TOKEN_OBJECT if the token's key cannot be used
  */
 export function createIdentityContext(
   token: Token,
   certificatePem: string,
-  caPem: string | undefined,
-  backend: TlsBackend,
-): SecureContext {
-  const options = { ca: caPem ?? getCACertificates('system'), cert: certificatePem };
-  switch (backend) {
-    case 'auto':
-    case 'engine':
-      return createEngineContext(token, { ...options, minVersion: 'TLSv1.2' });
-  }
+  trust: ServerTrust,
+  backend: Exclude<TlsBackend, 'file'>,
+): ChosenContext {
+  const options = contextOptions(trust);
+  return chooseInToken(backend, {
+    engine: () => createEngineContext(token, { ...options, cert: certificatePem }),
+    provider: () => createProviderContext(token, certificatePem, options),
+  });
+}
+
+/** What every context to a gateway has in common, whoever the client is. */
+export function contextOptions({ caPem, minVersion, crls }: ServerTrust): SecureContextOptions {
+  return {
+    ca: caPem ?? getCACertificates('system'),
+    minVersion: minVersion ?? 'TLSv1.2',
+    ...(crls === undefined || crls.length === 0 ? {} : { crl: [...crls] }),
+  };
 }
 
 function parse(bytes: Uint8Array, what: string): X509Certificate {

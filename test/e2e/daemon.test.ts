@@ -87,6 +87,7 @@ describe('the daemon', () => {
     assert.ok(world.device.running(content.length).equals(content));
     assert.equal(world.device.marker()['state'], 'good');
     const { json } = await world.device.agent(['status']);
+    assert.equal((json['tlsBackend'] as Record<string, unknown>)['backend'], 'engine');
     assert.equal((json['lastUpdate'] as Record<string, unknown>)['code'], 'OK');
 
     const back = await world.device.agent(['rollback']);
@@ -102,6 +103,8 @@ describe('the daemon', () => {
     const second = await world.device.agent(['once']);
     assert.equal(second.exit, 2, said(second));
     assert.equal(second.json['code'], 'STORAGE_BUSY');
+    const doctor = await world.device.agent(['doctor']);
+    assert.equal(doctor.exit, 0, said(doctor));
   });
 
   test('a TEE that restarts ends the daemon with exit 50, and a new one goes on where it was', async () => {

@@ -1,10 +1,11 @@
 /** A device whose certificate is missing, foreign, revoked or expired, as its operator sees it. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { startDirector } from '../director/start.ts';
+import { makeLeaf } from '../support/certificates.ts';
 import type { AgentResult } from '../support/device.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { describe as said, openWorld, type World } from '../support/world.ts';
@@ -67,6 +68,39 @@ describe('the identity of a device', () => {
     assert.equal(result.exit, 21, said(result));
     assert.equal(result.json['code'], 'GATEWAY_TLS');
     assert.match(details(result)['remedy'] ?? '', /certificate/u);
+  });
+
+  test('a TLS key in a file works for development and migration, and is never passed over', async () => {
+    const fresh = await openWorld('blank');
+    try {
+      const { device, directory } = fresh;
+      const ca = join(directory, 'director', 'device-ca');
+      const authority = {
+        certificatePath: `${ca}.pem`,
+        certificatePem: '',
+        keyPath: `${ca}-key.pem`,
+      };
+      const leaf = makeLeaf(directory, authority, { commonName: 'device-1' });
+      const [key, certificate] = [join(directory, 'tls.key'), join(directory, 'tls.pem')];
+      writeFileSync(key, leaf.keyPem);
+      writeFileSync(certificate, leaf.certificatePem);
+      device.configure({
+        token: { tls_backend: 'file' },
+        identity: { tls_key_file: key, tls_certificate_file: certificate },
+      });
+      const provisioned = await device.agent(['provision']);
+      assert.equal(provisioned.exit, 0, said(provisioned));
+      assert.match(String(provisioned.json['warnings']), /whoever reads the disk is this device/u);
+      const result = await device.agent(['once']);
+      assert.equal(result.exit, 0, said(result));
+      assert.match(result.stderr, /whoever reads the disk is this device/u);
+      device.configure({ token: { tls_backend: 'auto' } });
+      const contradiction = await device.agent(['once']);
+      assert.equal(contradiction.exit, 2, said(contradiction));
+      assert.equal(details(contradiction)['key'], 'identity.tls_key_file');
+    } finally {
+      await fresh.close();
+    }
   });
 
   test('a device without a certificate is exit 3, and no private key lies on its disk', async () => {

@@ -2,6 +2,7 @@
 import { request } from 'node:https';
 import { createSecureContext, type SecureContext } from 'node:tls';
 
+import { HttpClient } from '../../agent/io/http.ts';
 import { createIdentityContext } from '../../agent/io/tls.ts';
 import { storeCertificate } from '../../agent/io/token/certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
@@ -51,8 +52,24 @@ export function destroy({ settings, key }: Args & { key: 'tls' | 'uptane' }): vo
 export async function greet(args: Connection): Promise<string[]> {
   const { settings, certificatePem, caPem } = args;
   const token = openToken(settings, 'read-only', process.env);
-  const context = createIdentityContext(token, certificatePem, caPem, 'auto');
+  const { context } = createIdentityContext(token, certificatePem, { caPem }, 'auto');
   return [await get(args.port, context), await get(args.port, context)];
+}
+
+/** As a daemon polls a gateway that ends every connection. @returns what the server said each time */
+export async function poll(args: Connection): Promise<string[]> {
+  const { secureContext } = load(args);
+  const http = new HttpClient({ secureContext, timeoutMs: 5000, userAgent: 'ota-agent/test' });
+  const answers: string[] = [];
+  for (let cycle = 0; cycle < 3; cycle += 1) {
+    const url = `https://localhost:${String(args.port)}/`;
+    const { body } = await http.send({ method: 'GET', url });
+    const parts: Uint8Array[] = [];
+    for await (const part of body) parts.push(part);
+    answers.push(Buffer.concat(parts).toString());
+  }
+  await http.close();
+  return answers;
 }
 
 /** Signing manifests and shaking hands take turns in one process. */
@@ -106,7 +123,7 @@ function load(
   now: number = Date.now(),
 ): ReturnType<typeof loadIdentity> {
   const complete = { ...settings, tls_backend: 'auto' } as const;
-  return loadIdentity(complete, caPem, now as Instant, process.env);
+  return loadIdentity(complete, { caPem }, now as Instant, process.env);
 }
 
 function multiarch(): string {

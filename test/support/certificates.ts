@@ -15,15 +15,30 @@ export interface Leaf {
 }
 
 const openssl = (...args: string[]): void => {
-  execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  opensslAt({}, ...args);
+};
+const opensslAt = (clock: Readonly<Record<string, string>>, ...args: string[]): void => {
+  const env = { ...process.env, ...clock };
+  execFileSync('openssl', args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
 };
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
 
-export function makeAuthority(directory: string, name: string): Authority {
+/** @param clock - a `fakeClock`, to make it at another time */
+export function makeAuthority(directory: string, name: string, clock = {}): Authority {
   const keyPath = join(directory, `${name}-ca.key`);
   const certificatePath = join(directory, `${name}-ca.pem`);
   const subject = ['-subj', `/CN=${name} CA`, '-days', '30'];
-  openssl('req', '-x509', ...NEW_KEY, '-keyout', keyPath, '-out', certificatePath, ...subject);
+  opensslAt(
+    clock,
+    'req',
+    '-x509',
+    ...NEW_KEY,
+    '-keyout',
+    keyPath,
+    '-out',
+    certificatePath,
+    ...subject,
+  );
   return { certificatePath, certificatePem: readFileSync(certificatePath, 'utf8'), keyPath };
 }
 
@@ -32,6 +47,10 @@ export interface LeafOptions {
   /** `DNS:localhost,IP:127.0.0.1` and the like. */
   readonly alternativeNames?: string;
   readonly validity?: 'valid' | 'expired';
+  /** More, as an openssl extension file has them: `extendedKeyUsage=OCSPSigning`. */
+  readonly extensions?: readonly string[];
+  /** A `fakeClock`: it counts for 30 days from then. */
+  readonly clock?: Readonly<Record<string, string>>;
 }
 
 export function makeLeaf(directory: string, authority: Authority, options: LeafOptions): Leaf {
@@ -50,10 +69,17 @@ export function makeLeaf(directory: string, authority: Authority, options: LeafO
   );
   const extensions = `${base}.ext`;
   const names = options.alternativeNames;
-  writeFileSync(extensions, names === undefined ? '' : `subjectAltName=${names}\n`);
+  const named = names === undefined ? [] : [`subjectAltName=${names}`];
+  writeFileSync(extensions, [...named, ...(options.extensions ?? []), ''].join('\n'));
   const sign = ['x509', '-req', '-in', request, '-out', certificate, '-extfile', extensions];
   const by = ['-CA', authority.certificatePath, '-CAkey', authority.keyPath, '-CAcreateserial'];
   // OpenSSL 3.0 dates a certificate only relative to now: a validity of -1 day ended yesterday.
-  openssl(...sign, ...by, '-days', options.validity === 'expired' ? '-1' : '30');
+  opensslAt(
+    options.clock ?? {},
+    ...sign,
+    ...by,
+    '-days',
+    options.validity === 'expired' ? '-1' : '30',
+  );
   return { certificatePem: readFileSync(certificate, 'utf8'), keyPem: readFileSync(key, 'utf8') };
 }

@@ -43,7 +43,7 @@ export class Database {
       await database.#run('PRAGMA journal_mode = WAL');
       await database.#run('PRAGMA synchronous = FULL');
       await database.#run('PRAGMA foreign_keys = ON');
-      await database.#check();
+      await database.check();
       await database.#migrate();
       return database;
     } catch (error) {
@@ -113,7 +113,8 @@ export class Database {
     });
   }
 
-  async #check(): Promise<void> {
+  /** @throws OtaError STORAGE_CORRUPT if not all of it is as it was written */
+  async check(): Promise<void> {
     const [row] = await this.#all('PRAGMA quick_check(1)');
     const verdict = row?.['quick_check'];
     if (verdict !== 'ok') throw corrupt(this.path, String(verdict));

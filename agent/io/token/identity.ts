@@ -4,12 +4,14 @@ import type { SecureContext } from 'node:tls';
 import { OtaError } from '../../errors.ts';
 import type { Signer } from '../../ports.ts';
 import type { Instant } from '../../uptane/time.ts';
+import type { BackendChoice, ChosenContext, TlsBackend } from '../tls-backends.ts';
+import { readFileIdentity } from '../tls-file.ts';
 import {
   checkDeviceCertificate,
   createIdentityContext,
   parseDeviceCertificate,
   type DeviceCertificate,
-  type TlsBackend,
+  type ServerTrust,
 } from '../tls.ts';
 import { readCertificates } from './certificate.ts';
 import { TLS_KEY } from './cryptoki.ts';
@@ -24,41 +26,70 @@ export interface Identity {
   readonly certificate: DeviceCertificate;
   readonly signer: Signer;
   readonly secureContext: SecureContext;
+  /** How TLS reaches the key, and why. */
+  readonly tlsBackend: BackendChoice;
+  /** What has to vouch for the gateway, as it was at the start. */
+  readonly trust: ServerTrust;
+  /** Another context for the same key, for when the lists of revoked certificates have changed. */
+  readonly contextFor: (trust: ServerTrust) => SecureContext;
   readonly token: Token;
 }
 
 export interface IdentitySettings extends TokenSettings {
   readonly tls_backend: TlsBackend;
+  /** Both are there if the backend is `file`. */
+  readonly tls_key_file?: string | undefined;
+  readonly tls_certificate_file?: string | undefined;
 }
 
 /**
  * Reads the identity and proves that its parts belong together.
  *
- * @param caPem - CAs of the gateway, PEM; the system's roots if absent
+ * @param trust - what has to vouch for the gateway
  * @throws OtaError NOT_PROVISIONED naming what is missing
  * @throws OtaError CERTIFICATE_INVALID, TOKEN_MODULE, TOKEN_ABSENT, TOKEN_OBJECT, TOKEN_PIN_MISSING,
  *   TOKEN_PIN_INCORRECT, TOKEN_LOCKED, TOKEN_FAILED
  */
 export function loadIdentity(
   settings: IdentitySettings,
-  caPem: string | undefined,
+  trust: ServerTrust,
   now: Instant,
   env: NodeJS.ProcessEnv,
 ): Identity {
   const token = openToken(settings, 'read-only', env);
   try {
-    const certificate = chooseCertificate(token, tlsKey(token), now);
+    const { certificate, open } = loadTls(token, settings, now);
+    const signer = openSigner(token);
+    const { context, choice } = open(trust);
     return {
       deviceId: certificate.commonName,
       certificate,
-      signer: openSigner(token),
-      secureContext: createIdentityContext(token, certificate.pem, caPem, settings.tls_backend),
+      signer,
+      secureContext: context,
+      tlsBackend: choice,
+      trust,
+      contextFor: (changed) => open(changed).context,
       token,
     };
   } catch (error) {
     token.close();
     throw error;
   }
+}
+
+interface Tls {
+  readonly certificate: DeviceCertificate;
+  readonly open: (trust: ServerTrust) => ChosenContext;
+}
+
+function loadTls(token: Token, settings: IdentitySettings, now: Instant): Tls {
+  const { tls_backend: backend } = settings;
+  if (backend === 'file') return readFileIdentity(settings, now);
+  const certificate = chooseCertificate(token, tlsKey(token), now);
+  return {
+    certificate,
+    open: (trust) => createIdentityContext(token, certificate.pem, trust, backend),
+  };
 }
 
 function tlsKey(token: Token): TokenKey {

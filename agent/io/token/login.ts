@@ -25,7 +25,8 @@ const FLAGS = {
   },
 } as const;
 
-type TriesLeft = 'none' | '1' | 'at least 1, fewer than the full number' | 'the token does not say';
+export type TriesLeft =
+  'none' | '1' | 'at least 1, fewer than the full number' | 'the token does not say';
 
 const LEAVE_LAST_TRY =
   'check the PIN, then log in once by hand (pkcs11-tool --login); the agent leaves the last try to you';
@@ -75,7 +76,7 @@ function isLoggedIn(session: graphene.Session, kind: PinKind): boolean {
   return LOGGED_IN[kind].includes(state);
 }
 
-function triesLeft(slot: graphene.Slot, kind: PinKind): TriesLeft {
+export function triesLeft(slot: graphene.Slot, kind: PinKind): TriesLeft {
   const { flags } = slot.getToken();
   const meaning = FLAGS[kind];
   if ((flags & meaning.locked) !== 0) return 'none';
