@@ -1,7 +1,7 @@
 /** What a check of `ota-agent doctor` is: a name, what it stands on, and one finding. */
 import type { SecureContext } from 'node:tls';
 
-import type { LoadedSettings } from '../../config-rules.ts';
+import type { LoadedSettings } from '../../config-problem.ts';
 import type { Storage } from '../../assemble.ts';
 import { OtaError, type FailureCode } from '../../errors.ts';
 import type { HttpClient } from '../../io/http.ts';

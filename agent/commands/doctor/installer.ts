@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { requireInstaller, type InstallerSettings } from '../../config-rules.ts';
+import { requireInstaller, type InstallerSettings } from '../../config-installer.ts';
 import { causeOf, OtaError } from '../../errors.ts';
 import { isSlot, readMarker } from '../../io/installers/boot-marker.ts';
 import { ok, type Check, type Finding } from './check.ts';
