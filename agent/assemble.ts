@@ -9,6 +9,8 @@ import {
   type InstallerSettings,
   type LoadedSettings,
 } from './config-rules.ts';
+import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
+import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
@@ -25,10 +27,12 @@ import { openReporter } from './io/terminal.ts';
 import { readTextFile } from './io/text-file.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
+import { LiveIdentity } from './io/token/live-identity.ts';
 import type { LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
 import { loadFormat } from './uptane/load-format.ts';
+import { openUpkeep } from './upkeep.ts';
 import { VERSION } from './version.ts';
 
 const DATABASE = 'ota-agent.db';
@@ -42,6 +46,7 @@ export interface LocalAgent {
 export interface Agent extends LocalAgent {
   readonly ports: Ports;
   readonly identity: Identity;
+  readonly upkeep: IdentityUpkeep;
 }
 
 /** What is remembered, to look at. */
@@ -103,30 +108,39 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   try {
     await demandProvisioned(local.store);
     const ca = await gatewayCa(settings);
-    const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
-    const http = openHttp(settings, identity);
+    const choice = choiceOf(parseRecord(await local.store.fact('rotation')));
+    const { clock } = local.ports;
+    const identity = loadIdentity({ ...settings.token, choice }, ca, clock.now(), process.env);
+    const live = new LiveIdentity(identity);
+    const http = openHttp(settings, live);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
     const limits = {
       rootBytes: settings.uptane.max_root_metadata,
       imageTargetsBytes: settings.uptane.max_image_metadata,
     };
     const rate = { bytesPerSecond, windowMs };
+    const ports: Ports = {
+      ...local.ports,
+      ...(await openTimeServer(settings, http, rate)),
+      repositories: new HttpRepositories(http, urls, rate),
+      director: new HttpDirector(http, urls),
+      signer: live.signer,
+      vehicleId: identity.deviceId,
+      directorFormat: withLimits(UPTANE, limits),
+      imageFormat: withLimits(await loadFormat(settings.uptane.dialect), limits),
+    };
+    const { store } = local;
+    const open = (one: Pick<Identity, 'secureContext'>): HttpClient => openHttp(settings, one);
+    const parts = { settings, urls, ports, store, live, http, gatewayCa: ca, log };
+    const upkeep = openUpkeep({ ...parts, openHttp: open });
     return {
-      ports: {
-        ...local.ports,
-        ...(await openTimeServer(settings, http, rate)),
-        repositories: new HttpRepositories(http, urls, rate),
-        director: new HttpDirector(http, urls),
-        signer: identity.signer,
-        vehicleId: identity.deviceId,
-        directorFormat: withLimits(UPTANE, limits),
-        imageFormat: withLimits(await loadFormat(settings.uptane.dialect), limits),
-      },
-      store: local.store,
+      ports: { ...ports, upkeep },
+      store,
       identity,
+      upkeep,
       close: async () => {
         await http.close();
-        identity.token.close();
+        live.close();
         await local.close();
       },
     };
@@ -149,7 +163,7 @@ async function openTimeServer(
 /** HTTP with the identity of this device. */
 export function openHttp(
   settings: Settings,
-  identity: Pick<Identity, 'secureContext'>,
+  identity: Pick<Identity | LiveIdentity, 'secureContext'>,
 ): HttpClient {
   return new HttpClient({
     secureContext: identity.secureContext,

@@ -16,6 +16,7 @@ const COMMANDS = {
   once: 'exactly one cycle in the foreground; resumes an interrupted one first',
   check: 'fetch and verify only; prints what would be installed',
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
+  rotate: 'tls | uptane | certificate: a new one, now; cancel gives up',
   status: 'identity, installed images, cycle state and the last verdict',
   history: 'past updates and how they ended',
   confirm: 'mark the running image good',

@@ -13,7 +13,7 @@ import { readCertificates, storeCertificate } from '../agent/io/token/certificat
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { certificateParts } from './certificate.ts';
-import { createRequest, type CertificateRequest } from './csr.ts';
+import { createRequest, newcomer, type CertificateRequest } from './csr.ts';
 import { enrol } from './est.ts';
 import { fixed, type Outcome, type Provisioning } from './record.ts';
 
@@ -58,7 +58,7 @@ function usable(all: Provisioning, der: Uint8Array, key: TokenKey): DeviceCertif
 async function obtain(all: Provisioning, token: Token, key: TokenKey): Promise<DeviceCertificate> {
   const { mode } = all.settings.provisioning;
   const request = async (): Promise<CertificateRequest> =>
-    createRequest(token, key, await deviceId(all));
+    createRequest(token, key, newcomer(await deviceId(all)));
   switch (mode) {
     case 'est':
       return fromEst(all, key, await request());

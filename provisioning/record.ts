@@ -9,6 +9,7 @@ export type RecordName =
   | 'ecu-serial'
   | 'hardware-id'
   | 'ecu-registration'
+  | 'rotation'
   | 'director-trust'
   | 'image-trust';
 

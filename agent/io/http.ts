@@ -7,8 +7,8 @@ import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import { HUNG_UP, TlsConnector } from './tls-connector.ts';
 
 export interface HttpOptions {
-  /** Identity and trusted CA; one per process. */
-  readonly secureContext: SecureContext;
+  /** Identity and trusted CA; a function where they may change while the process runs. */
+  readonly secureContext: SecureContext | (() => SecureContext);
   /** Longest wait for a connection, for headers, and for the next bytes of a body. */
   readonly timeoutMs: number;
   readonly userAgent: string;
@@ -32,7 +32,7 @@ export interface Response {
 }
 
 export class HttpClient {
-  readonly #agent: Agent;
+  #agent: Agent;
   readonly #connector: TlsConnector;
   readonly #options: HttpOptions;
 
@@ -40,7 +40,12 @@ export class HttpClient {
     this.#options = options;
     const { timeoutMs } = options;
     this.#connector = new TlsConnector(options.secureContext, timeoutMs, options.plainHttp);
-    this.#agent = new Agent({
+    this.#agent = this.#open();
+  }
+
+  #open(): Agent {
+    const { timeoutMs } = this.#options;
+    return new Agent({
       connect: this.#connector.connect,
       connections: 1,
       pipelining: 1,
@@ -70,6 +75,13 @@ export class HttpClient {
     } catch (error) {
       throw this.#translated(await this.#explained(error, url), request.url);
     }
+  }
+
+  /** The next request opens a connection, with the identity of then; those in progress go on. */
+  async reconnect(): Promise<void> {
+    const before = this.#agent;
+    this.#agent = this.#open();
+    await before.close();
   }
 
   /** Ends the connections; requests in progress fail. */

@@ -17,7 +17,8 @@ class HungUp extends Error {
 }
 
 export class TlsConnector {
-  readonly #secureContext: SecureContext;
+  readonly #secureContext: () => SecureContext;
+  #context: SecureContext | undefined;
   readonly #timeoutMs: number;
   readonly #plainHttp: boolean;
   readonly #tickets = new Map<string, Buffer>();
@@ -28,11 +29,16 @@ export class TlsConnector {
   lastAlert: Error | undefined;
 
   /**
-   * @param secureContext - the identity; connections offer the last ticket of the same server
+   * @param secureContext - the identity; connections offer the last ticket of the same server. A
+   *   function is asked for every connection, and another context forgets the tickets
    * @param plainHttp - whether an http URL is spoken to in the clear; else that is TLS, too
    */
-  constructor(secureContext: SecureContext, timeoutMs: number, plainHttp = false) {
-    this.#secureContext = secureContext;
+  constructor(
+    secureContext: SecureContext | (() => SecureContext),
+    timeoutMs: number,
+    plainHttp = false,
+  ) {
+    this.#secureContext = typeof secureContext === 'function' ? secureContext : () => secureContext;
     this.#timeoutMs = timeoutMs;
     this.#plainHttp = plainHttp;
   }
@@ -47,6 +53,7 @@ export class TlsConnector {
     }
     const port = Number(options.port === '' ? 443 : options.port);
     const server = `${options.hostname}:${String(port)}`;
+    this.#currentContext();
     const socket = this.#open(options.hostname, port, this.#tickets.get(server));
     socket.setNoDelay(true);
     socket.on('session', (session: Buffer) => this.#tickets.set(server, session));
@@ -95,10 +102,18 @@ export class TlsConnector {
       host,
       port,
       servername: isAddress(host) ? '' : host,
-      secureContext: this.#secureContext,
+      secureContext: this.#currentContext(),
       minVersion: 'TLSv1.2',
       ...(ticket === undefined ? {} : { session: ticket }),
     });
+  }
+
+  /** A session of before would be resumed as whoever it was made for. */
+  #currentContext(): SecureContext {
+    const current = this.#secureContext();
+    if (current !== this.#context) this.#tickets.clear();
+    this.#context = current;
+    return current;
   }
 
   #settle(

@@ -9,6 +9,7 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
 import { causeOf, OtaError } from '../errors.ts';
 import type { ObjectName } from './token/cryptoki.ts';
 import { idOf } from './token/generations.ts';
+import { destroyedKeyCount } from './token/keys.ts';
 import { formatPkcs11Uri } from './token/pkcs11-uri.ts';
 import type { Token } from './token/token.ts';
 
@@ -32,6 +33,7 @@ const MULTIARCH: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
  *
  * @throws OtaError TOKEN_MODULE if the engine is not installed
  * @throws OtaError TOKEN_OBJECT if it cannot load the key
+ * @throws OtaError TOKEN_FAILED if it cannot, and a new process can
  */
 export function createEngineContext(
   token: Token,
@@ -49,16 +51,28 @@ export function createEngineContext(
   // Login and session as libp11 will find them, now.
   token.run('log in for TLS', () => undefined);
   try {
-    return createSecureContext({
+    const context = createSecureContext({
       ...options,
       privateKeyEngine: 'pkcs11',
       privateKeyIdentifier: identifier,
     });
+    destroyedBefore ??= destroyedKeyCount();
+    return context;
   } catch (cause) {
+    if (destroyedBefore !== undefined && destroyedKeyCount() > destroyedBefore) {
+      const details = { operation: 'load the TLS key', cause: `${causeOf(cause)}: ${STALE}` };
+      throw new OtaError('TOKEN_FAILED', details, { cause });
+    }
     const problem = `the TLS engine cannot load the key: ${causeOf(cause)}`;
     throw new OtaError('TOKEN_OBJECT', { uri: identifier, problem, remedy: REMEDY }, { cause });
   }
 }
+
+/** Key objects that this process had destroyed when libp11 first listed what there is. */
+let destroyedBefore: number | undefined;
+
+/** A token may give a new object the handle of one that is gone; libp11 takes it for that one. */
+const STALE = 'the TLS engine still knows a key that is gone; a new process finds the new one';
 
 const REMEDY =
   'if the token holds an Ed25519 key, use libp11 0.4.13 or identity.uptane_key_type = "rsa-2048": ' +

@@ -119,11 +119,19 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
   return state.key;
 }
 
+let destroyedKeys = 0;
+
+/** How many key objects this process has destroyed: libp11 may still know them. */
+export function destroyedKeyCount(): number {
+  return destroyedKeys;
+}
+
 /** Destroys every key object of that name. */
 export function destroyKey(token: Token, name: ObjectName): void {
   token.run(`destroy key ${name.label}`, (session) => {
-    session.destroy({ class: CKO.PRIVATE_KEY, ...searchFor(name) });
-    session.destroy({ class: CKO.PUBLIC_KEY, ...searchFor(name) });
+    for (const type of [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]) {
+      destroyedKeys += session.destroy({ class: type, ...searchFor(name) });
+    }
   });
 }
 

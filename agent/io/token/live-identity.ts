@@ -1,0 +1,42 @@
+/** The identity that a running process uses, and that may change while it runs. */
+import type { SecureContext } from 'node:tls';
+
+import type { Signer } from '../../ports.ts';
+import type { Identity } from './identity.ts';
+
+export class LiveIdentity {
+  #current: Identity;
+  /** Signs with whichever key is in use when it is asked. */
+  readonly signer: Signer;
+  /** For connections: the context in use when one is opened. */
+  readonly secureContext = (): SecureContext => this.#current.secureContext;
+
+  constructor(identity: Identity) {
+    this.#current = identity;
+    const signer = (): Signer => this.#current.signer;
+    this.signer = {
+      get keyId() {
+        return signer().keyId;
+      },
+      get method() {
+        return signer().method;
+      },
+      sign: (payload) => signer().sign(payload),
+    };
+  }
+
+  get current(): Identity {
+    return this.#current;
+  }
+
+  /** The one of before is closed. */
+  exchange(identity: Identity): void {
+    const before = this.#current;
+    this.#current = identity;
+    before.token.close();
+  }
+
+  close(): void {
+    this.#current.token.close();
+  }
+}

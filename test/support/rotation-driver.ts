@@ -1,0 +1,166 @@
+/**
+ * The agent in a process that ends itself, as a power cut would, at a chosen effect.
+ *
+ * What changes anything outside of the process is counted where it leaves: facts about the rotation in
+ * the store, requests that are no reading, and operations of the token that write.
+ */
+import { writeSync } from 'node:fs';
+
+import { assemble, type Agent } from '../../agent/assemble.ts';
+import { loadSettings } from '../../agent/config.ts';
+import { runCycle } from '../../agent/cycle/cycle.ts';
+import { HttpClient } from '../../agent/io/http.ts';
+import { openLog } from '../../agent/io/log.ts';
+import { SqliteStore } from '../../agent/io/store/store.ts';
+import { CKO, TLS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
+import { Token } from '../../agent/io/token/token.ts';
+import type { Subject } from '../../provisioning/rotation.ts';
+
+export interface Cut {
+  /** Which effect from when it counts; the first is 1. */
+  readonly effect: number;
+  readonly moment: 'before' | 'after';
+}
+
+export interface DriverArgs {
+  readonly configPath: string;
+  /** Begun after the cycle, with effects counted from then on. */
+  readonly rotate?: Subject;
+  readonly cut?: Cut;
+  /** `recovery`: effects are counted from the start, so that finishing is cut as well. */
+  readonly count?: 'rotation' | 'recovery';
+}
+
+/** What a token holds, and which keys: by CKA_ID. */
+export interface Census {
+  readonly tls: readonly string[];
+  readonly uptane: readonly string[];
+  readonly publicKeys: number;
+  readonly certificates: number;
+}
+
+/** Sent before the rotation begins. */
+export interface Found {
+  readonly found: true;
+  readonly outcome: string;
+  readonly census: Census;
+}
+
+export interface DriverResult {
+  readonly rest: string;
+  readonly effects: readonly string[];
+  readonly census: Census;
+}
+
+const WRITES = /^(generate|store|destroy) /u;
+
+class Counter {
+  readonly effects: string[] = [];
+  isCounting = false;
+  readonly #cut: Cut | undefined;
+
+  constructor(cut: Cut | undefined) {
+    this.#cut = cut;
+  }
+
+  async around<T>(name: string, act: () => Promise<T>): Promise<T> {
+    const end = this.#begin(name);
+    const result = await act();
+    end();
+    return result;
+  }
+
+  aroundSync<T>(name: string, act: () => T): T {
+    const end = this.#begin(name);
+    const result = act();
+    end();
+    return result;
+  }
+
+  #begin(name: string): () => void {
+    if (!this.isCounting) return () => undefined;
+    const isHere = this.effects.push(name) === this.#cut?.effect;
+    if (isHere && this.#cut?.moment === 'before') powerCut(`before ${name}`);
+    return () => {
+      if (isHere) powerCut(`after ${name}`);
+    };
+  }
+}
+
+function powerCut(where: string): void {
+  writeSync(1, `power cut ${where}\n`);
+  process.kill(process.pid, 'SIGKILL');
+  // The signal may take a moment to arrive; nothing may happen in it.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+}
+
+/** One cycle, which finishes what an earlier process left, and then perhaps a rotation. */
+export async function run(args: DriverArgs): Promise<DriverResult> {
+  const counter = new Counter(args.cut);
+  watch(counter);
+  counter.isCounting = args.count === 'recovery';
+  const loaded = await loadSettings({ config: [args.configPath] });
+  const agent = await assemble(loaded, openLog(loaded.settings.log, process.stderr));
+  try {
+    await demandWorkingIdentity(agent);
+    const { outcome } = await runCycle(agent.ports);
+    const found: Found = { found: true, outcome, census: census(agent) };
+    process.send?.(found);
+    counter.isCounting = true;
+    const rest = args.rotate === undefined ? undefined : await agent.upkeep.rotate(args.rotate);
+    return { rest: rest?.is ?? 'none', effects: counter.effects, census: census(agent) };
+  } finally {
+    await agent.close();
+  }
+}
+
+/** As `ota-agent check` begins: with the identity that was loaded, before anything is finished. */
+async function demandWorkingIdentity({ ports }: Agent): Promise<void> {
+  const answer = await ports.repositories.fetchMetadata('director', 'timestamp.json', 65_536);
+  if (answer === undefined) throw new Error('the gateway does not answer this identity');
+}
+
+function census({ ports, identity }: Agent): Census {
+  if (ports.signer.keyId === '') throw new Error('no signer');
+  const token = new Token(identity.token.settings, 'read-only', undefined);
+  try {
+    return token.run('count', (session) => {
+      const ids = (label: string): string[] => {
+        const keys = session.find({ class: CKO.PRIVATE_KEY, label });
+        return Array.from({ length: keys.length }, (_, index) =>
+          keys.items(index).getAttribute(0x102).toString('hex'),
+        );
+      };
+      return {
+        tls: ids(TLS_KEY.label),
+        uptane: ids(UPTANE_KEY.label),
+        publicKeys: session.find({ class: CKO.PUBLIC_KEY }).length,
+        certificates: session.find({ class: CKO.CERTIFICATE }).length,
+      };
+    });
+  } finally {
+    token.close();
+  }
+}
+
+/** Three classes of the agent, each at the one method through which effects leave. */
+function watch(counter: Counter): void {
+  const { saveFact } = SqliteStore.prototype;
+  SqliteStore.prototype.saveFact = function (name, value) {
+    if (name !== 'rotation' && name !== 'ecu_registration') return saveFact.call(this, name, value);
+    const step = /"at":"([^"]+)"/u.exec(value)?.[1] ?? 'over';
+    const what = name === 'rotation' ? `remembering ${step}` : `remembering the registration`;
+    return counter.around(what, () => saveFact.call(this, name, value));
+  };
+  const { send } = HttpClient.prototype;
+  HttpClient.prototype.send = function (request) {
+    const { pathname } = new URL(request.url);
+    const what = `${request.method} ${pathname}`;
+    return counter.around(what, () => send.call(this, request));
+  };
+  const { run: runInToken } = Token.prototype;
+  Token.prototype.run = function <T>(operation: string, act: Parameters<Token['run']>[1]): T {
+    const call = (): T => runInToken.call(this, operation, act) as T;
+    return WRITES.test(operation) ? counter.aroundSync(operation, call) : call();
+  };
+}
