@@ -28,8 +28,8 @@ export interface Requester {
 }
 
 /** @param commonName - what the gateway will call this device */
-export function newcomer(commonName: string): Requester {
-  return { name: [{ CN: [commonName] }], extensions: [], key: TLS_KEY };
+export function newcomer(commonName: string, key: ObjectName = TLS_KEY): Requester {
+  return { name: [{ CN: [commonName] }], extensions: [], key };
 }
 
 /**

@@ -36,12 +36,12 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
     all.say('keys', 'done now', `removed ${String(unfinished)} unfinished objects`);
   const hasCertificate = readCertificates(token).length > 0;
   const tls = ensureKey(all, token, {
-    name: TLS_KEY,
+    name: all.choice?.tls ?? TLS_KEY,
     type: identity.tls_key_type,
     isKnownOutside: hasCertificate,
   });
   ensureKey(all, token, {
-    name: UPTANE_KEY,
+    name: all.choice?.uptane ?? UPTANE_KEY,
     type: identity.uptane_key_type,
     isKnownOutside: await isRegistrationBegun(all.record),
   });
@@ -107,7 +107,7 @@ function demandUnused(token: Token, { name, isKnownOutside }: WantedKey, problem
     uri: `${token.uri} ${name.label}`,
     problem,
     remedy:
-      name === TLS_KEY
+      name.label === TLS_KEY.label
         ? 'its certificate depends on it: set the settings back, or delete key and certificate'
         : 'the Director knows it: set the settings back, or delete the key and replace the ECU there',
   });

@@ -7,7 +7,6 @@
 import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
-import { UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
 import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { openToken } from '../agent/io/token/token.ts';
@@ -15,6 +14,7 @@ import { provisionCertificate } from './enroll.ts';
 import { provisionKeys } from './keys.ts';
 import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
+import { choiceOf, parseRecord } from './rotation-record.ts';
 import { demandRootSource, provisionRoots } from './roots.ts';
 import { provisionToken } from './token.ts';
 
@@ -36,12 +36,14 @@ export async function provision(
   options: ProvisionOptions,
   say: Say,
 ): Promise<Provisioned> {
-  const all: Provisioning = { ...options, settings, say };
+  const choice = choiceOf(parseRecord(await options.record.get('rotation')));
+  const all: Provisioning = { ...options, settings, say, choice };
   demandRootSource(all);
   const caPem = await gatewayCa(settings);
   provisionToken(all);
   await provisionInToken(all);
-  const identity = loadIdentity(settings.token, caPem, options.now(), options.env);
+  const chosen = { ...settings.token, choice };
+  const identity = loadIdentity(chosen, caPem, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
     const warnings = await provisionRoots(all, gateway);
@@ -63,8 +65,8 @@ async function provisionInToken(all: Provisioning): Promise<void> {
   }
 }
 
-function uptaneKey({ token }: Identity): TokenKey {
-  const state = inspectKey(token, UPTANE_KEY);
+function uptaneKey({ token, keys }: Identity): TokenKey {
+  const state = inspectKey(token, keys.uptane);
   if (state.is === 'whole') return state.key;
   throw new OtaError('BUG', { what: `the Uptane key became ${state.is}` });
 }

@@ -146,8 +146,11 @@ function parseSuccessor(
   if (certificate.commonName !== before.commonName) {
     throw unfit(certificate, `the gateway knows this device as ${before.commonName}`);
   }
-  if (of === 'certificate' && certificate.validTo <= before.validTo) {
-    throw unfit(certificate, 'it does not last longer than the one in use');
+  if (certificate.fingerprint === before.fingerprint) {
+    throw unfit(certificate, 'it is the one in use');
+  }
+  if (of === 'certificate' && certificate.validTo < before.validTo) {
+    throw unfit(certificate, 'it ends before the one in use');
   }
   return certificate;
 }

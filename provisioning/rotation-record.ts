@@ -5,6 +5,7 @@ import type { IdentityChoice } from '../agent/io/token/identity.ts';
 import { TLS_KEY, UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
 import { nameOf } from '../agent/io/token/generations.ts';
 import type { Instant } from '../agent/uptane/time.ts';
+import type { ProvisioningRecord } from './record.ts';
 import {
   inUse,
   STEPS,
@@ -26,6 +27,8 @@ export interface Ended {
 /** Instants by the best time that was known then. */
 export interface RotationRecord {
   readonly rotation?: Rotation;
+  /** Of the Uptane key, if it has to wait for a certificate that cannot. */
+  readonly aside?: Rotation;
   readonly last?: Ended;
   /** Since when the certificate or key in use is known to be. */
   readonly since: Readonly<Partial<Record<Subject, Instant>>>;
@@ -57,8 +60,11 @@ export function parseRecord(text: string | undefined): RotationRecord {
 }
 
 /** Which key and certificate a device uses while one takes the place of another. */
-export function choiceOf({ rotation }: RotationRecord): IdentityChoice {
-  return rotation === undefined ? { is: 'preferred' } : choiceFor(rotation, inUse(rotation));
+export function choiceOf({ rotation, aside }: RotationRecord): IdentityChoice {
+  const choices = [aside, rotation].flatMap((one) =>
+    one === undefined ? [] : [choiceFor(one, inUse(one))],
+  );
+  return Object.assign({ is: 'preferred' as const }, ...choices) as IdentityChoice;
 }
 
 /** The old or the new side of a rotation. */
@@ -73,11 +79,27 @@ export function choiceFor(rotation: Rotation, which: 'old' | 'new'): IdentityCho
   };
 }
 
+/** Provisioning has put another certificate in the place of the one that was in use. */
+export async function noteCertificate(
+  record: ProvisioningRecord,
+  fingerprint: string,
+): Promise<void> {
+  const before = parseRecord(await record.get('rotation'));
+  const { rotation, ...rest } = before;
+  if (rotation === undefined || rotation.of === 'uptane' || inUse(rotation) === 'new') return;
+  // A renewal is done with that; a new TLS key goes on to replace what is in use now.
+  const isDone = rotation.of === 'certificate';
+  const changed = isDone ? {} : { rotation: { ...rotation, oldCertificate: fingerprint } };
+  await record.put('rotation', formatRecord({ ...rest, ...changed }));
+}
+
 function readRecord(fields: Fields): RotationRecord {
   const rotation = fields.optionalObject('rotation');
+  const aside = fields.optionalObject('aside');
   const last = fields.optionalObject('last');
   return {
     ...(rotation === undefined ? {} : { rotation: readRotation(rotation) }),
+    ...(aside === undefined ? {} : { aside: readRotation(aside) }),
     ...(last === undefined ? {} : { last: readEnded(last) }),
     since: readInstants(fields.object('since')),
     tried: readInstants(fields.object('tried')),

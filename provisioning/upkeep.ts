@@ -29,15 +29,23 @@ export class IdentityUpkeep implements Upkeep {
   }
 
   async resume(): Promise<void> {
-    const { rotation } = await this.#load();
-    if (rotation !== undefined) demandSameProcess(await this.#drive(rotation));
+    for (;;) {
+      const { rotation } = await this.#load();
+      if (rotation === undefined) return;
+      const rest = await this.#drive(rotation);
+      demandSameProcess(rest);
+      if (rest.is === 'waiting') return;
+    }
   }
 
   async maintain(): Promise<void> {
     const record = await this.#noted(await this.#load());
-    if (record.rotation !== undefined) return;
+    const { rotation, aside } = record;
+    if (aside !== undefined || (rotation !== undefined && rotation.of !== 'uptane')) return;
     const of = this.#due(record);
-    if (of !== undefined) demandSameProcess(await this.#begin(record, of));
+    // A Director that cannot decide about a key must not let the certificate run out meanwhile.
+    const isWanted = rotation === undefined ? of !== undefined : of === 'certificate';
+    if (of !== undefined && isWanted) demandSameProcess(await this.#begin(record, of));
   }
 
   /**
@@ -88,7 +96,8 @@ export class IdentityUpkeep implements Upkeep {
       oldCertificate: of === 'uptane' ? '' : certificate.fingerprint,
     });
     const tried = { ...record.tried, [of]: rotation.startedAt };
-    await this.#put({ ...record, rotation, tried });
+    const { rotation: aside } = record;
+    await this.#put({ ...record, rotation, tried, ...(aside === undefined ? {} : { aside }) });
     return this.#drive(rotation);
   }
 
@@ -116,8 +125,9 @@ export class IdentityUpkeep implements Upkeep {
     const last = this.#ending(before);
     // Told first: a power cut between the two tells it twice, which is better than never.
     await this.#observer.ended(last);
-    const { rotation: _over, ...rest } = record;
-    await this.#put({ ...rest, last, since: { ...record.since, ...sinceOf(last) } });
+    const { rotation: _over, aside, ...rest } = record;
+    const since = { ...record.since, ...sinceOf(last) };
+    await this.#put({ ...rest, last, since, ...(aside === undefined ? {} : { rotation: aside }) });
   }
 
   #ending({ of, at, failure }: Rotation): Ended {
