@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { startDirector, type DirectorHandle } from '../director/start.ts';
@@ -25,6 +26,7 @@ export interface Ran {
 }
 
 export interface KnownDevice {
+  readonly lastManifestAt?: string;
   readonly ecus: readonly { readonly publicKey: string }[];
   readonly formerKeys?: readonly { readonly publicKey: string }[];
 }
@@ -58,13 +60,31 @@ export class RotationBench {
     });
   }
 
-  static async open(kind: TokenKind): Promise<RotationBench> {
+  /** @param dates - of the first certificate; a year from now if absent */
+  static async open(
+    kind: Pick<TokenKind, 'open'>,
+    dates?: { readonly notBefore: string; readonly notAfter: string },
+  ): Promise<RotationBench> {
     const state = temporaryDirectory('director');
     const director = await startDirector({ stateDir: state.path });
     const bench = new RotationBench(director, await kind.open(), state);
-    await director.control('PUT', '/settings', { ecuReplacement: true });
-    await bench.ok(['provision']);
+    const years = { targets: 63_072_000, snapshot: 63_072_000, timestamp: 63_072_000 };
+    await director.control('PUT', '/settings', { ecuReplacement: true, validitySeconds: years });
+    if (dates === undefined) await bench.ok(['provision']);
+    else await bench.#provisionByHand(dates);
     return bench;
+  }
+
+  async #provisionByHand(dates: { notBefore: string; notAfter: string }): Promise<void> {
+    const at = (name: string): string => join(this.device.options.directory, name);
+    const files = { csr_file: at('first.csr'), certificate_file: at('first.pem') };
+    this.device.configure({ provisioning: { mode: 'manual', ...files } });
+    await this.ok(['provision'], 3);
+    const { pem } = await this.director.certify(readFileSync(files.csr_file, 'utf8'), dates);
+    writeFileSync(files.certificate_file, pem);
+    await this.ok(['provision']);
+    const none = { csr_file: undefined, certificate_file: undefined };
+    this.device.configure({ provisioning: { mode: 'est', ...none } });
   }
 
   async close(): Promise<void> {
