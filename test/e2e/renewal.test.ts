@@ -1,16 +1,12 @@
 /** What the agent renews by itself: in a daemon that goes on, and by clocks that are wrong. */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
 import { collect } from '../support/device.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { RotationBench } from '../support/rotation-bench.ts';
-import { startTee } from '../support/tee.ts';
-import { TeeControl } from '../support/tee-control.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
-import { emulator, type TokenWorld } from '../support/token-world.ts';
+import { emulator } from '../support/token-world.ts';
 import { describe as said, DEVICE } from '../support/world.ts';
 
 const DAY_MS = 24 * 3_600_000;
@@ -109,46 +105,5 @@ describe('renewal by a clock that is wrong', () => {
     assert.equal((await bench.certificates()).length, issued);
     const { census } = await bench.finish();
     assert.equal(census.certificates, 1);
-  });
-});
-
-describe('a token without room for a second key', () => {
-  let bench: RotationBench;
-  let control: TeeControl;
-  before(async () => {
-    bench = await RotationBench.open({ open: openControlled });
-  });
-  after(async () => {
-    control.close();
-    await bench.close();
-  });
-
-  async function openControlled(): Promise<TokenWorld> {
-    const directory = temporaryDirectory('tee');
-    const socket = join(directory.path, 'control');
-    const tee = await startTee(directory.path, '--control', socket);
-    control = await TeeControl.connect(socket);
-    const { module, env } = tee;
-    return {
-      directory: directory.path,
-      settings: { module, uri: 'pkcs11:token=ota-agent', login: 'pin' },
-      env,
-      close: async () => {
-        await tee.stop();
-        directory.remove();
-      },
-    };
-  }
-
-  test('says so, and keeps what it has: exit 50', async () => {
-    await control.ask({ do: 'no-space', write: 1 });
-    const refused = await bench.ok(['rotate', 'uptane'], 50);
-    await control.ask({ do: 'clear' });
-    assert.equal(refused.json['code'], 'TOKEN_FULL', said(refused));
-    const { problem } = refused.json['details'] as { problem: string };
-    assert.match(problem, /no room for a second key/u);
-    await bench.ok(['once']);
-    const { census } = await bench.finish();
-    assert.deepEqual([census.tls, census.uptane], [['02'], ['03']]);
   });
 });

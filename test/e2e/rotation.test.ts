@@ -189,6 +189,17 @@ describe('a rotation', () => {
     assert.equal(last.outcome, 'rotated', said(status));
   });
 
+  test('on a token without room for a second key says so and keeps the one it has', async () => {
+    const before = (await bench.finish()).census;
+    await bench.fill('on');
+    const refused = await bench.ok(['rotate', 'uptane'], 50);
+    assert.equal(refused.json['code'], 'TOKEN_FULL', said(refused));
+    assert.match(String(details(refused)['problem']), /no room for a second key/u);
+    await bench.ok(['once']);
+    await bench.fill('off');
+    assert.deepEqual((await bench.finish()).census, before);
+  });
+
   test('by hand leaves a request and goes on when the certificate is there', async () => {
     const at = (name: string): string => join(bench.device.options.directory, name);
     const files = { csr_file: at('again.csr'), certificate_file: at('again.pem') };

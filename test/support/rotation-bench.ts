@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { startDirector, type DirectorHandle } from '../director/start.ts';
 import { Device, type AgentResult } from './device.ts';
 import type { DriverArgs, DriverResult, Found } from './rotation-driver.ts';
+import { inChild } from './in-child.ts';
 import { temporaryDirectory } from './temporary.ts';
 import type { TokenKind, TokenWorld } from './token-world.ts';
 import { describe as said, DEVICE, HARDWARE } from './world.ts';
@@ -129,6 +130,14 @@ export class RotationBench {
     const { result, output, cut } = await this.run(args);
     assert.ok(result, `${cut ?? ''}\n${output}`);
     return result;
+  }
+
+  /** Ballast that leaves the token no room, or its end. */
+  async fill(turn: 'on' | 'off'): Promise<void> {
+    const settings = { login: 'pin', ...this.device.settings['token'] };
+    const { value, text } = await inChild(DRIVER, 'fill', { settings, turn }, this.#token.env);
+    assert.equal(text, undefined);
+    assert.ok(Number(value) > 0);
   }
 
   async known(): Promise<KnownDevice> {

@@ -13,7 +13,7 @@ import { HttpClient } from '../../agent/io/http.ts';
 import { openLog } from '../../agent/io/log.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import { CKO, TLS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
-import { Token } from '../../agent/io/token/token.ts';
+import { openToken, Token, type TokenSettings } from '../../agent/io/token/token.ts';
 import type { Subject } from '../../provisioning/rotation.ts';
 
 export interface Cut {
@@ -140,6 +140,37 @@ function census({ ports, identity }: Agent): Census {
     });
   } finally {
     token.close();
+  }
+}
+
+/** Fills the token with data objects until it refuses even small ones, or takes them away again. */
+export function fill({ settings, turn }: FillArgs): number {
+  const token = openToken(settings, 'read-write', process.env);
+  const application = { class: CKO_DATA, label: 'ballast' };
+  return token.run('ballast', (session) => {
+    if (turn === 'off') return session.destroy(application);
+    for (const size of [1 << 20, 1 << 16, 1 << 12, 1 << 8]) {
+      const value = Buffer.alloc(size);
+      while (isTaken(() => session.create({ ...application, token: true, value })));
+    }
+    return session.find(application).length;
+  });
+}
+
+export interface FillArgs {
+  readonly settings: TokenSettings;
+  readonly turn: 'on' | 'off';
+}
+
+const CKO_DATA = 0;
+
+function isTaken(act: () => unknown): boolean {
+  try {
+    act();
+    return true;
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith('CKR_DEVICE_MEMORY')) return false;
+    throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The identity that a running process uses, and that may change while it runs. */
 import type { SecureContext } from 'node:tls';
 
+import { isOtaError } from '../../errors.ts';
 import type { Signer } from '../../ports.ts';
 import type { Identity } from './identity.ts';
 
@@ -33,10 +34,19 @@ export class LiveIdentity {
   exchange(identity: Identity): void {
     const before = this.#current;
     this.#current = identity;
-    before.token.close();
+    closeSession(before);
   }
 
   close(): void {
-    this.#current.token.close();
+    closeSession(this.#current);
+  }
+}
+
+/** A token that died has ended the session itself, and what it was used for has been told already. */
+function closeSession({ token }: Identity): void {
+  try {
+    token.close();
+  } catch (error) {
+    if (!isOtaError(error)) throw error;
   }
 }
