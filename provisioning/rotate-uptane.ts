@@ -40,7 +40,7 @@ async function register(means: Means, rotation: Rotation): Promise<void> {
   const error = refused(answer);
   if (error.code !== 'ENROLMENT_REFUSED') throw error;
   const remedy = REMEDIES[answer.status] ?? 'see the log of the Director; the old key stays in use';
-  throw new OtaError('ENROLMENT_REFUSED', { ...error.details, remedy } as typeof error.details);
+  throw new OtaError('ENROLMENT_REFUSED', { ...error.details, remedy });
 }
 
 const REMEDIES: Readonly<Record<number, string>> = {

@@ -125,9 +125,9 @@ export class IdentityUpkeep implements Upkeep {
     const last = this.#ending(before);
     // Told first: a power cut between the two tells it twice, which is better than never.
     await this.#observer.ended(last);
-    const { rotation: _over, aside, ...rest } = record;
-    const since = { ...record.since, ...sinceOf(last) };
-    await this.#put({ ...rest, last, since, ...(aside === undefined ? {} : { rotation: aside }) });
+    const { aside, since, tried } = record;
+    const goesOn = aside === undefined ? {} : { rotation: aside };
+    await this.#put({ last, tried, since: { ...since, ...sinceOf(last) }, ...goesOn });
   }
 
   #ending({ of, at, failure }: Rotation): Ended {

@@ -46,7 +46,7 @@ describe('renewal by a daemon', () => {
       );
       const rotated = await bench.ok(['rotate', 'uptane']);
       assert.equal(rotated.json['outcome'], 'rotated');
-      const [{ serial = '' } = {}] = await bench.certificates();
+      const serial = (await bench.certificates())[0]?.serial ?? '';
       await bench.director.control('DELETE', `/certificates/${serial}`);
       // The certificate of before is revoked, and its connections are cut: the new one is in use.
       const seen = (await bench.known()).lastManifestAt;

@@ -9,11 +9,13 @@ import { writeSync } from 'node:fs';
 import { assemble, type Agent } from '../../agent/assemble.ts';
 import { loadSettings } from '../../agent/config.ts';
 import { runCycle } from '../../agent/cycle/cycle.ts';
-import { HttpClient } from '../../agent/io/http.ts';
+import { HttpClient, type Request } from '../../agent/io/http.ts';
 import { openLog } from '../../agent/io/log.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import { CKO, TLS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
 import { openToken, Token, type TokenSettings } from '../../agent/io/token/token.ts';
+import type { Rest } from '../../provisioning/rotate.ts';
+import { parseRecord } from '../../provisioning/rotation-record.ts';
 import type { Subject } from '../../provisioning/rotation.ts';
 
 export interface Cut {
@@ -47,7 +49,9 @@ export interface Found {
 }
 
 export interface DriverResult {
-  readonly rest: string;
+  /** How the rotation ended, and the failure that it ended or waits with. */
+  readonly rest: Rest['is'] | 'none';
+  readonly failure: { readonly code: string; readonly details: object } | undefined;
   readonly effects: readonly string[];
   readonly census: Census;
 }
@@ -63,7 +67,7 @@ class Counter {
     this.#cut = cut;
   }
 
-  async around<T>(name: string, act: () => Promise<T>): Promise<T> {
+  async around(name: string, act: () => unknown): Promise<unknown> {
     const end = this.#begin(name);
     const result = await act();
     end();
@@ -80,7 +84,7 @@ class Counter {
   #begin(name: string): () => void {
     if (!this.isCounting) return () => undefined;
     const isHere = this.effects.push(name) === this.#cut?.effect;
-    if (isHere && this.#cut?.moment === 'before') powerCut(`before ${name}`);
+    if (isHere && this.#cut.moment === 'before') powerCut(`before ${name}`);
     return () => {
       if (isHere) powerCut(`after ${name}`);
     };
@@ -108,10 +112,25 @@ export async function run(args: DriverArgs): Promise<DriverResult> {
     process.send?.(found);
     counter.isCounting = true;
     const rest = args.rotate === undefined ? undefined : await agent.upkeep.rotate(args.rotate);
-    return { rest: rest?.is ?? 'none', effects: counter.effects, census: census(agent) };
+    return {
+      rest: rest?.is ?? 'none',
+      failure: await failureOf(agent, rest),
+      effects: counter.effects,
+      census: census(agent),
+    };
   } finally {
     await agent.close();
   }
+}
+
+/** Without a rotation of its own, that of the one that it found and ended. */
+async function failureOf(
+  { store }: Agent,
+  rest: Rest | undefined,
+): Promise<DriverResult['failure']> {
+  if (rest?.is === 'waiting') return { code: rest.why.code, details: rest.why.details };
+  if (rest?.is === 'undone') return rest.failure;
+  return rest === undefined ? parseRecord(await store.fact('rotation')).last?.failure : undefined;
 }
 
 /** As `ota-agent check` begins: with the identity that was loaded, before anything is finished. */
@@ -176,22 +195,29 @@ function isTaken(act: () => unknown): boolean {
 
 /** Three classes of the agent, each at the one method through which effects leave. */
 function watch(counter: Counter): void {
-  const { saveFact } = SqliteStore.prototype;
-  SqliteStore.prototype.saveFact = function (name, value) {
-    if (name !== 'rotation' && name !== 'ecu_registration') return saveFact.call(this, name, value);
-    const step = /"at":"([^"]+)"/u.exec(value)?.[1] ?? 'over';
-    const what = name === 'rotation' ? `remembering ${step}` : `remembering the registration`;
-    return counter.around(what, () => saveFact.call(this, name, value));
-  };
-  const { send } = HttpClient.prototype;
-  HttpClient.prototype.send = function (request) {
-    const { pathname } = new URL(request.url);
-    const what = `${request.method} ${pathname}`;
-    return counter.around(what, () => send.call(this, request));
-  };
-  const { run: runInToken } = Token.prototype;
-  Token.prototype.run = function <T>(operation: string, act: Parameters<Token['run']>[1]): T {
-    const call = (): T => runInToken.call(this, operation, act) as T;
-    return WRITES.test(operation) ? counter.aroundSync(operation, call) : call();
-  };
+  instead(SqliteStore.prototype, 'saveFact', (call, [name, value]) => {
+    const step = /"at":"([^"]+)"/u.exec(String(value))?.[1] ?? 'over';
+    if (name === 'rotation') return counter.around(`remembering ${step}`, call);
+    if (name === 'ecu_registration') return counter.around('remembering the registration', call);
+    return call();
+  });
+  instead(HttpClient.prototype, 'send', (call, [request]) => {
+    const { method, url } = request as Request;
+    return counter.around(`${method} ${new URL(url).pathname}`, call);
+  });
+  instead(Token.prototype, 'run', (call, [operation]) => {
+    const name = String(operation);
+    return WRITES.test(name) ? counter.aroundSync(name, call) : call();
+  });
+}
+
+function instead<C extends object>(
+  prototype: C,
+  name: keyof C & string,
+  act: (call: () => unknown, args: readonly unknown[]) => unknown,
+): void {
+  const original = Reflect.get(prototype, name) as (...args: unknown[]) => unknown;
+  Reflect.set(prototype, name, function method(this: unknown, ...args: unknown[]) {
+    return act(() => original.apply(this, args), args);
+  });
 }

@@ -88,16 +88,15 @@ function chooseCredential(token: Token, choice: IdentityChoice, now: Instant): C
   const problems: unknown[] = [];
   const good: Credential[] = [];
   const certificates = readCertificates(token);
-  for (const { name, publicKey } of tlsKeys(token)) {
-    for (const der of certificates) {
-      try {
-        const certificate = parseDeviceCertificate(der, `certificate "${name.label}"`);
-        checkDeviceCertificate(certificate, publicKey, now);
-        good.push({ key: name, certificate });
-      } catch (error) {
-        if (!isOtaError(error)) throw error;
-        problems.push(error);
-      }
+  const pairs = tlsKeys(token).flatMap((key) => certificates.map((der) => ({ ...key, der })));
+  for (const { name, publicKey, der } of pairs) {
+    try {
+      const certificate = parseDeviceCertificate(der, `certificate "${name.label}"`);
+      checkDeviceCertificate(certificate, publicKey, now);
+      good.push({ key: name, certificate });
+    } catch (error) {
+      if (!isOtaError(error)) throw error;
+      problems.push(error);
     }
   }
   const wanted = good.filter((one) => fits(one, choice));

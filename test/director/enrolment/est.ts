@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Server as HttpsServer } from 'node:https';
 import { join } from 'node:path';
-import type { TLSSocket } from 'node:tls';
 
 import fastify, { type FastifyInstance } from 'fastify';
 
@@ -66,7 +65,7 @@ export function createEnrolment(world: World): FastifyInstance<HttpsServer> {
     }
   });
   app.post('/.well-known/est/simplereenroll', async (request, reply) => {
-    const holder = demandHolder(world, request.raw.socket as TLSSocket);
+    const holder = demandHolder(world, request.raw.socket);
     const certificate = await enrol(world, bodyOf(request), holder);
     return reply
       .header('content-type', PKCS7)

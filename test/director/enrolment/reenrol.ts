@@ -1,5 +1,6 @@
 /** simplereenroll (RFC 7030 §4.2.2): another certificate for a device that shows the one it has. */
-import type { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 
 import { Refusal } from '../failure.ts';
 import type { CheckedRequest } from '../pki/device-ca.ts';
@@ -11,10 +12,12 @@ import type { World } from '../world.ts';
  * @throws Refusal 401 `certificate_needed` without one of ours that is in force · 403
  *   `reenrolment_refused` · 202 `reenrolment_later`, with Retry-After
  */
-export function demandHolder(world: World, socket: TLSSocket): string {
+export function demandHolder(world: World, socket: Socket): string {
+  if (!(socket instanceof TLSSocket)) throw new Error('EST is served over TLS');
   const { subject, serialNumber } = socket.getPeerCertificate();
   if (!socket.authorized || world.deviceCa.isRevoked(serialNumber)) {
-    const why = socket.authorizationError?.message ?? 'it is revoked';
+    const reason: unknown = socket.authorizationError;
+    const why = socket.authorized ? 'it is revoked' : String(reason);
     throw new Refusal(
       401,
       'certificate_needed',
