@@ -56,23 +56,37 @@ describe('renewal by a daemon', () => {
       });
       assert.equal((await bench.certificates()).length, issued + 1);
       assert.equal(daemon.exitCode, null, 'it runs still');
+      // Sooner or later this token gives a key the handle of one that is gone, and the TLS engine takes
+      // it for that. The daemon ends itself then, and its successor goes on.
+      let waits = await bench.device.agent(['rotate', 'tls']);
+      for (let more = 0; more < 5 && waits.exit === 0; more += 1) {
+        waits = await bench.device.agent(['rotate', 'tls']);
+      }
+      assert.equal(waits.exit, 50, said(waits));
+      assert.equal(waits.json['rotation'], 'waiting');
+      assert.equal(waits.json['code'], 'TOKEN_FAILED');
+      await until('ends itself', () => Promise.resolve(daemon.exitCode !== null));
+      assert.equal(daemon.exitCode, 50);
     } finally {
       daemon.kill('SIGTERM');
       await ended;
     }
     const { census } = await bench.finish();
-    assert.deepEqual([census.tls, census.uptane], [['02'], ['0302']]);
+    assert.equal(census.tls.length, 1);
+    assert.deepEqual(census.uptane, ['0302']);
   });
 
   test('a key that is too old is replaced at the next cycle, once', async () => {
     bench.device.configure({ identity: { tls_key_max_age: '1m' } });
+    const before = (await bench.finish()).census.tls;
     // The age counts from here on: nobody knows when the key was made.
     await bench.ok(['once']);
     const later = await bench.device.agent(['once'], fakeClock('+90s'));
     assert.equal(later.exit, 0, said(later));
     await bench.ok(['once']);
     bench.device.configure({ identity: { tls_key_max_age: undefined } });
-    assert.deepEqual((await bench.finish()).census.tls, ['0202']);
+    const { tls } = (await bench.finish()).census;
+    assert.equal(Number(`0x${tls[0] ?? ''}`), Number(`0x${before[0] ?? ''}`) + 1);
   });
 });
 

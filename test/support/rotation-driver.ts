@@ -13,6 +13,7 @@ import { HttpClient, type Request } from '../../agent/io/http.ts';
 import { openLog } from '../../agent/io/log.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import { CKO, TLS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
+import { destroyedKeyCount } from '../../agent/io/token/keys.ts';
 import { openToken, Token, type TokenSettings } from '../../agent/io/token/token.ts';
 import type { Rest } from '../../provisioning/rotate.ts';
 import { parseRecord } from '../../provisioning/rotation-record.ts';
@@ -111,7 +112,9 @@ export async function run(args: DriverArgs): Promise<DriverResult> {
     const found: Found = { found: true, outcome, census: census(agent) };
     process.send?.(found);
     counter.isCounting = true;
-    const rest = args.rotate === undefined ? undefined : await agent.upkeep.rotate(args.rotate);
+    // This process has finished what another began, and its TLS engine knows a key that is gone.
+    const isStale = args.rotate === 'tls' && destroyedKeyCount() > 0;
+    const rest = args.rotate === undefined || isStale ? undefined : await agent.upkeep.rotate(args.rotate);
     return {
       rest: rest?.is ?? 'none',
       failure: await failureOf(agent, rest),
