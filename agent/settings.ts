@@ -133,7 +133,7 @@ export const settingsSchema = z.strictObject({
         .number()
         .min(0.1)
         .max(0.9)
-        .default(0.66)
+        .default(0.67)
         .describe('Share of its life after which the certificate is renewed, before jitter')
         .meta({ title: 'number from 0.1 to 0.9' }),
       tls_key_max_age: age.optional().describe('Age at which the TLS key is rotated. Unset: never'),
