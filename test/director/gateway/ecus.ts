@@ -67,7 +67,7 @@ function replaceEcus(device: Device, primary: string, ecus: readonly RegisteredE
     ...(primaryKept && reportCounter !== undefined ? { reportCounter } : {}),
     primary,
     ecus,
-    formerKeys: [...(device.formerKeys ?? []), ...formerKeys(changed)],
+    formerKeys: [...(device.formerKeys ?? []), ...formerKeys(changed, ecus)],
     retiredSerials: [...device.retiredSerials, ...gone.map((ecu) => ecu.serial)],
     installed: Object.fromEntries(
       Object.entries(device.installed).filter(([serial]) =>
@@ -77,9 +77,15 @@ function replaceEcus(device: Device, primary: string, ecus: readonly RegisteredE
   };
 }
 
-function formerKeys(changed: readonly RegisteredEcu[]): readonly FormerKey[] {
+function formerKeys(
+  changed: readonly RegisteredEcu[],
+  now: readonly RegisteredEcu[],
+): readonly FormerKey[] {
   const replacedAt = new Date().toISOString();
-  return changed.map(({ serial, publicKey }) => ({ serial, publicKey, replacedAt }));
+  const gone = changed.filter(
+    (old) => !now.some((ecu) => ecu.serial === old.serial && ecu.publicKey === old.publicKey),
+  );
+  return gone.map(({ serial, publicKey }) => ({ serial, publicKey, replacedAt }));
 }
 
 function hasSameSerials(a: readonly RegisteredEcu[], b: readonly RegisteredEcu[]): boolean {
