@@ -104,9 +104,9 @@ export interface Signer {
  * @throws OtaError TOKEN_FAILED if only a new process can go on
  */
 export interface Upkeep {
-  /** Finishes, or takes back, what was begun before. */
+  /** Finishes, or takes back, what the gateway has to decide. */
   resume(): Promise<void>;
-  /** Begins what is due by the time that is known now. */
+  /** Begins what is due by the time that is known now, or goes on with what waits for others. */
   maintain(): Promise<void>;
 }
 

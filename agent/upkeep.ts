@@ -13,6 +13,7 @@ import { loadIdentity, type Identity } from './io/token/identity.ts';
 import type { LiveIdentity } from './io/token/live-identity.ts';
 import type { Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
+import { VERSION } from './version.ts';
 import { formatInstant } from './uptane/time.ts';
 
 export interface UpkeepParts {
@@ -38,6 +39,7 @@ function meansOf(parts: UpkeepParts): Means {
     settings,
     record: new StoredRecord(store),
     env: process.env,
+    userAgent: `ota-agent/${VERSION}`,
     now: () => ports.clock.now(),
     identity: () => live.current,
     load: (choice, caPem = gatewayCa) =>
@@ -46,7 +48,6 @@ function meansOf(parts: UpkeepParts): Means {
       live.exchange(identity);
       await http.reconnect();
     },
-    openHttp,
     gateway: gatewayRequest(http, bases),
     gatewayAs: (identity) => {
       const own = openHttp(identity);

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 
 import { causeOf, isOtaError, OtaError } from '../agent/errors.ts';
 import { replaceFile } from '../agent/io/durable-file.ts';
+import { HttpClient } from '../agent/io/http.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
 import {
   checkDeviceCertificate,
@@ -72,7 +73,11 @@ async function fromEst(
   const request = await requestFor(token, succession);
   const current = { fingerprint: certificate.fingerprint, use: 'this' } as const;
   const identity = means.load({ tls: keys.tls, certificate: current, is: 'preferred' }, caPem);
-  const http = means.openHttp(identity);
+  const http = new HttpClient({
+    secureContext: identity.secureContext,
+    timeoutMs: gateway.timeout,
+    userAgent: means.userAgent,
+  });
   try {
     const answered = await reenrol(url, http, request);
     const ours = findSuccessor(answered, succession);

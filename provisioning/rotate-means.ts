@@ -1,5 +1,4 @@
 /** What renewal and rotation need of the agent around them. */
-import type { HttpClient } from '../agent/io/http.ts';
 import type { Identity, IdentityChoice } from '../agent/io/token/identity.ts';
 import { openToken, type Token } from '../agent/io/token/token.ts';
 import type { Settings } from '../agent/settings.ts';
@@ -12,6 +11,7 @@ export interface Means {
   readonly settings: Settings;
   readonly record: ProvisioningRecord;
   readonly env: NodeJS.ProcessEnv;
+  readonly userAgent: string;
   /** The best time that is known: agent/TIME.md. */
   readonly now: () => Instant;
   /** What this process uses now. */
@@ -24,7 +24,6 @@ export interface Means {
   readonly load: (choice: IdentityChoice, caPem?: string) => Identity;
   /** From now on this process uses that identity, for requests and for manifests. */
   readonly adopt: (identity: Identity) => Promise<void>;
-  readonly openHttp: (identity: Identity) => HttpClient;
   /** As this device, with what it uses now. */
   readonly gateway: GatewayRequest;
   /** @returns the same, as another identity, over connections of its own */

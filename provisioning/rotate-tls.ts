@@ -7,12 +7,12 @@ import {
 } from '../agent/io/token/certificate.ts';
 import { TLS_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { nameOf } from '../agent/io/token/generations.ts';
-import { destroyKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
+import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { fingerprintOf } from '../agent/io/tls.ts';
 import { certificateParts } from './certificate.ts';
 import { anotherCertificate, findSuccessor, type Succession } from './reissue.ts';
-import { makeKey } from './make-key.ts';
+import { destroyOthers, makeKey } from './key-succession.ts';
 import { withToken, type Means } from './rotate-means.ts';
 import type { Hands } from './rotate.ts';
 import type { Rotation, Which } from './rotation.ts';
@@ -80,11 +80,11 @@ async function prove(means: Means, rotation: Rotation, which: Which): Promise<vo
 
 async function remove(means: Means, rotation: Rotation, which: Which): Promise<void> {
   await use(means, rotation, which === 'old' ? 'new' : 'old');
-  const { fingerprint: kept } = means.identity().certificate;
+  const { certificate, keys } = means.identity();
   const gone = which === 'old' ? rotation.oldKey : rotation.newKey;
   await withToken(means, (token) => {
-    destroyCertificates(token, TLS_KEY, (der) => fingerprintOf(der) !== kept);
-    if (rotation.of === 'tls') destroyKey(token, nameOf(TLS_KEY, gone));
+    destroyCertificates(token, TLS_KEY, (der) => fingerprintOf(der) !== certificate.fingerprint);
+    if (rotation.of === 'tls') destroyOthers(token, keys.tls, nameOf(TLS_KEY, gone));
   });
 }
 

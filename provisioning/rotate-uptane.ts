@@ -8,10 +8,10 @@
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
 import { nameOf } from '../agent/io/token/generations.ts';
-import { destroyKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
+import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { openSigner } from '../agent/io/token/uptane-key.ts';
-import { makeKey } from './make-key.ts';
+import { destroyOthers, makeKey } from './key-succession.ts';
 import { PATH, refused, registrationAccepted, registrationBody } from './register.ts';
 import { withToken, type Means } from './rotate-means.ts';
 import type { Hands } from './rotate.ts';
@@ -80,7 +80,7 @@ async function remove(means: Means, rotation: Rotation, which: Which): Promise<v
   await use(means, rotation, which === 'old' ? 'new' : 'old');
   const gone = which === 'old' ? rotation.oldKey : rotation.newKey;
   await withToken(means, (token) => {
-    destroyKey(token, nameOf(UPTANE_KEY, gone));
+    destroyOthers(token, means.identity().keys.uptane, nameOf(UPTANE_KEY, gone));
   });
 }
 

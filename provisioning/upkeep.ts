@@ -28,10 +28,11 @@ export class IdentityUpkeep implements Upkeep {
     this.#observer = observer;
   }
 
+  /** What waits for a CA or a person has time until the update is done. */
   async resume(): Promise<void> {
     for (;;) {
       const { rotation } = await this.#load();
-      if (rotation === undefined) return;
+      if (rotation === undefined || isCancellable(rotation)) return;
       const rest = await this.#drive(rotation);
       demandSameProcess(rest);
       if (rest.is === 'waiting') return;
@@ -41,6 +42,10 @@ export class IdentityUpkeep implements Upkeep {
   async maintain(): Promise<void> {
     const record = await this.#noted(await this.#load());
     const { rotation, aside } = record;
+    if (rotation !== undefined && isCancellable(rotation)) {
+      demandSameProcess(await this.#drive(rotation));
+      return;
+    }
     if (aside !== undefined || (rotation !== undefined && rotation.of !== 'uptane')) return;
     const of = this.#due(record);
     // A Director that cannot decide about a key must not let the certificate run out meanwhile.
@@ -87,7 +92,8 @@ export class IdentityUpkeep implements Upkeep {
   async #begin(record: RotationRecord, of: Subject): Promise<Rest> {
     const { keys, certificate } = this.#means.identity();
     const name = of === 'uptane' ? UPTANE_KEY : TLS_KEY;
-    const oldKey = keys[of === 'uptane' ? 'uptane' : 'tls'].generation ?? '';
+    const oldKey = keys[of === 'uptane' ? 'uptane' : 'tls'].generation;
+    if (oldKey === undefined) throw nameless(name.label);
     const rotation = begin({
       of,
       startedAt: this.#means.now(),
@@ -152,13 +158,16 @@ export class IdentityUpkeep implements Upkeep {
 
   #due(record: RotationRecord): Subject | undefined {
     const now = this.#means.now();
+    const inUse = this.#means.identity().keys;
     const keys = (['tls', 'uptane'] as const).find((of) => {
+      if (inUse[of].generation === undefined) return false;
       const maxAgeMs = this.#maxAgeMs(of);
       if (maxAgeMs === undefined || !mayTryAgain(maxAgeMs, now, record.tried[of])) return false;
       return isTooOld(maxAgeMs, now, record.since[of] ?? now);
     });
     // The certificate first: without it, nothing else can be done either.
-    return this.#isCertificateDue(record, now) ? 'certificate' : keys;
+    const hasName = inUse.tls.generation !== undefined;
+    return hasName && this.#isCertificateDue(record, now) ? 'certificate' : keys;
   }
 
   #isCertificateDue({ since, tried }: RotationRecord, now: Instant): boolean {
@@ -191,6 +200,13 @@ function sinceOf({ of, outcome, endedAt }: Ended): RotationRecord['since'] {
 /** What only a new process can go on with ends this one. */
 function demandSameProcess(rest: Rest): void {
   if (rest.is === 'waiting' && rest.why.code === 'TOKEN_FAILED') throw rest.why;
+}
+
+/** Made by other tools. Two keys of one label that nothing tells apart would both go. */
+function nameless(label: string): OtaError<'TOKEN_OBJECT'> {
+  const problem = 'private and public key have no CKA_ID in common, by which to know them again';
+  const remedy = `pkcs11-tool --login --label ${label} --set-id 02, for --type privkey and pubkey`;
+  return new OtaError('TOKEN_OBJECT', { uri: label, problem, remedy });
 }
 
 function busy({ of, at }: Rotation, why: AnyOtaError): OtaError<'USAGE'> {

@@ -1,6 +1,7 @@
-/** A new key beside one that is in use. */
+/** A new key beside one that is in use, and the end of one that is not. */
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import type { KeyType, ObjectName } from '../agent/io/token/cryptoki.ts';
+import { listGenerations } from '../agent/io/token/generations.ts';
 import { destroyKey, generateKey, type TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
@@ -18,6 +19,22 @@ export function makeKey(token: Token, name: ObjectName, type: KeyType): TokenKey
   } catch (error) {
     if (isOtaError(error) && error.code === 'TOKEN_FULL') throw noRoom(token, name, error);
     throw error;
+  }
+}
+
+/**
+ * Destroys `gone`, and what else a lost record may have left under the label.
+ *
+ * @param stays - in use; the gateway has just accepted it
+ */
+export function destroyOthers(token: Token, stays: ObjectName, gone: ObjectName): void {
+  if (stays.generation === undefined || gone.generation === undefined) {
+    throw new Error('a key without CKA_ID is found by its label, and so are all others');
+  }
+  destroyKey(token, gone);
+  for (const name of listGenerations(token, stays)) {
+    const isOther = name.generation !== undefined && name.generation !== stays.generation;
+    if (isOther) destroyKey(token, name);
   }
 }
 
