@@ -48,6 +48,14 @@ Options of verify:
 
 Exit codes: 0 an update, or up to date; 20 metadata refused; 31 an image refused; 21 a server
 answers wrongly or not at all; 30 an image cannot be had, or too slowly; 2 usage.`,
+  rotate: `
+  tls                 another TLS key, with a certificate for it
+  uptane              another Uptane key, registered with the Director
+  certificate         another certificate for the same TLS key
+  cancel              gives up what waits for a CA or a person
+
+The old one is destroyed once the gateway has accepted the new one, and not before. What waits goes
+on at the next cycle: ota-agent status shows it.`,
   provision: `
 The configuration says how: provisioning.mode is est, manual or device-cred.`,
 };

@@ -114,7 +114,8 @@ export async function run(args: DriverArgs): Promise<DriverResult> {
     counter.isCounting = true;
     // This process has finished what another began, and its TLS engine knows a key that is gone.
     const isStale = args.rotate === 'tls' && destroyedKeyCount() > 0;
-    const rest = args.rotate === undefined || isStale ? undefined : await agent.upkeep.rotate(args.rotate);
+    const rest =
+      args.rotate === undefined || isStale ? undefined : await agent.upkeep.rotate(args.rotate);
     return {
       rest: rest?.is ?? 'none',
       failure: await failureOf(agent, rest),
