@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
+import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
 import { requireInstaller, type InstallerSettings } from './config-installer.ts';
 import { requireGateway } from './config-rules.ts';
@@ -23,10 +25,12 @@ import { followCrls } from './io/crl-files.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
+import { LiveIdentity } from './io/token/live-identity.ts';
 import type { Clock, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
 import { loadFormat } from './uptane/load-format.ts';
+import { openUpkeep } from './upkeep.ts';
 import { VERSION } from './version.ts';
 
 const DATABASE = 'ota-agent.db';
@@ -40,6 +44,7 @@ export interface LocalAgent {
 export interface Agent extends LocalAgent {
   readonly ports: Ports;
   readonly identity: Identity;
+  readonly upkeep: IdentityUpkeep;
 }
 
 /** What is remembered, to look at. */
@@ -108,31 +113,40 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     await demandProvisioned(local.store);
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings);
-    const identity = loadIdentity(identitySettings(settings), trust, clock.now(), process.env);
+    const choice = choiceOf(parseRecord(await local.store.fact('rotation')));
+    const chosen = { ...identitySettings(settings), choice };
+    const identity = loadIdentity(chosen, trust, clock.now(), process.env);
     if (identity.tlsBackend.backend === 'file') log.warn(identity.tlsBackend.reason);
-    const http = openHttp(settings, identity, clock);
+    const live = new LiveIdentity(identity);
+    const http = openHttp(settings, () => live.current, clock);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
     const limits = {
       rootBytes: settings.uptane.max_root_metadata,
       imageTargetsBytes: settings.uptane.max_image_metadata,
     };
     const rate = { bytesPerSecond, windowMs };
+    const ports: Ports = {
+      ...local.ports,
+      ...(await openTimeServer(settings, http, rate)),
+      repositories: new HttpRepositories(http, urls, rate),
+      director: new HttpDirector(http, urls),
+      signer: live.signer,
+      vehicleId: identity.deviceId,
+      directorFormat: withLimits(UPTANE, limits),
+      imageFormat: withLimits(await loadFormat(settings.uptane.dialect), limits),
+    };
+    const { store } = local;
+    const open = (one: Identity): HttpClient => openHttp(settings, () => one, clock);
+    const parts = { settings, urls, ports, store, live, http, trust, log };
+    const upkeep = openUpkeep({ ...parts, openHttp: open });
     return {
-      ports: {
-        ...local.ports,
-        ...(await openTimeServer(settings, http, rate)),
-        repositories: new HttpRepositories(http, urls, rate),
-        director: new HttpDirector(http, urls),
-        signer: identity.signer,
-        vehicleId: identity.deviceId,
-        directorFormat: withLimits(UPTANE, limits),
-        imageFormat: withLimits(await loadFormat(settings.uptane.dialect), limits),
-      },
-      store: local.store,
+      ports: { ...ports, upkeep },
+      store,
       identity,
+      upkeep,
       close: async () => {
         await http.close();
-        identity.token.close();
+        live.close();
         await local.close();
       },
     };
@@ -155,7 +169,7 @@ async function openTimeServer(
 /** HTTP with the identity of this device. */
 export function openHttp(
   settings: Settings,
-  identity: Pick<Identity, 'secureContext' | 'contextFor' | 'trust'>,
+  identity: () => Pick<Identity, 'secureContext' | 'contextFor' | 'trust'>,
   clock: Pick<Clock, 'now'>,
 ): HttpClient {
   const { crl, timeout } = settings.gateway;
@@ -163,7 +177,7 @@ export function openHttp(
     secureContext: followCrls(crl, identity),
     timeoutMs: timeout,
     userAgent: `ota-agent/${VERSION}`,
-    policy: gatewayPolicy(identity.trust, clock),
+    policy: gatewayPolicy(identity().trust, clock),
   });
 }
 

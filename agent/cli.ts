@@ -16,6 +16,7 @@ const COMMANDS = {
   once: 'exactly one cycle in the foreground; resumes an interrupted one first',
   check: 'fetch and verify only; prints what would be installed',
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
+  rotate: 'tls | uptane | certificate: a new one, now; cancel gives up',
   status: 'identity, installed images, cycle state and the last verdict',
   doctor: 'checks configuration, clock, token, keys, gateway, disk and installer, with remedies',
   history: 'past updates and how they ended',
@@ -56,6 +57,14 @@ Changes nothing and may run beside the daemon. One line for each check: what was
 
 Exit codes: that of the gravest failure: 2 configuration, 50 token or identity, 32 storage or
 space, 40 installer, 20 metadata, 21 gateway, 3 not provisioned; 0 where nothing failed.`,
+  rotate: `
+  tls                 another TLS key, with a certificate for it
+  uptane              another Uptane key, registered with the Director
+  certificate         another certificate for the same TLS key
+  cancel              gives up what waits for a CA or a person
+
+The old one is destroyed once the gateway has accepted the new one, and not before. What waits goes
+on at the next cycle: ota-agent status shows it.`,
   provision: `
 The configuration says how: provisioning.mode is est, manual or device-cred.`,
 };

@@ -74,6 +74,7 @@ export interface FailureDetails {
   TOKEN_PIN_MISSING: { which: string; remedy: string };
   TOKEN_OBJECT: { uri: string; problem: string; remedy: string };
   TOKEN_KEY_UNSAFE: { uri: string; attribute: string; remedy: string };
+  TOKEN_FULL: { uri: string; problem: string; remedy: string };
   TOKEN_MECHANISM: { mechanism: string; offered: string };
   TOKEN_FAILED: { operation: string; cause: string };
   CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };
@@ -179,6 +180,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   TOKEN_PIN_MISSING: token,
   TOKEN_OBJECT: token,
   TOKEN_KEY_UNSAFE: { ...token, retry: 'never' },
+  TOKEN_FULL: token,
   TOKEN_MECHANISM: { ...token, retry: 'never' },
   TOKEN_FAILED: token,
   CERTIFICATE_INVALID: token,

@@ -14,6 +14,8 @@ export interface Ports {
   /** Absent where no signed time is configured. */
   readonly timeServer?: TimeServer;
   readonly signer: Signer;
+  /** Absent where nothing is to be renewed or rotated. */
+  readonly upkeep?: Upkeep;
   /** What the gateway calls this device: the common name of its certificate. */
   readonly vehicleId: string;
   /** Of the metadata of each repository, with the limits that are configured. */
@@ -35,6 +37,7 @@ type NetworkPorts =
   | 'director'
   | 'timeServer'
   | 'signer'
+  | 'upkeep'
   | 'vehicleId'
   | 'directorFormat'
   | 'imageFormat';
@@ -92,6 +95,19 @@ export interface Signer {
   readonly method: 'rsassa-pss' | 'ed25519';
   /** @returns the signature over `payload`, standard Base64 with padding */
   sign(payload: Uint8Array): Promise<string>;
+}
+
+/**
+ * Keeps the identity usable. What is refused or cannot be done now is reported and never thrown: a CA
+ * that says no must not keep a device from its updates.
+ *
+ * @throws OtaError TOKEN_FAILED if only a new process can go on
+ */
+export interface Upkeep {
+  /** Finishes, or takes back, what the gateway has to decide. */
+  resume(): Promise<void>;
+  /** Begins what is due by the time that is known now, or goes on with what waits for others. */
+  maintain(): Promise<void>;
 }
 
 /** Everything that must survive a power cut. A promise resolved means it is on disk. */

@@ -17,6 +17,8 @@ const KIBIBYTE = SIZE_BYTES.KiB;
 /** Timers count in 31 bits: a longer one would fire at once, for ever. */
 const MAX_DURATION_MS = 24 * DURATION_MS.d;
 
+const LONGEST_AGE_MS = 36_500 * DURATION_MS.d;
+
 /** A duration such as `"15m"`, decoded to milliseconds. */
 const duration = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
   z
@@ -26,6 +28,14 @@ const duration = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.Zod
     })
     .default(parse(byDefault, DURATION_MS))
     .meta({ title: 'duration from "1ms" to "24d", such as "15m"' });
+
+/** Longer than any timer: compared with dates, never waited for. */
+const age = z
+  .codec(z.string().regex(DURATION), z.number().min(DURATION_MS.m).max(LONGEST_AGE_MS), {
+    decode: (text) => parse(text, DURATION_MS),
+    encode: (ms) => format(ms, DURATION_MS),
+  })
+  .meta({ title: 'duration from "1m" to "36500d", such as "365d"' });
 
 /** A size such as `"64MiB"`, decoded to bytes. */
 const size = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
@@ -158,6 +168,17 @@ export const settingsSchema = z.strictObject({
       tls_certificate_file: path
         .optional()
         .describe('Its certificate (PEM), with the CAs between, if there are any'),
+      renew_at: z
+        .number()
+        .min(0.1)
+        .max(0.9)
+        .default(0.67)
+        .describe('Share of its life after which the certificate is renewed, before jitter')
+        .meta({ title: 'number from 0.1 to 0.9' }),
+      tls_key_max_age: age.optional().describe('Age at which the TLS key is rotated. Unset: never'),
+      uptane_key_max_age: age
+        .optional()
+        .describe('Age at which the Uptane key is rotated. Unset: never'),
     })
     .prefault({}),
   device: z

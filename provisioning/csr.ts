@@ -2,9 +2,14 @@
 import 'reflect-metadata';
 
 import { Crypto } from '@peculiar/webcrypto';
-import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import {
+  Pkcs10CertificateRequestGenerator,
+  X509Certificate,
+  type Extension,
+  type Name,
+} from '@peculiar/x509';
 
-import { TLS_KEY } from '../agent/io/token/cryptoki.ts';
+import { TLS_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
@@ -14,6 +19,33 @@ export interface CertificateRequest {
   readonly der: Uint8Array;
   readonly pem: string;
 }
+
+/** Whom the request is for, and which key of several signs it. */
+export interface Requester {
+  readonly name: readonly [{ CN: string[] }] | Name;
+  readonly extensions: readonly Extension[];
+  readonly key: ObjectName;
+}
+
+/** @param commonName - what the gateway will call this device */
+export function newcomer(commonName: string, key: ObjectName = TLS_KEY): Requester {
+  return { name: [{ CN: [commonName] }], extensions: [], key };
+}
+
+/**
+ * The holder of a certificate, who asks for another one.
+ *
+ * Source: RFC 7030 §4.2.2 (Subject and SubjectAltName have to be the same).
+ *
+ * @param pem - the certificate in use
+ */
+export function holderOf(pem: string, key: ObjectName): Requester {
+  const certificate = new X509Certificate(pem);
+  const extensions = certificate.extensions.filter(({ type }) => type === SUBJECT_ALT_NAME);
+  return { name: certificate.subjectName, extensions, key };
+}
+
+const SUBJECT_ALT_NAME = '2.5.29.17';
 
 interface Algorithms {
   readonly scheme: Scheme;
@@ -33,14 +65,12 @@ const RSA: Algorithms = {
 };
 
 /**
- * Asks for a certificate for the token's TLS key. The request proves that we have the key.
- *
- * @param commonName - what the gateway will call this device
+ * Asks for a certificate for a TLS key of the token. The request proves that we have the key.
  */
 export async function createRequest(
   token: Token,
   { type, publicKey }: TokenKey,
-  commonName: string,
+  requester: Requester,
 ): Promise<CertificateRequest> {
   const { scheme, key, signing } = type === 'rsa-2048' ? RSA : EC;
   const crypto = new Crypto();
@@ -50,18 +80,23 @@ export async function createRequest(
   // The generator takes a Web Crypto key pair; only signing with this one key goes to the token.
   crypto.subtle.sign = (_algorithm, _key, data) =>
     new Promise((resolve) => {
-      const signature = signInToken(token, TLS_KEY, scheme, bytesOf(data));
+      const signature = signInToken(token, requester.key, scheme, bytesOf(data));
       resolve(Uint8Array.from(signature).buffer);
     });
   const request = await Pkcs10CertificateRequestGenerator.create(
     {
-      name: [{ CN: [commonName] }],
+      name: isName(requester.name) ? requester.name : [...requester.name],
+      extensions: [...requester.extensions],
       keys: { publicKey: imported, privateKey },
       signingAlgorithm: signing,
     },
     crypto,
   );
   return { der: new Uint8Array(request.rawData), pem: `${request.toString('pem')}\n` };
+}
+
+function isName(name: Requester['name']): name is Name {
+  return !Array.isArray(name);
 }
 
 /** Stands for the private key where Web Crypto wants an object; there is nothing in it. */

@@ -13,8 +13,9 @@ import { readCertificates, storeCertificate } from '../agent/io/token/certificat
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { certificateParts } from './certificate.ts';
-import { createRequest, type CertificateRequest } from './csr.ts';
+import { createRequest, newcomer, type CertificateRequest } from './csr.ts';
 import { enrol } from './est.ts';
+import { noteCertificate } from './rotation-record.ts';
 import { fixed, type Outcome, type Provisioning } from './record.ts';
 
 /**
@@ -35,8 +36,9 @@ export async function provisionCertificate(
   const present = stored.flatMap((der) => usable(all, der, key)).at(0);
   const certificate = present ?? (await obtain(all, token, key));
   demandDeviceId(all, certificate);
-  if (present === undefined || stored.length > 1) {
-    storeCertificate(token, certificateParts(certificate.pem));
+  if (present === undefined || (stored.length > 1 && all.choice?.tls === undefined)) {
+    storeCertificate(token, certificateParts(certificate.pem), all.choice?.tls);
+    await noteCertificate(all.record, certificate.fingerprint);
   }
   await rememberDeviceId(all, certificate);
   sayCertificate(all, present === undefined ? 'done now' : 'found done', certificate);
@@ -58,7 +60,7 @@ function usable(all: Provisioning, der: Uint8Array, key: TokenKey): DeviceCertif
 async function obtain(all: Provisioning, token: Token, key: TokenKey): Promise<DeviceCertificate> {
   const { mode } = all.settings.provisioning;
   const request = async (): Promise<CertificateRequest> =>
-    createRequest(token, key, await deviceId(all));
+    createRequest(token, key, newcomer(await deviceId(all), all.choice?.tls));
   switch (mode) {
     case 'est':
       return fromEst(all, key, await request());

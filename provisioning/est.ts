@@ -66,12 +66,14 @@ function untrusted(error: OtaError<'GATEWAY_TLS'>): OtaError<'GATEWAY_TLS'> {
   return new OtaError('GATEWAY_TLS', { ...error.details, remedy }, { cause: error });
 }
 
-interface AnswerLine {
+/** What was answered, for messages. */
+export interface AnswerLine {
   readonly url: string;
   readonly status: number;
 }
 
-function certificatesOf(line: AnswerLine, text: string): Uint8Array[] {
+/** @throws OtaError ENROLMENT_REFUSED */
+export function certificatesOf(line: AnswerLine, text: string): Uint8Array[] {
   const { status } = line;
   if (status !== 200) throw refused(line, text, REMEDIES[status] ?? OTHER);
   try {
@@ -92,7 +94,8 @@ const REMEDIES: Readonly<Record<number, string>> = {
   403: 'put a valid USER:PASSWORD into provisioning.est_secret_file',
 };
 
-async function readText(response: Response, line: AnswerLine): Promise<string> {
+/** @throws OtaError ENROLMENT_REFUSED for more than any chain of certificates has */
+export async function readText(response: Response, line: AnswerLine): Promise<string> {
   const chunks: Uint8Array[] = [];
   let lengthBytes = 0;
   for await (const chunk of response.body) {
@@ -110,7 +113,7 @@ function authorization(secret: string | undefined): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(secret).toString('base64')}` };
 }
 
-function base64Lines(der: Uint8Array): string {
+export function base64Lines(der: Uint8Array): string {
   return Buffer.from(der)
     .toString('base64')
     .replace(/.{1,64}/gu, '$&\n');

@@ -4,6 +4,7 @@ import { constants, randomBytes, verify } from 'node:crypto';
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { readCertificates } from '../agent/io/token/certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type KeyType, type ObjectName } from '../agent/io/token/cryptoki.ts';
+import { listGenerations } from '../agent/io/token/generations.ts';
 import { checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
@@ -36,16 +37,23 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
     all.say('keys', 'done now', `removed ${String(unfinished)} unfinished objects`);
   const hasCertificate = readCertificates(token).length > 0;
   const tls = ensureKey(all, token, {
-    name: TLS_KEY,
+    name: all.choice?.tls ?? oneOf(token, TLS_KEY),
     type: identity.tls_key_type,
     isKnownOutside: hasCertificate,
   });
   ensureKey(all, token, {
-    name: UPTANE_KEY,
+    name: all.choice?.uptane ?? oneOf(token, UPTANE_KEY),
     type: identity.uptane_key_type,
     isKnownOutside: await isRegistrationBegun(all.record),
   });
   return tls;
+}
+
+/** Where a rotation was cut short and its record is lost, the first whole pair; else what there is. */
+function oneOf(token: Token, name: ObjectName): ObjectName {
+  const all = listGenerations(token, name);
+  if (all.length < 2) return name;
+  return all.find((one) => inspectKey(token, one).is === 'whole') ?? name;
 }
 
 function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey {
@@ -107,7 +115,7 @@ function demandUnused(token: Token, { name, isKnownOutside }: WantedKey, problem
     uri: `${token.uri} ${name.label}`,
     problem,
     remedy:
-      name === TLS_KEY
+      name.label === TLS_KEY.label
         ? 'its certificate depends on it: set the settings back, or delete key and certificate'
         : 'the Director knows it: set the settings back, or delete the key and replace the ECU there',
   });

@@ -7,7 +7,6 @@
 import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
 import { gatewayTrust, identitySettings } from '../agent/io/gateway-trust.ts';
-import { UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
 import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { openToken } from '../agent/io/token/token.ts';
@@ -16,6 +15,7 @@ import { provisionFromFiles } from './file-identity.ts';
 import { provisionKeys } from './keys.ts';
 import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
+import { choiceOf, parseRecord } from './rotation-record.ts';
 import { demandRootSource, provisionRoots } from './roots.ts';
 import { provisionToken } from './token.ts';
 
@@ -37,12 +37,14 @@ export async function provision(
   options: ProvisionOptions,
   say: Say,
 ): Promise<Provisioned> {
-  const all: Provisioning = { ...options, settings, say };
+  const choice = choiceOf(parseRecord(await options.record.get('rotation')));
+  const all: Provisioning = { ...options, settings, say, choice };
   demandRootSource(all);
   const trust = await gatewayTrust(settings);
   provisionToken(all);
   const said = await provisionInToken(all);
-  const identity = loadIdentity(identitySettings(settings), trust, options.now(), options.env);
+  const chosen = { ...identitySettings(settings), choice };
+  const identity = loadIdentity(chosen, trust, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
     const warnings = [...said, ...(await provisionRoots(all, gateway))];
@@ -67,8 +69,8 @@ async function provisionInToken(all: Provisioning): Promise<readonly string[]> {
   }
 }
 
-function uptaneKey({ token }: Identity): TokenKey {
-  const state = inspectKey(token, UPTANE_KEY);
+function uptaneKey({ token, keys }: Identity): TokenKey {
+  const state = inspectKey(token, keys.uptane);
   if (state.is === 'whole') return state.key;
   throw new OtaError('BUG', { what: `the Uptane key became ${state.is}` });
 }

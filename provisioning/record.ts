@@ -1,7 +1,7 @@
 /** What provisioning has to remember outside the token, and what it needs from the outside. */
 import type { Repo } from '../agent/errors.ts';
 import type { Settings } from '../agent/config.ts';
-import type { Identity } from '../agent/io/token/identity.ts';
+import type { Identity, IdentityChoice } from '../agent/io/token/identity.ts';
 import type { Instant } from '../agent/uptane/time.ts';
 
 export type RecordName =
@@ -9,6 +9,7 @@ export type RecordName =
   | 'ecu-serial'
   | 'hardware-id'
   | 'ecu-registration'
+  | 'rotation'
   | 'director-trust'
   | 'image-trust';
 
@@ -56,6 +57,8 @@ export interface ProvisionOptions {
 /** What the steps share. */
 export interface Provisioning extends ProvisionOptions {
   readonly settings: Settings;
+  /** What is in use while a rotation is under way: all other keys and certificates are left alone. */
+  readonly choice?: IdentityChoice;
   readonly say: Say;
 }
 

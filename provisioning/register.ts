@@ -5,6 +5,7 @@ import { Fields, parseJson } from '../agent/decode.ts';
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { clientKey, keyIdOf } from '../agent/io/token/uptane-key.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
+import type { Ecu } from '../agent/uptane/inventory.ts';
 import {
   fixed,
   type GatewayAnswer,
@@ -20,7 +21,8 @@ export interface RegisteredEcu {
   readonly keyId: string;
 }
 
-const PATH = '/director/ecus';
+/** Where registrations are sent. */
+export const PATH = '/director/ecus';
 const MAX_SHOWN_CHARACTERS = 200;
 
 /** Whether the Director may know our key: nobody may throw it away then. */
@@ -46,7 +48,7 @@ export async function provisionRegistration(
   const { record, say } = all;
   const ecu = await describeEcu(all, deviceId, key);
   const body = registrationBody(ecu, key);
-  const digest = createHash('sha256').update(body).digest('hex');
+  const digest = digestOf(body);
   const before = await record.get('ecu-registration');
   const facts = `ECU ${ecu.serial}, hardware ${ecu.hardwareId}, key ${ecu.keyId}`;
   if (before === `accepted ${digest}`) {
@@ -60,7 +62,7 @@ export async function provisionRegistration(
     if (answer.status < 500) await record.put('ecu-registration', `refused ${digest}`);
     throw refused(answer);
   }
-  await record.put('ecu-registration', `accepted ${digest}`);
+  await registrationAccepted(record, body);
   say('registration', 'done now', facts);
   return ecu;
 }
@@ -78,13 +80,26 @@ async function describeEcu(
   };
 }
 
-function registrationBody(ecu: RegisteredEcu, key: TokenKey): Uint8Array {
+/** What the Director is told of the Primary. */
+export function registrationBody(ecu: Ecu, key: TokenKey): Uint8Array {
   const entry = {
     clientKey: clientKey(key.publicKey),
     ecu_serial: ecu.serial,
     hardware_identifier: ecu.hardwareId,
   };
   return Buffer.from(JSON.stringify({ ecus: [entry], primary_ecu_serial: ecu.serial }));
+}
+
+/** Remembers that the Director knows exactly this. */
+export async function registrationAccepted(
+  record: ProvisioningRecord,
+  body: Uint8Array,
+): Promise<void> {
+  await record.put('ecu-registration', `accepted ${digestOf(body)}`);
+}
+
+function digestOf(body: Uint8Array): string {
+  return createHash('sha256').update(body).digest('hex');
 }
 
 function isAccepted(answer: GatewayAnswer, sentBefore: boolean): boolean {
@@ -109,7 +124,11 @@ const REMEDIES: Readonly<Record<number, string>> = {
   412: 'an update is assigned to this ECU: finish or cancel it before the ECU is replaced',
 };
 
-function refused({ status, body }: GatewayAnswer): OtaError {
+/** The Director's refusal, in its own words. */
+export function refused({
+  status,
+  body,
+}: GatewayAnswer): OtaError<'GATEWAY_ANSWER'> | OtaError<'ENROLMENT_REFUSED'> {
   const answer = Buffer.from(body).toString('utf8').trim().slice(0, MAX_SHOWN_CHARACTERS);
   if (status >= 500) return new OtaError('GATEWAY_ANSWER', { url: PATH, status, answer });
   const remedy = REMEDIES[status] ?? 'see the log of the Director';

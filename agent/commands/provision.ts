@@ -2,17 +2,14 @@
 import { hostname } from 'node:os';
 
 import { provision } from '../../provisioning/provision.ts';
-import type { GatewayRequest } from '../../provisioning/record.ts';
 import { assembleLocal, openHttp } from '../assemble.ts';
 import { requireGateway } from '../config-rules.ts';
-import { OtaError } from '../errors.ts';
-import type { HttpClient, Response } from '../io/http.ts';
+import { gatewayRequest } from '../io/gateway-request.ts';
+import type { HttpClient } from '../io/http.ts';
 import { StoredRecord } from '../io/store/provisioning-record.ts';
 import { VERSION } from '../version.ts';
 import type { CommandContext } from './context.ts';
 import type { CommandResult } from './result.ts';
-
-const MAX_ANSWER_BYTES = 64 * 1024;
 
 interface Step {
   readonly step: string;
@@ -33,7 +30,7 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
       {
         record: new StoredRecord(local.store),
         connect: (identity) => {
-          const http = openHttp(settings, identity, local.ports.clock);
+          const http = openHttp(settings, () => identity, local.ports.clock);
           clients.push(http);
           return gatewayRequest(http, { '/director': urls.director, '/repo': urls.image });
         },
@@ -61,33 +58,4 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
     await Promise.all(clients.map((http) => http.close()));
     await local.close();
   }
-}
-
-/** @param bases - what a path starts with, and the URL that stands for it */
-function gatewayRequest(http: HttpClient, bases: Readonly<Record<string, string>>): GatewayRequest {
-  return async (method, path, body) => {
-    const [prefix, base] = Object.entries(bases).find(([start]) => path.startsWith(start)) ?? [];
-    if (prefix === undefined || base === undefined) throw new Error(`no server for ${path}`);
-    const response = await http.send({
-      method,
-      url: base + path.slice(prefix.length),
-      ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
-    });
-    return { status: response.status, body: await readAnswer(response, path) };
-  };
-}
-
-/** Enough for root metadata and for any answer; more is an attack or a captive portal. */
-async function readAnswer({ body, status }: Response, url: string): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let received = 0;
-  for await (const part of body) {
-    received += part.byteLength;
-    if (received > MAX_ANSWER_BYTES) {
-      const answer = `more than ${String(MAX_ANSWER_BYTES)} bytes`;
-      throw new OtaError('GATEWAY_ANSWER', { url, status, answer });
-    }
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
 }

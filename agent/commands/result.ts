@@ -80,7 +80,8 @@ export function errorResult(error: AnyOtaError): CommandResult {
   return failureResult(error.code, details);
 }
 
-function failureResult(code: FailureCode, details: object): CommandResult {
+/** The same for a failure of before, which is remembered. */
+export function failureResult(code: FailureCode, details: object): CommandResult {
   const { exit, attack } = handlingOf(code);
   const outcome = exit === 20 || exit === 31 ? 'refused' : 'failed';
   return {

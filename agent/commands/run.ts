@@ -10,6 +10,7 @@ import { openServiceNotifier } from '../io/systemd.ts';
 import { formatInstant } from '../uptane/time.ts';
 import { withAgent, type CommandContext } from './context.ts';
 import { outcomeResult, type CommandResult } from './result.ts';
+import { readRequest, rotateNow } from './rotate.ts';
 import { readStatus } from './status.ts';
 
 /** Runs until SIGTERM or SIGINT. Being killed in any other way loses nothing either. */
@@ -54,6 +55,7 @@ function apiHandlers(daemon: Daemon, agent: Agent, status: () => string): ApiHan
     }),
     confirm: () => daemon.exclusively(async (ports) => outcomeResult(await confirmByHand(ports))),
     rollback: () => daemon.exclusively(async (ports) => outcomeResult(await rollBackByHand(ports))),
+    rotate: (what) => daemon.exclusively(() => rotateNow(agent.upkeep, readRequest([what]))),
     poll: () => {
       daemon.wake();
       return Promise.resolve({ outcome: 'polling' });

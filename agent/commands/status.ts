@@ -1,4 +1,5 @@
 /** What is known about this device, for people and for scripts. */
+import { parseRecord } from '../../provisioning/rotation-record.ts';
 import { askDaemon } from '../io/api-client.ts';
 import type { SqliteStore } from '../io/store/store.ts';
 import type { HistoryEntry } from '../ports.ts';
@@ -49,8 +50,29 @@ export async function readStatus(
     ecus: (await store.inventory()).map(ecuJson),
     lastRefusal: refusal ?? null,
     lastUpdate: last === undefined ? null : historyJson(last),
+    ...rotations(await store.fact('rotation')),
     trust,
     warnings: Object.values(trust).includes('first-use') ? [FIRST_USE] : [],
+  };
+}
+
+/** What is under way, and how the last one ended. */
+function rotations(text: string | undefined): object {
+  const { rotation, last } = parseRecord(text);
+  return {
+    rotation:
+      rotation === undefined
+        ? null
+        : { of: rotation.of, at: rotation.at, since: formatInstant(rotation.startedAt) },
+    lastRotation:
+      last === undefined
+        ? null
+        : {
+            of: last.of,
+            outcome: last.outcome,
+            endedAt: formatInstant(last.endedAt),
+            ...(last.failure === undefined ? {} : { code: last.failure.code }),
+          },
   };
 }
 

@@ -25,6 +25,17 @@ export type Outcome =
 export async function runCycle(ports: Ports): Promise<Outcome> {
   await finishRollBack(ports);
   await attestTime(ports);
+  await ports.upkeep?.resume();
+  try {
+    return await update(ports);
+  } finally {
+    // Whatever became of the update: refused metadata must not let a certificate run out. Not while an
+    // image is on trial, though: the agent that it may go back to has to find what it knows.
+    if ((await loadState(ports.store)).at === 'idle') await ports.upkeep?.maintain();
+  }
+}
+
+async function update(ports: Ports): Promise<Outcome> {
   const state = await loadState(ports.store);
   const resumed = await drive(state, resume(state, ports.boot.bootId), ports);
   if (resumed.state.at !== 'idle') return outcomeOf(resumed);

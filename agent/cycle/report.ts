@@ -29,17 +29,26 @@ import type { Result } from './machine.ts';
  * @throws OtaError GATEWAY_* if it could not be delivered, TOKEN_* if it could not be signed
  */
 export async function sendManifest(ports: Ports, result: Result | undefined): Promise<void> {
-  const { clock, store } = ports;
-  const attacks = await store.unreportedAttacks();
-  const body = await signedManifest(ports, result, attacks);
   try {
-    const date = await ports.director.putManifest(body);
-    if (date !== undefined) clock.noteHttpDate(date);
-    if (attacks.length > 0) await store.attacksReported(attacks);
+    await offerManifest(ports, result);
   } catch (error) {
     if (!isOtaError(error) || !isRefusal(error)) throw error;
     ports.reporter.refused(error);
   }
+}
+
+/**
+ * The same, where it matters that the Director accepts it.
+ *
+ * @throws OtaError GATEWAY_ANSWER with what it said, if it does not
+ */
+export async function offerManifest(ports: Ports, result: Result | undefined): Promise<void> {
+  const { clock, store } = ports;
+  const attacks = await store.unreportedAttacks();
+  const body = await signedManifest(ports, result, attacks);
+  const date = await ports.director.putManifest(body);
+  if (date !== undefined) clock.noteHttpDate(date);
+  if (attacks.length > 0) await store.attacksReported(attacks);
 }
 
 function isRefusal(error: AnyOtaError): boolean {

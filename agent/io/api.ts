@@ -10,6 +10,8 @@ export interface ApiHandlers {
   status(): Promise<object>;
   confirm(): Promise<object>;
   rollback(): Promise<object>;
+  /** @param what - a key, `certificate` or `cancel`, unchecked */
+  rotate(what: string): Promise<object>;
   /** Starts a poll and returns at once. */
   poll(): Promise<object>;
 }
@@ -28,6 +30,9 @@ export async function serveApi(socketPath: string, handlers: ApiHandlers): Promi
   app.get('/status', () => handlers.status());
   app.post('/confirm', () => handlers.confirm());
   app.post('/rollback', () => handlers.rollback());
+  app.post<{ Params: { what: string } }>('/rotate/:what', ({ params }) =>
+    handlers.rotate(params.what),
+  );
   app.post('/poll', () => handlers.poll());
   app.setErrorHandler(async (error, _request, reply) => {
     const code = isOtaError(error) ? error.code : 'BUG';

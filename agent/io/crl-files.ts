@@ -37,23 +37,23 @@ export function readCrls(paths: readonly string[]): readonly string[] {
  */
 export function followCrls(
   paths: readonly string[],
-  identity: {
+  identity: () => {
     readonly secureContext: SecureContext;
     readonly contextFor: (trust: ServerTrust) => SecureContext;
     readonly trust: ServerTrust;
   },
-): SecureContext | (() => SecureContext) {
-  if (paths.length === 0) return identity.secureContext;
-  let current = identity.secureContext;
+): () => SecureContext {
+  if (paths.length === 0) return () => identity().secureContext;
   // Unknown at first: a file may have been replaced since it was read.
-  let seen: string | undefined;
+  let seen: { readonly who: unknown; readonly lists: string; context: SecureContext } | undefined;
   return () => {
-    const now = versions(paths);
-    if (now !== seen) {
-      current = identity.contextFor({ ...identity.trust, crls: readCrls(paths) });
-      seen = now;
+    const who = identity();
+    const lists = versions(paths);
+    if (seen?.who !== who || seen.lists !== lists) {
+      const context = who.contextFor({ ...who.trust, crls: readCrls(paths) });
+      seen = { who, lists, context };
     }
-    return current;
+    return seen.context;
   };
 }
 

@@ -36,15 +36,19 @@ export interface Response {
 }
 
 export class HttpClient {
-  readonly #agent: Agent;
+  #agent: Agent;
   readonly #connector: TlsConnector;
   readonly #options: HttpOptions;
 
   constructor(options: HttpOptions) {
     this.#options = options;
-    const { timeoutMs } = options;
     this.#connector = new TlsConnector(options);
-    this.#agent = new Agent({
+    this.#agent = this.#open();
+  }
+
+  #open(): Agent {
+    const { timeoutMs } = this.#options;
+    return new Agent({
       connect: this.#connector.connect,
       connections: 1,
       pipelining: 1,
@@ -79,6 +83,13 @@ export class HttpClient {
   /** Of the last connection that was secured, such as `TLSv1.3`. */
   get protocol(): string | undefined {
     return this.#connector.protocol;
+  }
+
+  /** The next request opens a connection, with the identity of then; those in progress go on. */
+  async reconnect(): Promise<void> {
+    const before = this.#agent;
+    this.#agent = this.#open();
+    await before.close();
   }
 
   /** Ends the connections; requests in progress fail. */

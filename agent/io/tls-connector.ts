@@ -180,7 +180,6 @@ export class TlsConnector {
       port,
       servername: isAddress(host) ? '' : host,
       secureContext: this.#currentContext(),
-      requestOCSP: this.#policy.verifyStaple !== undefined,
       ...(ticket === undefined ? {} : { session: ticket }),
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -189,6 +188,7 @@ export class TlsConnector {
     return socket.setNoDelay(true);
   }
 
+  /** A session of before would be resumed as whoever it was made for. */
   #currentContext(): SecureContext {
     const { secureContext } = this.#options;
     const current = typeof secureContext === 'function' ? secureContext() : secureContext;

@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
-import { TLS_KEY } from './token/cryptoki.ts';
+import type { ObjectName } from './token/cryptoki.ts';
+import { idOf } from './token/generations.ts';
+import { destroyedKeyCount } from './token/keys.ts';
 import { formatPkcs11Uri } from './token/pkcs11-uri.ts';
 import type { Token } from './token/token.ts';
 
@@ -24,30 +26,53 @@ const MULTIARCH: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
 };
 
 /**
- * A SecureContext whose private key is the token's TLS key.
+ * A SecureContext whose private key is a TLS key of the token.
  *
  * The token must be logged in, and libp11 gets no PIN: login is shared, so it needs none, it prints the
  * whole key URI when it does not find a key, and it would spend tries of its own.
  *
  * @throws OtaError TOKEN_MODULE if the engine is not installed
  * @throws OtaError TOKEN_OBJECT if it cannot load the key
+ * @throws OtaError TOKEN_FAILED if it cannot, and a new process can
  */
-export function createEngineContext(token: Token, options: SecureContextOptions): SecureContext {
-  const identifier = formatPkcs11Uri({ ...token.name, object: TLS_KEY.label, type: 'private' });
+export function createEngineContext(
+  token: Token,
+  key: ObjectName,
+  options: SecureContextOptions,
+): SecureContext {
+  const identifier = formatPkcs11Uri({
+    ...token.name,
+    object: key.label,
+    // libp11 remembers keys that are gone: by its label alone, it could take one of those.
+    ...(key.generation === undefined ? {} : { id: idOf(key) }),
+    type: 'private',
+  });
   useEngine(token.settings.module);
   // Login and session as libp11 will find them, now.
   token.run('log in for TLS', () => undefined);
   try {
-    return createSecureContext({
+    const context = createSecureContext({
       ...options,
       privateKeyEngine: 'pkcs11',
       privateKeyIdentifier: identifier,
     });
+    destroyedBefore ??= destroyedKeyCount();
+    return context;
   } catch (cause) {
+    if (destroyedBefore !== undefined && destroyedKeyCount() > destroyedBefore) {
+      const details = { operation: 'load the TLS key', cause: `${causeOf(cause)}: ${STALE}` };
+      throw new OtaError('TOKEN_FAILED', details, { cause });
+    }
     const problem = `the TLS engine cannot load the key: ${causeOf(cause)}`;
     throw new OtaError('TOKEN_OBJECT', { uri: identifier, problem, remedy: REMEDY }, { cause });
   }
 }
+
+/** Key objects that this process had destroyed when libp11 first listed what there is. */
+let destroyedBefore: number | undefined;
+
+/** A token may give a new object the handle of one that is gone; libp11 takes it for that one. */
+const STALE = 'the TLS engine still knows a key that is gone; a new process finds the new one';
 
 const REMEDY =
   'if the token holds an Ed25519 key, use libp11 0.4.13 or identity.uptane_key_type = "rsa-2048": ' +

@@ -10,7 +10,9 @@ import { extname, join } from 'node:path';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
-import { TLS_KEY } from './token/cryptoki.ts';
+import type { TlsCredential } from './tls.ts';
+import type { ObjectName } from './token/cryptoki.ts';
+import { idOf } from './token/generations.ts';
 import { readPin } from './token/pin.ts';
 import { formatPkcs11Uri } from './token/pkcs11-uri.ts';
 import type { Token } from './token/token.ts';
@@ -32,14 +34,14 @@ const probed = new Map<string, string | undefined>();
  */
 export function createProviderContext(
   token: Token,
-  certificatePem: string,
+  { key: name, certificatePem }: TlsCredential,
   options: SecureContextOptions,
 ): SecureContext {
   const { module } = token.settings;
   if (!isConfigured()) {
     throw unusable(module, 'this process started without OPENSSL_CONF, so no provider is active');
   }
-  const key = providerKey(token);
+  const key = providerKey(token, name);
   const problem = probeOnce({ module, key, certificate: certificatePem });
   if (problem !== undefined) throw unusable(module, problem);
   try {
@@ -101,8 +103,9 @@ function unusable(module: string, problem: string, cause?: unknown): OtaError<'T
 }
 
 /** Sessions of the provider are its own, so it logs in by itself, with the PIN that was right for us. */
-function providerKey(token: Token): string {
-  const uri = formatPkcs11Uri({ ...token.name, object: TLS_KEY.label, type: 'private' });
+function providerKey(token: Token, key: ObjectName): string {
+  const id = key.generation === undefined ? {} : { id: idOf(key) };
+  const uri = formatPkcs11Uri({ ...token.name, object: key.label, ...id, type: 'private' });
   if (token.settings.login === 'none') return providerPem(uri);
   const pin = encodeURIComponent(readPin('user', token.settings, process.env).reveal());
   return providerPem(`${uri}?pin-value=${pin}`);

@@ -1,5 +1,5 @@
 /** The device's TLS identity: its certificate, checked, and its key, which stays in the token. */
-import { X509Certificate, type KeyObject } from 'node:crypto';
+import { createHash, X509Certificate, type KeyObject } from 'node:crypto';
 import { getCACertificates, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
@@ -7,6 +7,7 @@ import type { Instant } from '../uptane/time.ts';
 import { chooseInToken, type ChosenContext, type TlsBackend } from './tls-backends.ts';
 import { createEngineContext } from './tls-engine.ts';
 import { createProviderContext } from './tls-provider.ts';
+import type { ObjectName } from './token/cryptoki.ts';
 import { PROVISION } from './token/token-errors.ts';
 import type { Token } from './token/token.ts';
 
@@ -30,9 +31,17 @@ export type VerifyStaple = (
   now: Instant,
 ) => Instant;
 
+/** A key of the token and the certificate that goes with it. */
+export interface TlsCredential {
+  readonly key: ObjectName;
+  readonly certificatePem: string;
+}
+
 /** What the agent reads from its own certificate. */
 export interface DeviceCertificate {
   readonly pem: string;
+  /** SHA-256 of the DER, hex. */
+  readonly fingerprint: string;
   /** Subject CN: the gateway takes it for the device id. */
   readonly commonName: string;
   readonly validFrom: Instant;
@@ -52,6 +61,7 @@ export function parseDeviceCertificate(bytes: Uint8Array, what: string): DeviceC
   if (commonName === undefined) throw invalid(what, 'its subject has no common name');
   return {
     pem: certificate.toString(),
+    fingerprint: fingerprintOf(certificate.raw),
     commonName,
     validFrom: certificate.validFromDate.getTime() as Instant,
     validTo: certificate.validToDate.getTime() as Instant,
@@ -89,14 +99,14 @@ export function checkDeviceCertificate(
  */
 export function createIdentityContext(
   token: Token,
-  certificatePem: string,
+  { key, certificatePem }: TlsCredential,
   trust: ServerTrust,
   backend: Exclude<TlsBackend, 'file'>,
 ): ChosenContext {
   const options = contextOptions(trust);
   return chooseInToken(backend, {
-    engine: () => createEngineContext(token, { ...options, cert: certificatePem }),
-    provider: () => createProviderContext(token, certificatePem, options),
+    engine: () => createEngineContext(token, key, { ...options, cert: certificatePem }),
+    provider: () => createProviderContext(token, { key, certificatePem }, options),
   });
 }
 
@@ -107,6 +117,11 @@ export function contextOptions({ caPem, minVersion, crls }: ServerTrust): Secure
     minVersion: minVersion ?? 'TLSv1.2',
     ...(crls === undefined || crls.length === 0 ? {} : { crl: [...crls] }),
   };
+}
+
+/** SHA-256 of a certificate, hex. */
+export function fingerprintOf(der: Uint8Array): string {
+  return createHash('sha256').update(der).digest('hex');
 }
 
 function parse(bytes: Uint8Array, what: string): X509Certificate {

@@ -152,7 +152,7 @@ describe('ota-agent doctor', () => {
 
     test('a certificate that is to be renewed, and one that has ended', async () => {
       const due = await bench.doctor({}, fakeClock('+300d'));
-      due.finds('certificate', ['warn', null], [/renewal is due/u, /renew/u]);
+      due.finds('certificate', ['warn', null], [/renewal is overdue/u, /rotate certificate/u]);
       const late = await bench.doctor({}, fakeClock('+400d'));
       late.finds('certificate', ['fail', 'CERTIFICATE_INVALID'], [/it expired at/u, /provision/u]);
       late.isSkipped('certificate', 'tls-backend', 'gateway-tls');

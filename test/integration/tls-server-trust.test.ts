@@ -187,7 +187,11 @@ describe('what the gateway has to prove', () => {
         contextFor: (changed: ServerTrust) => createSecureContext(contextOptions(changed)),
       };
       const secureContext = identity.contextFor(identity.trust);
-      const http = client({}, followCrls([path], { ...identity, secureContext }));
+      const whole = { ...identity, secureContext };
+      const http = client(
+        {},
+        followCrls([path], () => whole),
+      );
       assert.equal(await get(http), 200);
       assert.equal(await get(http), 200);
       assert.deepEqual(resumed, [false, true]);

@@ -77,7 +77,7 @@ export async function run(args: DriverArgs): Promise<DriverResult> {
     {
       record: new FileRecord(args.recordPath),
       connect: (identity): GatewayRequest => {
-        const http = openHttp(settings, identity, { now: () => Date.now() as Instant });
+        const http = openHttp(settings, () => identity, { now: () => Date.now() as Instant });
         closing.push(() => http.close());
         return async (method, path, body) => {
           const sent = {

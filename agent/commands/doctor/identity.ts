@@ -2,14 +2,10 @@
 import { OtaError } from '../../errors.ts';
 import { identitySettings } from '../../io/gateway-trust.ts';
 import { readFileIdentity } from '../../io/tls-file.ts';
-import {
-  checkDeviceCertificate,
-  createIdentityContext,
-  parseDeviceCertificate,
-  type DeviceCertificate,
-} from '../../io/tls.ts';
-import { readCertificates } from '../../io/token/certificate.ts';
+import { createIdentityContext, type DeviceCertificate } from '../../io/tls.ts';
 import { TLS_KEY, UPTANE_KEY, type ObjectName } from '../../io/token/cryptoki.ts';
+import { listGenerations } from '../../io/token/generations.ts';
+import { chooseCredential } from '../../io/token/identity.ts';
 import { checkKeyAttributes } from '../../io/token/key-attributes.ts';
 import { inspectKey, type TokenKey } from '../../io/token/keys.ts';
 import { PROVISION } from '../../io/token/token-errors.ts';
@@ -28,13 +24,15 @@ export const IDENTITY_CHECKS: readonly Check[] = [
   { name: 'tls-backend', needs: ['certificate'], code: 'TOKEN_MODULE', examine: examineBackend },
 ];
 
+/** Share of a certificate's life after which it should have been renewed. */
+const LATE = 0.8;
+
 const IN_A_FILE = notHere('not looked at: token.tls_backend = "file"');
 
 function examineTlsKey(examination: Examination): Finding {
   const { token: settings, identity } = examination.get('loaded').settings;
   if (settings.tls_backend === 'file') return IN_A_FILE;
   const key = wholeKey(examination, TLS_KEY);
-  examination.note('tlsKey', key);
   return judgeType(key, identity.tls_key_type, 'identity.tls_key_type');
 }
 
@@ -43,8 +41,11 @@ function examineUptaneKey(examination: Examination): Finding {
   return judgeType(wholeKey(examination, UPTANE_KEY), wanted, 'identity.uptane_key_type');
 }
 
-function wholeKey(examination: Examination, name: ObjectName): TokenKey {
+function wholeKey(examination: Examination, label: ObjectName): TokenKey {
   const token = examination.get('token');
+  // While one takes another's place there are two.
+  const name =
+    listGenerations(token, label).find((one) => inspectKey(token, one).is === 'whole') ?? label;
   const state = inspectKey(token, name);
   if (state.is === 'absent') {
     const missing = `key "${name.label}" in token ${token.uri}`;
@@ -68,28 +69,10 @@ function examineCertificate(examination: Examination): Finding {
   const { settings } = examination.get('loaded');
   const now = examination.get('clock').now();
   if (settings.token.tls_backend === 'file') return IN_A_FILE;
-  const certificate = ourCertificate(examination, now);
-  examination.note('certificate', certificate);
+  const credential = chooseCredential(examination.get('token'), { is: 'preferred' }, now);
+  examination.note('credential', credential);
+  const { certificate } = credential;
   return judgeCertificate(certificate, settings.device.id, now);
-}
-
-/** The first that is good; else what is wrong with the first. */
-function ourCertificate(examination: Examination, now: Instant): DeviceCertificate {
-  const token = examination.get('token');
-  const { publicKey } = examination.get('tlsKey');
-  const problems: unknown[] = [];
-  for (const der of readCertificates(token)) {
-    try {
-      const certificate = parseDeviceCertificate(der, `certificate "${TLS_KEY.label}"`);
-      checkDeviceCertificate(certificate, publicKey, now);
-      return certificate;
-    } catch (error) {
-      problems.push(error);
-    }
-  }
-  if (problems.length > 0) throw problems[0];
-  const missing = `certificate "${TLS_KEY.label}" in token ${token.uri}`;
-  throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
 }
 
 /**
@@ -109,11 +92,10 @@ function judgeCertificate(
     });
   }
   const detail = `${commonName}, valid to ${formatInstant(validTo)}`;
-  // Two thirds of its life: late enough to be worth it, early enough to try often.
-  if (now < validFrom + ((validTo - validFrom) * 2) / 3) return ok(detail);
-  const remedy =
-    'renew it before that: see that the enrolment server answers, then run ota-agent provision';
-  return warn(`${detail}: renewal is due`, remedy);
+  // Between the default of identity.renew_at and the end: the agent has tried for a while.
+  if (now < validFrom + (validTo - validFrom) * LATE) return ok(detail);
+  const remedy = 'see why it is not renewed: ota-agent status, then ota-agent rotate certificate';
+  return warn(`${detail}: renewal is overdue`, remedy);
 }
 
 function examineBackend(examination: Examination): Finding {
@@ -132,11 +114,12 @@ function examineBackend(examination: Examination): Finding {
     );
   }
   const token = examination.get('token');
-  const { pem } = examination.get('certificate');
-  const { choice } = createIdentityContext(token, pem, {}, wanted);
+  const { key, certificate } = examination.get('credential');
+  const credential = { key, certificatePem: certificate.pem };
+  const { choice } = createIdentityContext(token, credential, {}, wanted);
   examination.note(
     'contextFor',
-    (trust) => createIdentityContext(token, pem, trust, wanted).context,
+    (trust) => createIdentityContext(token, credential, trust, wanted).context,
   );
   return ok(`${choice.backend}: ${choice.reason}`);
 }

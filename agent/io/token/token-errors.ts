@@ -10,6 +10,7 @@ export const CKR = {
   ATTRIBUTE_TYPE_INVALID: 0x12,
   ATTRIBUTE_VALUE_INVALID: 0x13,
   DEVICE_ERROR: 0x30,
+  DEVICE_MEMORY: 0x31,
   DEVICE_REMOVED: 0x32,
   MECHANISM_INVALID: 0x70,
   MECHANISM_PARAM_INVALID: 0x71,
@@ -66,6 +67,10 @@ export function translated(error: unknown, { operation, uri }: Attempt): unknown
     const remedy = 'check that the token is connected and initialised';
     return new OtaError('TOKEN_ABSENT', { uri, found: error.message, remedy }, options);
   }
+  if (isCkr(error, 'DEVICE_MEMORY')) {
+    const problem = `${operation}: ${error.message}`;
+    return new OtaError('TOKEN_FULL', { uri, problem, remedy: MORE_ROOM }, options);
+  }
   const hint = isCkr(error, 'GENERAL_ERROR', 'DEVICE_ERROR')
     ? `${error.message}: ${NEW_PROCESS}`
     : '';
@@ -78,6 +83,9 @@ export function translated(error: unknown, { operation, uri }: Attempt): unknown
  */
 const NEW_PROCESS =
   'if it stays, restart the agent; a TEE that was restarted is found by a new process';
+
+const MORE_ROOM =
+  'remove objects that nobody needs (pkcs11-tool --list-objects), or give the token more memory';
 
 /** The remedy for whatever provisioning makes. */
 export const PROVISION = 'run "ota-agent provision"';

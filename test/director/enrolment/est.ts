@@ -12,17 +12,21 @@ import { inScratch } from '../pki/authority.ts';
 import { checkRequest, defaultDates } from '../pki/device-ca.ts';
 import { openssl } from '../pki/openssl.ts';
 import type { World } from '../world.ts';
+import { demandHolder, demandSameSubject } from './reenrol.ts';
 
 const BODY_BYTES = 64 * 1024;
 const PKCS7 = 'application/pkcs7-mime; smime-type=certs-only';
 const BASE64 = /^[A-Za-z0-9+/\s]+=?\s*=?\s*$/u;
 
-/** HTTPS with a server certificate only: a device has no certificate yet. */
+/** HTTPS that asks for no certificate: a device has none yet. simplereenroll looks for one. */
 export function createEnrolment(world: World): FastifyInstance<HttpsServer> {
   const app = fastify({
     https: {
       key: readFileSync(world.server.keyPath),
       cert: readFileSync(world.server.certificatePath),
+      ca: readFileSync(world.deviceCa.identity.certificatePath),
+      requestCert: true,
+      rejectUnauthorized: false,
       minVersion: 'TLSv1.2',
     },
     bodyLimit: BODY_BYTES,
@@ -60,14 +64,24 @@ export function createEnrolment(world: World): FastifyInstance<HttpsServer> {
       throw error;
     }
   });
+  app.post('/.well-known/est/simplereenroll', async (request, reply) => {
+    const holder = demandHolder(world, request.raw.socket);
+    const certificate = await enrol(world, bodyOf(request), holder);
+    return reply
+      .header('content-type', PKCS7)
+      .header('content-transfer-encoding', 'base64')
+      .send(certificate);
+  });
   return app;
 }
 
-async function enrol(world: World, body: Buffer): Promise<string> {
+/** @param holder - whose certificate is replaced; absent for the first one */
+async function enrol(world: World, body: Buffer, holder?: string): Promise<string> {
   const text = body.toString('latin1');
   if (!BASE64.test(text))
     throw new Refusal(400, 'csr_malformed', 'the body must be PKCS#10 in Base64');
   const request = await checkRequest(Buffer.from(text, 'base64'));
+  if (holder !== undefined) demandSameSubject(request, holder);
   const dates = defaultDates(world.settings.current.certificateDays);
   const { pem } = await world.deviceCa.issue(request, dates);
   return pkcs7([pem]);

@@ -2,7 +2,7 @@
 import { Refusal } from '../failure.ts';
 import type { JsonReader } from '../json/read-json.ts';
 import { importPublicKey } from '../signing.ts';
-import type { Device, RegisteredEcu } from '../state/devices.ts';
+import type { Device, FormerKey, RegisteredEcu } from '../state/devices.ts';
 
 export interface Registration {
   readonly device: Device;
@@ -17,14 +17,15 @@ const HARDWARE_ID_CHARACTERS = 200;
 /**
  * Takes a registration in, or says why not.
  *
- * @param replacement - whether a registered device may come back with other ECUs or keys
+ * @param replacement - whether a registered device may come back with other ECUs or keys;
+ *   `keys-ignored`: only serials are looked at, as some Directors do
  * @throws Refusal 400 `primary_is_not_listed_for_device`, `ecu_repeated`, `key_not_supported` · 409
  *   `ecu_replacement_disabled`, `ecu_reuse_not_allowed` · 412 `replace_ecu_assignment_exists`
  */
 export function registerEcus(
   device: Device,
   wanted: JsonReader,
-  replacement: 'allowed' | 'forbidden',
+  replacement: 'allowed' | 'forbidden' | 'keys-ignored',
 ): Registration {
   const primary = wanted.string('primary_ecu_serial', SERIAL_CHARACTERS);
   const ecus = wanted.objects('ecus').map(readEcu);
@@ -45,6 +46,9 @@ export function registerEcus(
       `${device.id} has other ECUs or keys; ${remedy}`,
     );
   }
+  if (replacement === 'keys-ignored' && hasSameSerials(device.ecus, ecus)) {
+    return { device, status: 200 };
+  }
   return { device: replaceEcus(device, primary, ecus), status: 200 };
 }
 
@@ -63,6 +67,7 @@ function replaceEcus(device: Device, primary: string, ecus: readonly RegisteredE
     ...(primaryKept && reportCounter !== undefined ? { reportCounter } : {}),
     primary,
     ecus,
+    formerKeys: [...(device.formerKeys ?? []), ...formerKeys(changed, ecus)],
     retiredSerials: [...device.retiredSerials, ...gone.map((ecu) => ecu.serial)],
     installed: Object.fromEntries(
       Object.entries(device.installed).filter(([serial]) =>
@@ -70,6 +75,23 @@ function replaceEcus(device: Device, primary: string, ecus: readonly RegisteredE
       ),
     ),
   };
+}
+
+function formerKeys(
+  changed: readonly RegisteredEcu[],
+  now: readonly RegisteredEcu[],
+): readonly FormerKey[] {
+  const replacedAt = new Date().toISOString();
+  const gone = changed.filter(
+    (old) => !now.some((ecu) => ecu.serial === old.serial && ecu.publicKey === old.publicKey),
+  );
+  return gone.map(({ serial, publicKey }) => ({ serial, publicKey, replacedAt }));
+}
+
+function hasSameSerials(a: readonly RegisteredEcu[], b: readonly RegisteredEcu[]): boolean {
+  const serials = (ecus: readonly RegisteredEcu[]): string =>
+    JSON.stringify(ecus.map(({ serial }) => serial).sort());
+  return serials(a) === serials(b);
 }
 
 function refuseAssigned(device: Device, changed: readonly RegisteredEcu[]): void {

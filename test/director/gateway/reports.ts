@@ -37,7 +37,9 @@ export function addReportRoutes(app: Gateway, world: World, peerOf: PeerOf): voi
     world.devices.meet(peerOf(request).device);
 
   app.post('/director/ecus', (request, reply) => {
-    const replacement = world.settings.current.ecuReplacement ? 'allowed' : 'forbidden';
+    const { ecuReplacement, keyChange } = world.settings.current;
+    const allowed = keyChange === 'ignored' ? 'keys-ignored' : 'allowed';
+    const replacement = ecuReplacement ? allowed : 'forbidden';
     const wanted = new JsonReader(parseJson(bodyOf(request)));
     const { device, status } = registerEcus(deviceOf(request), wanted, replacement);
     world.devices.save(device);

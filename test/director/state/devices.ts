@@ -18,6 +18,12 @@ export interface RegisteredEcu {
   readonly publicKey: string;
 }
 
+export interface FormerKey {
+  readonly serial: string;
+  readonly publicKey: string;
+  readonly replacedAt: string;
+}
+
 /** What an ECU last reported to run. */
 export interface InstalledImage {
   readonly filename: string;
@@ -52,6 +58,8 @@ export interface Device {
   readonly lastManifestAt?: string;
   readonly primary?: string;
   readonly ecus: readonly RegisteredEcu[];
+  /** Keys that spoke for an ECU before, the latest last. */
+  readonly formerKeys?: readonly FormerKey[];
   /** Serials that were replaced: they never come back. */
   readonly retiredSerials: readonly string[];
   /** Highest report counter accepted from the Primary; absent before the first. */

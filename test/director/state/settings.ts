@@ -1,6 +1,7 @@
 /** What an operator may change while the server runs; kept in `settings.json`. */
 import { join } from 'node:path';
 
+import { Refusal } from '../failure.ts';
 import type { JsonReader } from '../json/read-json.ts';
 import { ROLES, type ValiditySeconds } from '../metadata/repository-keys.ts';
 import type { Dialect } from '../metadata/dialect.ts';
@@ -17,10 +18,19 @@ export interface Settings {
   readonly certificateDays: number;
   /** Whether a registered device may come back with other ECUs or keys. */
   readonly ecuReplacement: boolean;
+  /** `ignored`: another key of a known ECU is answered 200, and the key of before stays. */
+  readonly keyChange: KeyChange;
+  /** How simplereenroll is answered. */
+  readonly reenrolment: Reenrolment;
 }
 
 /** What is chosen on the first start, for ever. */
 export type FirstSettings = Pick<Settings, 'keyType' | 'imageDialect'>;
+
+const REENROLMENTS = ['allowed', 'later', 'refused'] as const;
+type Reenrolment = (typeof REENROLMENTS)[number];
+const KEY_CHANGES = ['taken', 'ignored'] as const;
+type KeyChange = (typeof KEY_CHANGES)[number];
 
 const DAY = 86_400;
 const DEFAULTS: Omit<Settings, keyof FirstSettings> = {
@@ -32,6 +42,8 @@ const DEFAULTS: Omit<Settings, keyof FirstSettings> = {
   },
   certificateDays: 365,
   ecuReplacement: false,
+  keyChange: 'taken',
+  reenrolment: 'allowed',
 };
 const LONGEST_SECONDS = 36_500 * DAY;
 
@@ -42,7 +54,7 @@ export class SettingsFile {
   constructor(directory: string, first: FirstSettings) {
     this.#path = join(directory, 'settings.json');
     const stored = readState(this.#path) as Settings | undefined;
-    this.#settings = stored ?? { ...first, ...DEFAULTS };
+    this.#settings = { ...first, ...DEFAULTS, ...stored };
     if (stored === undefined) writeState(this.#path, this.#settings);
   }
 
@@ -50,9 +62,13 @@ export class SettingsFile {
     return this.#settings;
   }
 
-  /** Takes over the members that are there: `validitySeconds`, `certificateDays`, `ecuReplacement`. */
+  /**
+   * Takes over the members that are there: `validitySeconds`, `certificateDays`, `ecuReplacement`,
+   * `keyChange`, `reenrolment`.
+   */
   change(wanted: JsonReader): Settings {
-    const { validitySeconds, certificateDays, ecuReplacement } = this.#settings;
+    const { validitySeconds, certificateDays, ecuReplacement, keyChange, reenrolment } =
+      this.#settings;
     const next = {
       ...this.#settings,
       validitySeconds: wanted.has('validitySeconds')
@@ -60,11 +76,25 @@ export class SettingsFile {
         : validitySeconds,
       certificateDays: wanted.optionalInteger('certificateDays', 1, 36_500) ?? certificateDays,
       ecuReplacement: wanted.optionalBoolean('ecuReplacement') ?? ecuReplacement,
+      keyChange: oneOf(KEY_CHANGES, wanted, 'keyChange') ?? keyChange,
+      reenrolment: oneOf(REENROLMENTS, wanted, 'reenrolment') ?? reenrolment,
     };
     writeState(this.#path, next);
     this.#settings = next;
     return next;
   }
+}
+
+function oneOf<T extends string>(
+  allowed: readonly T[],
+  wanted: JsonReader,
+  name: string,
+): T | undefined {
+  const text = wanted.optionalString(name);
+  if (text === undefined) return undefined;
+  const found = allowed.find((one) => one === text);
+  if (found !== undefined) return found;
+  throw new Refusal(400, 'json_malformed', `$.${name} must be one of ${allowed.join(', ')}`);
 }
 
 function validityFrom(before: ValiditySeconds, wanted: JsonReader): ValiditySeconds {

@@ -23,7 +23,7 @@ const BOTH = registration([PRIMARY, SECONDARY]);
 function register(
   device: Device,
   body: JsonMap,
-  replacement: 'allowed' | 'forbidden' = 'forbidden',
+  replacement: Parameters<typeof registerEcus>[2] = 'forbidden',
 ) {
   return registerEcus(device, new JsonReader(body), replacement);
 }
@@ -93,6 +93,24 @@ describe('ECU registration', () => {
     assert.equal(replaced.status, 200);
     assert.deepEqual(replaced.device.retiredSerials, ['secondary-1']);
     refuses(() => register(replaced.device, BOTH, 'allowed'), 409, 'ecu_reuse_not_allowed');
+  });
+
+  test('remembers the keys that spoke for an ECU before', () => {
+    const { device } = register(NEW, BOTH);
+    const other = registration([createEcu('primary-1', 'primary-hw'), SECONDARY]);
+    const replaced = register(device, other, 'allowed').device;
+    const [former, ...more] = replaced.formerKeys ?? [];
+    assert.equal(former?.publicKey, device.ecus[0]?.publicKey);
+    assert.equal(more.length, 0);
+    assert.deepEqual(replaced.retiredSerials, []);
+  });
+
+  test('may look at serials only, answer 200 to another key and keep the one of before', () => {
+    const { device } = register(NEW, BOTH);
+    const other = registration([createEcu('primary-1', 'primary-hw'), SECONDARY]);
+    const ignored = register(device, other, 'keys-ignored');
+    assert.equal(ignored.status, 200);
+    assert.equal(ignored.device, device);
   });
 
   test('starts counting reports anew when the Primary has a new key, and only then', () => {

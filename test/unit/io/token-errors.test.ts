@@ -23,6 +23,7 @@ describe('Cryptoki return values (PKCS#11 v2.40 §5.1)', () => {
     assert.equal(codeOf(cryptoki('USER_PIN_NOT_INITIALIZED')), 'NOT_PROVISIONED');
     assert.equal(codeOf(cryptoki('TOKEN_NOT_PRESENT')), 'TOKEN_ABSENT');
     assert.equal(codeOf(cryptoki('DEVICE_REMOVED')), 'TOKEN_ABSENT');
+    assert.equal(codeOf(cryptoki('DEVICE_MEMORY')), 'TOKEN_FULL');
   });
 
   test('keep their name where there is nothing better to say', () => {
