@@ -180,6 +180,7 @@ export class TlsConnector {
       port,
       servername: isAddress(host) ? '' : host,
       secureContext: this.#currentContext(),
+      requestOCSP: this.#policy.verifyStaple !== undefined,
       ...(ticket === undefined ? {} : { session: ticket }),
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {

@@ -82,8 +82,9 @@ export function probeProvider(probe: Probe, timeoutMs: number = PROBE_MS): strin
   if (error !== undefined && 'code' in error && error.code === 'ETIMEDOUT') {
     return `the probe did not end within ${String(timeoutMs)} ms`;
   }
-  if (error !== undefined) return `the probe did not start: ${causeOf(error)}`;
+  // It may crash before it has read the key: then writing fails as well.
   if (signal !== null) return `the probe crashed with ${signal}`;
+  if (error !== undefined) return `the probe did not start: ${causeOf(error)}`;
   if (status === 0) return undefined;
   const [said = ''] = (stdout || stderr).trim().split('\n');
   return `the probe ended with ${String(status)}: ${said}`;
