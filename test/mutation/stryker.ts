@@ -28,8 +28,11 @@ interface TestFacts {
   readonly fileName: string;
   readonly timeSpentMs: number;
 }
-export type TestResult = TestFacts &
-  ({ readonly status: 'success' } | { readonly status: 'failed'; readonly failureMessage: string });
+export interface FailedTest extends TestFacts {
+  readonly status: 'failed';
+  readonly failureMessage: string;
+}
+export type TestResult = FailedTest | (TestFacts & { readonly status: 'success' });
 
 export interface DryRunResult {
   readonly status: 'complete';
@@ -38,7 +41,7 @@ export interface DryRunResult {
 }
 
 export interface MutantRunOptions {
-  readonly activeMutant: { readonly id: string };
+  readonly activeMutant: { readonly id: string; readonly fileName: string };
   /** Tests that reach the mutant; `undefined` for all. */
   readonly testFilter?: readonly string[];
   /** More passes than this through the mutant are an endless loop. */

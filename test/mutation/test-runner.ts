@@ -7,7 +7,7 @@
  */
 import { globSync } from 'node:fs';
 import { registerHooks } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 import { configureGlobal } from 'fast-check';
@@ -15,6 +15,7 @@ import { configureGlobal } from 'fast-check';
 import { collect, type CollectedTest } from './collected-tests.ts';
 import type {
   DryRunResult,
+  FailedTest,
   MutantCoverage,
   MutantRunOptions,
   MutantRunResult,
@@ -39,16 +40,18 @@ interface Selection {
 
 interface LoadedTest extends CollectedTest {
   readonly id: string;
-  readonly file: string;
+  readonly path: string;
 }
 
 class WarmTestRunner implements TestRunner {
   static readonly inject = ['options'] as const;
-  readonly #selection: Selection;
-  #tests: readonly LoadedTest[] | undefined;
+  readonly #files: readonly string[];
+  readonly #except: RegExp;
+  readonly #loaded = new Map<string, readonly LoadedTest[]>();
 
-  constructor(options: { readonly nodeTest: Selection }) {
-    this.#selection = options.nodeTest;
+  constructor({ nodeTest }: { readonly nodeTest: Selection }) {
+    this.#files = nodeTest.files.flatMap((pattern) => globSync(pattern).toSorted());
+    this.#except = new RegExp(nodeTest.except, 'u');
     Object.assign(globalThis, { __stryker__: switchboard });
     configureGlobal({ seed: SEED, endOnFailure: true });
     registerHooks({
@@ -65,39 +68,46 @@ class WarmTestRunner implements TestRunner {
     const mutantCoverage = { static: {}, perTest: {} };
     switchboard.mutantCoverage = mutantCoverage;
     const tests: TestResult[] = [];
-    for (const test of await this.#load()) {
+    for await (const test of this.#tests(this.#files)) {
       switchboard.currentTestId = test.id;
       tests.push(await resultOf(test));
+      delete switchboard.currentTestId;
     }
-    delete switchboard.currentTestId;
     return { status: 'complete', tests, mutantCoverage: switchedInTests(mutantCoverage) };
   }
 
   async mutantRun(options: MutantRunOptions): Promise<MutantRunResult> {
-    const { activeMutant, testFilter, hitLimit, mutantActivation } = options;
-    if (mutantActivation === 'static') switchboard.activeMutant = activeMutant.id;
-    const tests = await this.#load();
+    const { activeMutant, hitLimit, mutantActivation } = options;
+    const onImport = mutantActivation === 'static';
+    if (!onImport) for (const file of this.#files) await this.#load(file);
     switchboard.activeMutant = activeMutant.id;
     if (hitLimit !== undefined) Object.assign(switchboard, { hitLimit, hitCount: 0 });
-    const wanted = testFilter === undefined ? undefined : new Set(testFilter);
-    let nrOfTests = 0;
-    let killer: TestResult | undefined;
-    for (const test of tests.filter(({ id }) => wanted?.has(id) !== false)) {
-      const result = await resultOf(test);
-      nrOfTests += 1;
-      if (result.status !== 'failed') continue;
-      killer = result;
-      break;
-    }
+    const files = ownFirst(this.#files, activeMutant.fileName);
+    const { nrOfTests, killer } = await this.#run(files, options.testFilter);
     const { hitCount = 0 } = switchboard;
     delete switchboard.hitLimit;
-    if (mutantActivation === 'runtime') await this.#demandUnharmed(killer);
+    if (!onImport) await this.#demandUnharmed(killer);
     if (hitLimit !== undefined && hitCount > hitLimit) {
       return { status: 'timeout', reason: `more than ${String(hitLimit)} passes` };
     }
-    if (killer?.status !== 'failed') return { status: 'survived', nrOfTests };
+    if (killer === undefined) return { status: 'survived', nrOfTests };
     const { id, failureMessage } = killer;
     return { status: 'killed', killedBy: [id], failureMessage, nrOfTests };
+  }
+
+  async #run(
+    files: readonly string[],
+    filter: readonly string[] | undefined,
+  ): Promise<{ nrOfTests: number; killer?: FailedTest }> {
+    const wanted = filter && new Set(filter);
+    let nrOfTests = 0;
+    for await (const test of this.#tests(files)) {
+      if (wanted?.has(test.id) === false) continue;
+      nrOfTests += 1;
+      const result = await resultOf(test);
+      if (result.status === 'failed') return { nrOfTests, killer: result };
+    }
+    return { nrOfTests };
   }
 
   /**
@@ -105,32 +115,41 @@ class WarmTestRunner implements TestRunner {
    *
    * @throws Error if so: Stryker starts a new process and tries the mutant again
    */
-  async #demandUnharmed(killer: TestResult | undefined): Promise<void> {
+  async #demandUnharmed(killer: FailedTest | undefined): Promise<void> {
     delete switchboard.activeMutant;
-    const test = this.#tests?.find(({ id }) => id === killer?.id);
+    if (killer === undefined) return;
+    const test = [...this.#loaded.values()].flat().find(({ id }) => id === killer.id);
     if (test === undefined || (await resultOf(test)).status === 'success') return;
     throw new Error(`${test.id} fails without a mutant`);
   }
 
-  async #load(): Promise<readonly LoadedTest[]> {
-    if (this.#tests !== undefined) return this.#tests;
-    const { files, except } = this.#selection;
-    const exception = new RegExp(except, 'u');
+  /** Imports a file when it is its turn: a mutant that is on during import often needs but one. */
+  async *#tests(files: readonly string[]): AsyncGenerator<LoadedTest> {
+    for (const file of files) yield* await this.#load(file);
+  }
+
+  async #load(file: string): Promise<readonly LoadedTest[]> {
+    const known = this.#loaded.get(file);
+    if (known !== undefined) return known;
     const tests: LoadedTest[] = [];
-    for (const name of files.flatMap((pattern) => globSync(pattern).toSorted())) {
-      const file = join(process.cwd(), name);
-      const counted = (await testsIn(file)).filter((test) => !exception.test(test.name));
-      const names = new Map<string, number>();
-      for (const test of counted) {
-        const times = (names.get(test.name) ?? 0) + 1;
-        names.set(test.name, times);
-        const id = `${name}: ${test.name}${times === 1 ? '' : ` #${String(times)}`}`;
-        tests.push({ ...test, id, file });
-      }
+    const names = new Map<string, number>();
+    const path = join(process.cwd(), file);
+    for (const test of await testsIn(path)) {
+      if (this.#except.test(test.name)) continue;
+      const times = (names.get(test.name) ?? 0) + 1;
+      names.set(test.name, times);
+      const id = `${file}: ${test.name}${times === 1 ? '' : ` #${String(times)}`}`;
+      tests.push({ ...test, id, path });
     }
-    this.#tests = tests;
+    this.#loaded.set(file, tests);
     return tests;
   }
+}
+
+/** The tests that were written for a file notice soonest what is wrong with it. */
+function ownFirst(files: readonly string[], mutated: string): readonly string[] {
+  const isOwn = (file: string): boolean => basename(file) === `${basename(mutated, '.ts')}.test.ts`;
+  return [...files.filter(isOwn), ...files.filter((file) => !isOwn(file))];
 }
 
 /** A file that cannot be imported is a test that fails, as for `node --test`. */
@@ -138,7 +157,10 @@ async function testsIn(file: string): Promise<readonly CollectedTest[]> {
   try {
     return await collect(pathToFileURL(file).href);
   } catch (error) {
-    return [{ name: 'import', run: () => Promise.reject(error) }];
+    const run = (): never => {
+      throw error;
+    };
+    return [{ name: 'import', run }];
   }
 }
 
@@ -152,10 +174,10 @@ function switchedInTests({ static: onImport, perTest }: MutantCoverage): MutantC
   return { static: Object.fromEntries(left), perTest };
 }
 
-async function resultOf({ id, file, run }: LoadedTest): Promise<TestResult> {
+async function resultOf({ id, path, run }: LoadedTest): Promise<TestResult> {
   const startedMs = performance.now();
   const facts = (): Omit<TestResult, 'status'> => {
-    return { id, name: id, fileName: file, timeSpentMs: Math.round(performance.now() - startedMs) };
+    return { id, name: id, fileName: path, timeSpentMs: Math.round(performance.now() - startedMs) };
   };
   try {
     await run();
