@@ -135,6 +135,25 @@ describe('entries that are refused in both formats', () => {
     refuses({ roles }, 'roles', 'at most 8192 paths in all');
     assert.equal(one(parseTargets, { ...ENTRY, paths: ['*'.repeat(1024)] }).paths.length, 1);
   });
+
+  test('one more pattern, prefix or entry than a file may have, and no fewer (D4)', () => {
+    const paths = Array.from({ length: 4096 }, () => '*');
+    const prefixes = Array.from({ length: 16_384 }, () => '0');
+    const byHash = (path_hash_prefixes: readonly string[]): Body => ({
+      ...{ ...ENTRY, paths: undefined },
+      path_hash_prefixes,
+    });
+    const limits: readonly (readonly [most: number, full: Body, more: Body, want: string])[] = [
+      [2, { ...ENTRY, paths }, ENTRY, 'at most 8192 paths in all'],
+      [16, byHash(prefixes), byHash(['0']), 'at most 262144 path_hash_prefixes in all'],
+      [16_384, { ...ENTRY, paths: [] }, ENTRY, 'at most 16384 delegations'],
+    ];
+    for (const [most, full, more, want] of limits) {
+      const roles = Array.from({ length: most }, (_, n) => ({ ...full, name: `r${String(n)}` }));
+      refuses({ roles: [...roles, more] }, 'roles', want);
+      for (const [, parse] of FORMATS) assert.equal(read(parse, { roles }).length, most);
+    }
+  });
 });
 
 describe('bins (TAP 15) in the format tuf', () => {
