@@ -3,7 +3,14 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 
-import { applies, nameFor, type Delegation } from '../../../agent/uptane/delegation.ts';
+import { Fields } from '../../../agent/decode.ts';
+import {
+  applies,
+  nameFor,
+  namesOf,
+  readDelegations,
+  type Delegation,
+} from '../../../agent/uptane/delegation.ts';
 import { parseTargets } from '../../../agent/uptane/metadata.ts';
 import { parseTufTargets } from '../../../agent/uptane/tuf-metadata.ts';
 import { FUTURE, type Body } from '../../support/build-metadata.ts';
@@ -137,21 +144,27 @@ describe('entries that are refused in both formats', () => {
   });
 
   test('one more pattern, prefix or entry than a file may have, and no fewer (D4)', () => {
+    const rules = {
+      verifyName: () => undefined,
+      readAuthority: () => ({ keys: new Map<string, never>(), threshold: 1 }),
+    };
+    const entries = (fields: Body): readonly Delegation[] =>
+      readDelegations(new Fields(fields, 'd'), rules);
     const paths = Array.from({ length: 4096 }, () => '*');
-    const prefixes = Array.from({ length: 16_384 }, () => '0');
     const byHash = (path_hash_prefixes: readonly string[]): Body => ({
-      ...{ ...ENTRY, paths: undefined },
-      path_hash_prefixes,
+      ...{ name: 'a', path_hash_prefixes },
     });
+    const prefixes = Array.from({ length: 16_384 }, () => '0');
     const limits: readonly (readonly [most: number, full: Body, more: Body, want: string])[] = [
       [2, { ...ENTRY, paths }, ENTRY, 'at most 8192 paths in all'],
       [16, byHash(prefixes), byHash(['0']), 'at most 262144 path_hash_prefixes in all'],
       [16_384, { ...ENTRY, paths: [] }, ENTRY, 'at most 16384 delegations'],
     ];
     for (const [most, full, more, want] of limits) {
-      const roles = Array.from({ length: most }, (_, n) => ({ ...full, name: `r${String(n)}` }));
-      refuses({ roles: [...roles, more] }, 'roles', want);
-      for (const [, parse] of FORMATS) assert.equal(read(parse, { roles }).length, most);
+      const roles = Array.from({ length: most }, () => full);
+      const details = { path: 'd.roles', want };
+      throwsCode(() => entries({ roles: [...roles, more] }), 'METADATA_MALFORMED', details);
+      assert.equal(entries({ roles }).length, most);
     }
   });
 });
@@ -176,6 +189,23 @@ describe('bins (TAP 15) in the format tuf', () => {
         assert.equal(nameOf(bits, filename), `bin-${bin}`);
       }
     }
+  });
+
+  test('have every number of their bits, in order and in one length (TAP 15)', () => {
+    const namesIn = (bits: number): readonly string[] => {
+      const [bins] = read(parseTufTargets, { succinct_roles: { ...BINS, bit_length: bits } });
+      assert.ok(bins?.roles[0] !== undefined);
+      return [...namesOf(bins.roles[0])];
+    };
+    assert.deepEqual(namesIn(1), ['bin-0', 'bin-1']);
+    const five = namesIn(5);
+    assert.deepEqual(
+      [five.length, five[0], five[16], five.at(-1)],
+      [32, 'bin-00', 'bin-10', 'bin-1f'],
+    );
+    const single = one(parseTufTargets, ENTRY).roles[0];
+    assert.ok(single !== undefined);
+    assert.deepEqual([...namesOf(single)], ['a']);
   });
 
   test('are refused with another number of bits, without a name, or beside roles (TAP 15)', () => {

@@ -164,6 +164,18 @@ describe('readKeys', () => {
     );
   });
 
+  test('refuses PEM around what is no key', () => {
+    const armoured = (body: string): string =>
+      `-----BEGIN PUBLIC KEY-----\n${body}\n-----END PUBLIC KEY-----\n`;
+    for (const body of ['AAAA', '====', 'MIIB']) {
+      throwsCode(
+        () => read({ keytype: 'RSA', keyval: { public: armoured(body) } }),
+        'METADATA_MALFORMED',
+        { path: 'keys.k.keyval.public', want: WANT_RSA },
+      );
+    }
+  });
+
   test('refuses RSA exponents with which anybody signs, or nobody, or that take ever so long', () => {
     for (const exponent of [0, 1, 2, 65_536, 2n ** 64n + 1n]) {
       throwsCode(

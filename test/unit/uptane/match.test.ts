@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 
+import { matchTarget } from '../../../agent/uptane/match.ts';
 import { fileInfo, hashesOf, type Body } from '../../support/build-metadata.ts';
+import { throwsCode } from '../../support/expect-code.ts';
 import {
   directorTarget,
   imageTarget,
@@ -297,4 +299,15 @@ describe('what a trusted target carries', () => {
       },
     ]);
   });
+});
+
+test('an ECU that an image is not assigned to is never asked about: an error of ours', () => {
+  const hashes = new Map([['sha256', hashesOf('x').sha256]] as const);
+  const image = { lengthBytes: 1, hashes, custom: undefined };
+  const assignment = {
+    ...{ filename: 'x', lengthBytes: 1, hashes, uri: undefined, format: undefined },
+    ecus: new Map(),
+  };
+  const what = 'primary-1 is not assigned';
+  throwsCode(() => matchTarget(assignment, image, PRIMARY), 'BUG', { what });
 });
