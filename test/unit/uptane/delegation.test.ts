@@ -75,6 +75,7 @@ for (const [name, parse] of FORMATS) {
       const covers = (prefixes: readonly string[], file: string): boolean =>
         applies(one(parse, { ...entry, path_hash_prefixes: prefixes }), wanted(file));
       const hash = hashOf('dir/fw.bin');
+      assert.deepEqual(one(parse, { ...entry, path_hash_prefixes: [hash] }).paths, []);
       assert.ok(covers([hash.slice(0, 3)], 'dir/fw.bin'));
       assert.ok(covers(['zz', hash], 'dir/fw.bin'));
       assert.ok(covers([''], 'dir/fw.bin'));
@@ -126,6 +127,12 @@ describe('entries that are refused in both formats', () => {
     refuses({ roles: [entry] }, 'roles[0].roles[0].name', 'a name that no top-level role has');
   });
 
+  test('two entries for one role in TUF: whose keys would count? (D1)', () => {
+    const roles = [ENTRY, { ...MULTI, name: 'a' }, ENTRY];
+    refuses({ roles }, 'roles[2].name', 'each role once', FORMATS.slice(1));
+    assert.equal(read(parseTargets, { roles }).length, 3);
+  });
+
   test('both kinds of paths, or none (D4)', () => {
     const without = { ...ENTRY, paths: undefined };
     const both = { ...ENTRY, path_hash_prefixes: ['00'] };
@@ -169,6 +176,10 @@ describe('entries that are refused in both formats', () => {
   });
 });
 
+test('delegations without entries delegate to nobody (D6)', () => {
+  for (const [, parse] of FORMATS) assert.deepEqual(read(parse, {}), []);
+});
+
 describe('bins (TAP 15) in the format tuf', () => {
   const BINS = { ...ROLE, bit_length: 10, name_prefix: 'bin' };
   const only = FORMATS.slice(1);
@@ -178,7 +189,8 @@ describe('bins (TAP 15) in the format tuf', () => {
       const [bins] = read(parseTufTargets, { succinct_roles: { ...BINS, bit_length: bits } });
       assert.ok(bins?.roles[0] !== undefined);
       assert.ok(applies(bins, wanted(filename)));
-      assert.deepEqual([bins.terminating, bins.minRolesInAgreement], [true, undefined]);
+      const { terminating, minRolesInAgreement, paths } = bins;
+      assert.deepEqual([terminating, minRolesInAgreement, paths], [true, undefined, []]);
       return nameFor(bins.roles[0], wanted(filename));
     };
     for (const filename of ['a', 'b', 'dir/fw.bin', 'ö']) {

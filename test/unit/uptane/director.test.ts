@@ -66,6 +66,10 @@ describe('Director Targets (§5.4.4.6 steps 6 to 8)', () => {
     read({}, { custom: { vehicleId: 'vehicle-1' } });
   });
 
+  test('with images are for this vehicle by its ECUs, whatever vehicle they name (G8, G9)', () => {
+    read({ 'a.bin': directorTarget('a', [PRIMARY]) }, { custom: { vehicleId: 'vehicle-2' } });
+  });
+
   test('without images and identifier are accepted, as Directors in the field send them (G9)', () => {
     read({});
     read({}, { custom: { vehicleId: 'vehicle-2' } }, { inventory: [PRIMARY] });
