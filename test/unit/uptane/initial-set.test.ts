@@ -28,6 +28,16 @@ describe('a set is refused without (B1, §5.4.1)', () => {
   });
 });
 
+test('a set whose root nobody signed is refused as such: it was never kept here (B1, R3)', () => {
+  const set = setWithout('nothing');
+  const root = Buffer.from(set.get('root') ?? '').toString();
+  set.set('root', Buffer.from(root.replace('2037', '2038')));
+  throwsCode(() => verifyInitialSet('image', set, UPTANE), 'THRESHOLD_NOT_MET', {
+    ...{ repo: 'image', role: 'root' },
+    ...{ valid: 0, threshold: 1 },
+  });
+});
+
 function setWithout(role: string): Map<string, Uint8Array> {
   const repository = new TestRepository();
   repository.publish();
