@@ -34,6 +34,8 @@ const switchboard: Switchboard = {};
 interface Selection {
   /** Patterns of files, those first that are quick to notice. */
   readonly files: readonly string[];
+  /** Those of them that are tried on a mutant which needs a process of its own. */
+  readonly onImport: readonly string[];
   /** Tests that measure time: instrumented code is several times slower. */
   readonly except: string;
 }
@@ -46,11 +48,13 @@ interface LoadedTest extends CollectedTest {
 class WarmTestRunner implements TestRunner {
   static readonly inject = ['options'] as const;
   readonly #files: readonly string[];
+  readonly #onImport: readonly string[];
   readonly #except: RegExp;
   readonly #loaded = new Map<string, readonly LoadedTest[]>();
 
   constructor({ nodeTest }: { readonly nodeTest: Selection }) {
-    this.#files = nodeTest.files.flatMap((pattern) => globSync(pattern).toSorted());
+    this.#files = matching(nodeTest.files);
+    this.#onImport = matching(nodeTest.onImport);
     this.#except = new RegExp(nodeTest.except, 'u');
     Object.assign(globalThis, { __stryker__: switchboard });
     configureGlobal({ seed: SEED, endOnFailure: true });
@@ -82,7 +86,7 @@ class WarmTestRunner implements TestRunner {
     if (!onImport) for (const file of this.#files) await this.#load(file);
     switchboard.activeMutant = activeMutant.id;
     if (hitLimit !== undefined) Object.assign(switchboard, { hitLimit, hitCount: 0 });
-    const files = ownFirst(this.#files, activeMutant.fileName);
+    const files = ownFirst(onImport ? this.#onImport : this.#files, activeMutant.fileName);
     const { nrOfTests, killer } = await this.#run(files, options.testFilter);
     const { hitCount = 0 } = switchboard;
     delete switchboard.hitLimit;
@@ -146,6 +150,10 @@ class WarmTestRunner implements TestRunner {
   }
 }
 
+function matching(patterns: readonly string[]): readonly string[] {
+  return patterns.flatMap((pattern) => globSync(pattern).toSorted());
+}
+
 /** The tests that were written for a file notice soonest what is wrong with it. */
 function ownFirst(files: readonly string[], mutated: string): readonly string[] {
   const isOwn = (file: string): boolean => basename(file) === `${basename(mutated, '.ts')}.test.ts`;
@@ -194,10 +202,11 @@ export const strykerValidationSchema = {
   properties: {
     nodeTest: {
       type: 'object',
-      required: ['files', 'except'],
+      required: ['files', 'onImport', 'except'],
       additionalProperties: false,
       properties: {
         files: { type: 'array', items: { type: 'string' } },
+        onImport: { type: 'array', items: { type: 'string' } },
         except: { type: 'string' },
       },
     },

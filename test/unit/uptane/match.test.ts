@@ -125,6 +125,8 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
   test('an image that names no hardware is made for none (M3, G11)', () => {
     publish(fileInfo('fw.bin'));
     mismatch('hardwareIds', 'hw-primary', '');
+    publish(imageTarget('fw.bin', [SECONDARY, { ...SECONDARY, hardwareId: 'hw-third' }]));
+    mismatch('hardwareIds', 'hw-primary', 'hw-secondary,hw-third');
   });
 
   test('an image may be made for more hardware than it is assigned to (M3)', () => {
