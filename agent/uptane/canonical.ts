@@ -90,7 +90,7 @@ export function matchesHashes(
   const allEqual = (form: Uint8Array): boolean =>
     [...hashes].every(([algorithm, hex]) => digest(algorithm, form) === hex);
   if (allEqual(bytes)) return true;
-  for (const form of forms) if (form !== bytes && allEqual(form)) return true;
+  for (const form of forms) if (allEqual(form)) return true;
   return false;
 }
 

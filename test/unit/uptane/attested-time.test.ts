@@ -118,10 +118,19 @@ describe('a signed time (P2, §5.4.2.2)', () => {
     assert.equal(verified({ ...honest, leap: { seconds: 37 } }), NOW);
   });
 
+  test('that is no JSON is named as such', () => {
+    const details = { path: 'time@0', want: 'a JSON value' };
+    throwsCode(() => verifyTime(Buffer.from('<html>'), expected), 'METADATA_MALFORMED', details);
+  });
+
   test('is refused without this nonce: an old answer played again', () => {
     const offered = 'e2a0b591-0000-4000-8000-00000000abcd';
     refuses({ ...honest, nonces: [offered] }, 'TIME_NOT_FRESH', { expected: NONCE, offered });
     refuses({ ...honest, nonces: [] }, 'TIME_NOT_FRESH', { expected: NONCE, offered: '' });
+    refuses({ ...honest, nonces: ['a', 'b'] }, 'TIME_NOT_FRESH', {
+      expected: NONCE,
+      offered: 'a b',
+    });
   });
 
   test('shows no more of foreign nonces than a log line can bear', () => {
@@ -233,6 +242,11 @@ describe('the keys of a time server', () => {
       });
     });
   }
+
+  test('that are no JSON are named as such', () => {
+    const details = { path: 'time_keys@0', want: 'a JSON value' };
+    throwsCode(() => readTimeKeys(Buffer.from('')), 'METADATA_MALFORMED', details);
+  });
 
   test('with a threshold of nobody are refused', () => {
     throwsCode(() => readTimeKeys(keysFile([key], 0)), 'METADATA_MALFORMED', {

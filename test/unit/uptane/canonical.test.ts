@@ -5,8 +5,14 @@ import fc from 'fast-check';
 
 import { parseJson, type Json } from '../../../agent/decode.ts';
 import { canonicalText } from '../../../agent/json-text.ts';
-import { CanonicalForms, canonicalJson, matchesHashes } from '../../../agent/uptane/canonical.ts';
+import {
+  CanonicalForms,
+  canonicalJson,
+  matchesHashes,
+  signedText,
+} from '../../../agent/uptane/canonical.ts';
 import { canonical, hashesOf } from '../../support/build-metadata.ts';
+import { throwsCode } from '../../support/expect-code.ts';
 
 const parse = (text: string): Json => parseJson(Buffer.from(text), 'doc');
 const utf8 = (text: string): string => Buffer.from(canonicalJson(parse(text))).toString();
@@ -57,12 +63,34 @@ describe('canonicalJson', () => {
   });
 });
 
+test('a document of our own with half a character in it is refused, not sent', () => {
+  throwsCode(() => canonicalJson(['\ud800']), 'METADATA_MALFORMED', {
+    path: 'document@1',
+    want: 'no lone surrogate',
+  });
+});
+
 describe('CanonicalForms', () => {
   test('has a second form with lower-case escapes, only where there is something to escape', () => {
     const [first, second] = forms('{"n":"gr\\u00fc\\u00df \\ud83d\\ude80 \\u20ac\\n"}');
     assert.equal(first, '{"n":"grüß \u{1f680} €\\n"}');
     assert.equal(second, '{"n":"gr\\u00fc\\u00df \\ud83d\\ude80 \\u20ac\\n"}');
     assert.equal(forms('{"n":"plain"}').length, 1);
+  });
+
+  test('escapes the first and the last character of each length in UTF-8', () => {
+    const escapes = {
+      '\u0080': '\\u0080',
+      '\u07ff': '\\u07ff',
+      '\u0800': '\\u0800',
+      '\uffff': '\\uffff',
+      '\u{10000}': '\\ud800\\udc00',
+      '\u{10ffff}': '\\udbff\\udfff',
+    };
+    for (const [character, escape] of Object.entries(escapes)) {
+      assert.deepEqual(forms(`"${character}"`), [`"${character}"`, `"${escape}"`]);
+      assert.equal(forms(`"\u007f${character}~"`)[1], `"\u007f${escape}~"`);
+    }
   });
 
   test('does not change what it wrote itself, in either form', () => {
@@ -73,6 +101,12 @@ describe('CanonicalForms', () => {
       }),
     );
   });
+});
+
+test('what no parser lets through has no signed part, which is an error of ours', () => {
+  for (const text of ['[]', '{}', '1']) {
+    throwsCode(() => signedText(Buffer.from(text)), 'BUG', { what: 'no envelope' });
+  }
 });
 
 describe('matchesHashes', () => {

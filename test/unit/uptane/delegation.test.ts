@@ -3,7 +3,14 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 
-import { applies, nameFor, type Delegation } from '../../../agent/uptane/delegation.ts';
+import { Fields } from '../../../agent/decode.ts';
+import {
+  applies,
+  nameFor,
+  namesOf,
+  readDelegations,
+  type Delegation,
+} from '../../../agent/uptane/delegation.ts';
 import { parseTargets } from '../../../agent/uptane/metadata.ts';
 import { parseTufTargets } from '../../../agent/uptane/tuf-metadata.ts';
 import { FUTURE, type Body } from '../../support/build-metadata.ts';
@@ -68,6 +75,7 @@ for (const [name, parse] of FORMATS) {
       const covers = (prefixes: readonly string[], file: string): boolean =>
         applies(one(parse, { ...entry, path_hash_prefixes: prefixes }), wanted(file));
       const hash = hashOf('dir/fw.bin');
+      assert.deepEqual(one(parse, { ...entry, path_hash_prefixes: [hash] }).paths, []);
       assert.ok(covers([hash.slice(0, 3)], 'dir/fw.bin'));
       assert.ok(covers(['zz', hash], 'dir/fw.bin'));
       assert.ok(covers([''], 'dir/fw.bin'));
@@ -119,6 +127,12 @@ describe('entries that are refused in both formats', () => {
     refuses({ roles: [entry] }, 'roles[0].roles[0].name', 'a name that no top-level role has');
   });
 
+  test('two entries for one role in TUF: whose keys would count? (D1)', () => {
+    const roles = [ENTRY, { ...MULTI, name: 'a' }, ENTRY];
+    refuses({ roles }, 'roles[2].name', 'each role once', FORMATS.slice(1));
+    assert.equal(read(parseTargets, { roles }).length, 3);
+  });
+
   test('both kinds of paths, or none (D4)', () => {
     const without = { ...ENTRY, paths: undefined };
     const both = { ...ENTRY, path_hash_prefixes: ['00'] };
@@ -135,6 +149,35 @@ describe('entries that are refused in both formats', () => {
     refuses({ roles }, 'roles', 'at most 8192 paths in all');
     assert.equal(one(parseTargets, { ...ENTRY, paths: ['*'.repeat(1024)] }).paths.length, 1);
   });
+
+  test('one more pattern, prefix or entry than a file may have, and no fewer (D4)', () => {
+    const rules = {
+      verifyName: () => undefined,
+      readAuthority: () => ({ keys: new Map<string, never>(), threshold: 1 }),
+    };
+    const entries = (fields: Body): readonly Delegation[] =>
+      readDelegations(new Fields(fields, 'd'), rules);
+    const paths = Array.from({ length: 4096 }, () => '*');
+    const byHash = (path_hash_prefixes: readonly string[]): Body => ({
+      ...{ name: 'a', path_hash_prefixes },
+    });
+    const prefixes = Array.from({ length: 16_384 }, () => '0');
+    const limits: readonly (readonly [most: number, full: Body, more: Body, want: string])[] = [
+      [2, { ...ENTRY, paths }, ENTRY, 'at most 8192 paths in all'],
+      [16, byHash(prefixes), byHash(['0']), 'at most 262144 path_hash_prefixes in all'],
+      [16_384, { ...ENTRY, paths: [] }, ENTRY, 'at most 16384 delegations'],
+    ];
+    for (const [most, full, more, want] of limits) {
+      const roles = Array.from({ length: most }, () => full);
+      const details = { path: 'd.roles', want };
+      throwsCode(() => entries({ roles: [...roles, more] }), 'METADATA_MALFORMED', details);
+      assert.equal(entries({ roles }).length, most);
+    }
+  });
+});
+
+test('delegations without entries delegate to nobody (D6)', () => {
+  for (const [, parse] of FORMATS) assert.deepEqual(read(parse, {}), []);
 });
 
 describe('bins (TAP 15) in the format tuf', () => {
@@ -146,7 +189,8 @@ describe('bins (TAP 15) in the format tuf', () => {
       const [bins] = read(parseTufTargets, { succinct_roles: { ...BINS, bit_length: bits } });
       assert.ok(bins?.roles[0] !== undefined);
       assert.ok(applies(bins, wanted(filename)));
-      assert.deepEqual([bins.terminating, bins.minRolesInAgreement], [true, undefined]);
+      const { terminating, minRolesInAgreement, paths } = bins;
+      assert.deepEqual([terminating, minRolesInAgreement, paths], [true, undefined, []]);
       return nameFor(bins.roles[0], wanted(filename));
     };
     for (const filename of ['a', 'b', 'dir/fw.bin', 'ö']) {
@@ -157,6 +201,23 @@ describe('bins (TAP 15) in the format tuf', () => {
         assert.equal(nameOf(bits, filename), `bin-${bin}`);
       }
     }
+  });
+
+  test('have every number of their bits, in order and in one length (TAP 15)', () => {
+    const namesIn = (bits: number): readonly string[] => {
+      const [bins] = read(parseTufTargets, { succinct_roles: { ...BINS, bit_length: bits } });
+      assert.ok(bins?.roles[0] !== undefined);
+      return [...namesOf(bins.roles[0])];
+    };
+    assert.deepEqual(namesIn(1), ['bin-0', 'bin-1']);
+    const five = namesIn(5);
+    assert.deepEqual(
+      [five.length, five[0], five[16], five.at(-1)],
+      [32, 'bin-00', 'bin-10', 'bin-1f'],
+    );
+    const single = one(parseTufTargets, ENTRY).roles[0];
+    assert.ok(single !== undefined);
+    assert.deepEqual([...namesOf(single)], ['a']);
   });
 
   test('are refused with another number of bits, without a name, or beside roles (TAP 15)', () => {

@@ -4,7 +4,13 @@ import { beforeEach, describe, test } from 'node:test';
 import { isOtaError } from '../../../agent/errors.ts';
 import { readDirectorTargets, type Vehicle } from '../../../agent/uptane/director.ts';
 import { parseTargets } from '../../../agent/uptane/metadata.ts';
-import { delegationsObject, ed25519, fileInfo, type Body } from '../../support/build-metadata.ts';
+import {
+  delegationsObject,
+  ed25519,
+  fileInfo,
+  hashesOf,
+  type Body,
+} from '../../support/build-metadata.ts';
 import { throwsCode } from '../../support/expect-code.ts';
 import { TestRepository } from '../../support/test-repository.ts';
 import { directorTarget, PRIMARY, SECONDARY, World } from '../../support/uptane-world.ts';
@@ -66,6 +72,10 @@ describe('Director Targets (§5.4.4.6 steps 6 to 8)', () => {
     read({}, { custom: { vehicleId: 'vehicle-1' } });
   });
 
+  test('with images are for this vehicle by its ECUs, whatever vehicle they name (G8, G9)', () => {
+    read({ 'a.bin': directorTarget('a', [PRIMARY]) }, { custom: { vehicleId: 'vehicle-2' } });
+  });
+
   test('without images and identifier are accepted, as Directors in the field send them (G9)', () => {
     read({});
     read({}, { custom: { vehicleId: 'vehicle-2' } }, { inventory: [PRIMARY] });
@@ -99,6 +109,41 @@ describe('Director Targets (§5.4.4.6 steps 6 to 8)', () => {
     throwsCode(() => read({ 'a.bin': { ...fileInfo('a'), custom } }), 'METADATA_MALFORMED', {
       path: 'director/targets.signed.targets.a.bin.custom.ecuIdentifiers.primary-1.hardwareId',
       want: 'a string',
+    });
+  });
+
+  for (const [what, ecu, at, want] of [
+    ['a serial', { ...PRIMARY, serial: 'x\n' }, 'x\n', 'no control characters'],
+    [
+      'a hardware id',
+      { ...PRIMARY, hardwareId: 'x'.repeat(201) },
+      'primary-1.hardwareId',
+      '1 to 200 characters',
+    ],
+  ] as const) {
+    test(`with ${what} that no device has are refused (G10, G11)`, () => {
+      const path = `director/targets.signed.targets.a.bin.custom.ecuIdentifiers.${at}`;
+      const target = directorTarget('a', [ecu]);
+      throwsCode(() => read({ 'a.bin': target }), 'METADATA_MALFORMED', { path, want });
+    });
+  }
+
+  test('are read as they stand: address, format, ECUs, and the name of the update (G10, G11)', () => {
+    const custom = {
+      ecuIdentifiers: { 'primary-1': { hardwareId: 'hw-primary', releaseCounter: 3 } },
+      ...{ uri: 'https://mirror.test/a', targetFormat: 'OSTREE' },
+    };
+    const targets = { 'a.bin': { ...fileInfo('a'), custom } };
+    const all = read(targets, { custom: { correlationId: 'urn:x' } });
+    assert.deepEqual(all, {
+      assignments: [
+        {
+          ...{ filename: 'a.bin', lengthBytes: 1, hashes: new Map(Object.entries(hashesOf('a'))) },
+          ...{ uri: 'https://mirror.test/a', format: 'OSTREE' },
+          ecus: new Map([['primary-1', { hardwareId: 'hw-primary', releaseCounter: 3 }]]),
+        },
+      ],
+      correlationId: 'urn:x',
     });
   });
 

@@ -142,6 +142,7 @@ describe('readKeys', () => {
     'a key of another type': ec.export({ type: 'spki', format: 'pem' }).toString(),
     'text after the key': `${rsaKey.text}more`,
     'two keys': `${rsaKey.text}${rsaKey.text}`,
+    'PEM around what is no key': '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n',
     nothing: '',
   };
   for (const [what, text] of Object.entries(notSpki)) {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 
+import { matchTarget } from '../../../agent/uptane/match.ts';
 import { fileInfo, hashesOf, type Body } from '../../support/build-metadata.ts';
+import { throwsCode } from '../../support/expect-code.ts';
 import {
   directorTarget,
   imageTarget,
@@ -123,6 +125,8 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
   test('an image that names no hardware is made for none (M3, G11)', () => {
     publish(fileInfo('fw.bin'));
     mismatch('hardwareIds', 'hw-primary', '');
+    publish(imageTarget('fw.bin', [SECONDARY, { ...SECONDARY, hardwareId: 'hw-third' }]));
+    mismatch('hardwareIds', 'hw-primary', 'hw-secondary,hw-third');
   });
 
   test('an image may be made for more hardware than it is assigned to (M3)', () => {
@@ -297,4 +301,15 @@ describe('what a trusted target carries', () => {
       },
     ]);
   });
+});
+
+test('an ECU that an image is not assigned to is never asked about: an error of ours', () => {
+  const hashes = new Map([['sha256', hashesOf('x').sha256]] as const);
+  const image = { lengthBytes: 1, hashes, custom: undefined };
+  const assignment = {
+    ...{ filename: 'x', lengthBytes: 1, hashes, uri: undefined, format: undefined },
+    ecus: new Map(),
+  };
+  const what = 'primary-1 is not assigned';
+  throwsCode(() => matchTarget(assignment, image, PRIMARY), 'BUG', { what });
 });

@@ -87,6 +87,12 @@ describe('roles that have to agree (§5.4.4.7 step 5)', () => {
     disagree('a,b,c', 1, 2);
   });
 
+  test('the refusal says how many of the largest group there are (D5)', () => {
+    const roles = ['a', 'b', 'c'].map((name) => role(name, name === 'a' ? 'other' : FILENAME));
+    publish(agree(3, roles));
+    disagree('a,b,c', 2, 3);
+  });
+
   test('none of them lists it: it is not there (D5, D6)', () => {
     publish(agree(1, [role('a'), role('b')]));
     const details = { filename: FILENAME, searched: 'targets,a,b' };

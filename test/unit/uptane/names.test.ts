@@ -1,6 +1,10 @@
+import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import {
+  percentEncoded,
+  roleOf,
+  verifyTufRoleName,
   verifyEcuSerial,
   verifyFilename,
   verifyHardwareId,
@@ -110,6 +114,35 @@ describe('verifyRoleName', () => {
   test('accepts names of the field, numbers among them (D1)', () => {
     for (const name of ['new-role', '10', 'tdx.containers_v2', 'Targets']) {
       verifyRoleName(name, 'doc.name');
+    }
+  });
+});
+
+describe('a name as one segment of a path', () => {
+  test('is written as other TUF clients write it, in capitals, where it is not plain (D1)', () => {
+    assert.equal(percentEncoded("a!'()*/ü~"), 'a%21%27%28%29%2A%2F%C3%BC~');
+    assert.equal(roleOf("a!'()*"), 'delegated/a%21%27%28%29%2A');
+    assert.equal(roleOf('targets'), 'targets');
+  });
+
+  test('of TUF has 1 to 200 characters so written, and is none of a top-level role (D1)', () => {
+    const want = '1 to 200 characters, percent-encoded';
+    for (const name of ['a', 'a'.repeat(200), '/'.repeat(66), '../x', 'Root']) {
+      verifyTufRoleName(name, 'doc.name');
+    }
+    for (const [name, problem] of [
+      ['', want],
+      ['a'.repeat(201), want],
+      ['/'.repeat(67), want],
+      ['root', 'a name that no top-level role has'],
+    ] as const) {
+      throwsCode(
+        () => {
+          verifyTufRoleName(name, 'doc.name');
+        },
+        'METADATA_MALFORMED',
+        { path: 'doc.name', want: problem },
+      );
     }
   });
 });

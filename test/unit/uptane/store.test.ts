@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 
 import { isOtaError } from '../../../agent/errors.ts';
+import { MetadataStore } from '../../../agent/uptane/store.ts';
 import { ed25519 } from '../../support/build-metadata.ts';
+import { throwsCode } from '../../support/expect-code.ts';
 import { imageTarget, PRIMARY, World } from '../../support/uptane-world.ts';
 
 const REMEDY = 'restore the trusted metadata or provision the device again';
@@ -105,4 +107,10 @@ test('a kept Snapshot that its key no longer vouches for is not believed because
     'image/timestamp',
   ]);
   assert.equal(world.device.requests.at(-1), 'image/snapshot.json');
+});
+
+test('nothing is added before the chain of roots is closed: an error of ours', () => {
+  const store = new MetadataStore('director', world.device.trusted, world.device.now);
+  const add = (): unknown => store.addTimestamp(world.director.file('timestamp.json'));
+  throwsCode(add, 'BUG', { what: 'roots are not settled' });
 });

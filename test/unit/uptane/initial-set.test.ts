@@ -1,0 +1,49 @@
+/** A set from the factory that is not whole. `initial-metadata.test.ts` has what is wrong with its files. */
+import { describe, test } from 'node:test';
+
+import { UPTANE } from '../../../agent/uptane/format.ts';
+import { verifyInitialSet } from '../../../agent/uptane/initial-set.ts';
+import { throwsCode } from '../../support/expect-code.ts';
+import { TestRepository } from '../../support/test-repository.ts';
+
+describe('a set is refused without (B1, §5.4.1)', () => {
+  for (const repo of ['director', 'image'] as const) {
+    for (const role of ['root', 'timestamp', 'snapshot', 'targets']) {
+      if (repo === 'director' && role === 'timestamp') continue;
+      test(`the ${role} of ${repo}`, () => {
+        const missing = { repo, file: `${role}.json` };
+        throwsCode(
+          () => verifyInitialSet(repo, setWithout(role), UPTANE),
+          'METADATA_MISSING',
+          missing,
+        );
+      });
+    }
+  }
+
+  test('no Timestamp and Snapshot of a Director', () => {
+    const set = setWithout('timestamp');
+    set.delete('snapshot');
+    verifyInitialSet('director', set, UPTANE);
+  });
+});
+
+test('a set whose root nobody signed is refused as such: it was never kept here (B1, R3)', () => {
+  const set = setWithout('nothing');
+  const root = Buffer.from(set.get('root') ?? '').toString();
+  set.set('root', Buffer.from(root.replace('2037', '2038')));
+  throwsCode(() => verifyInitialSet('image', set, UPTANE), 'THRESHOLD_NOT_MET', {
+    ...{ repo: 'image', role: 'root' },
+    ...{ valid: 0, threshold: 1 },
+  });
+});
+
+function setWithout(role: string): Map<string, Uint8Array> {
+  const repository = new TestRepository();
+  repository.publish();
+  const roles = ['timestamp', 'snapshot', 'targets'] as const;
+  const set = new Map([['root', repository.file('1.root.json')]]);
+  for (const each of roles) set.set(each, repository.file(`${each}.json`));
+  set.delete(role);
+  return set;
+}
