@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { LoadedSettings } from './config-problem.ts';
 import { requireInstaller, type InstallerSettings } from './config-installer.ts';
 import { requireGateway } from './config-rules.ts';
+import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
@@ -21,7 +22,9 @@ import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
 import { readTextFile } from './io/text-file.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
+import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
+import { openToken, type Token } from './io/token/token.ts';
 import type { LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
@@ -97,16 +100,17 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   const { settings } = loaded;
   const urls = requireGateway(loaded);
   const local = await assembleLocal(loaded, log);
+  let sealing: Sealing | undefined;
   try {
     await demandProvisioned(local.store);
     const ca = await gatewayCa(settings);
+    // Before the identity: that of another token is not this device's, and may be none at all.
+    const opened = await openSealing(settings, local, log);
+    sealing = opened;
+    await demandOwnToken(opened.ports);
     const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
     const http = openHttp(settings, identity);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
-    const limits = {
-      rootBytes: settings.uptane.max_root_metadata,
-      imageTargetsBytes: settings.uptane.max_image_metadata,
-    };
     const rate = { bytesPerSecond, windowMs };
     return {
       ports: {
@@ -116,21 +120,65 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
         director: new HttpDirector(http, urls),
         signer: identity.signer,
         vehicleId: identity.deviceId,
-        directorFormat: withLimits(UPTANE, limits),
-        imageFormat: withLimits(await loadFormat(settings.uptane.dialect), limits),
+        ...opened.ports,
       },
       store: local.store,
       identity,
       close: async () => {
         await http.close();
         identity.token.close();
+        opened.close();
         await local.close();
       },
     };
   } catch (error) {
+    sealing?.close();
     await local.close();
     throw error;
   }
+}
+
+/** What seals the state of this device in its token. */
+export interface Sealing {
+  readonly ports: SealingPorts;
+  close(): void;
+}
+
+/**
+ * Opens the token as far as sealing needs it; without, where `token.anchor` is off.
+ *
+ * @throws OtaError TOKEN_*
+ */
+export async function openSealing(
+  settings: Settings,
+  { ports, store }: LocalAgent,
+  log: Log,
+): Promise<Sealing> {
+  const limits = {
+    rootBytes: settings.uptane.max_root_metadata,
+    imageTargetsBytes: settings.uptane.max_image_metadata,
+  };
+  const directorFormat = withLimits(UPTANE, limits);
+  const imageFormat = withLimits(await loadFormat(settings.uptane.dialect), limits);
+  const unsealed = { ...ports, directorFormat, imageFormat };
+  if (settings.token.anchor === 'off') return { ports: unsealed, close: () => undefined };
+  const token = openToken(settings.token, 'read-only', process.env);
+  await sayProtection(token, store, log);
+  const anchor = new TokenAnchor(token, process.env);
+  return {
+    ports: { ...unsealed, anchor },
+    close: () => {
+      token.close();
+    },
+  };
+}
+
+/** Once, and again when it changed. */
+async function sayProtection(token: Token, store: SqliteStore, log: Log): Promise<void> {
+  const { protection, meaning } = protectionOf(token);
+  if ((await store.fact('anchor_protection')) === protection) return;
+  await store.saveFact('anchor_protection', protection);
+  log.info(`the rollback anchor is ${protection}: ${meaning}`);
 }
 
 async function openTimeServer(

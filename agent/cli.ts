@@ -20,6 +20,7 @@ const COMMANDS = {
   history: 'past updates and how they ended',
   confirm: 'mark the running image good',
   rollback: 'go back to the previous image',
+  anchor: 'show | accept: what the token remembers of this storage, against going back',
   verify: 'verify repositories before they are published: no token needed',
   config: 'check | show | schema | reference',
 } as const;
@@ -47,6 +48,11 @@ Options of verify:
 
 Exit codes: 0 an update, or up to date; 20 metadata refused; 31 an image refused; 21 a server
 answers wrongly or not at all; 30 an image cannot be had, or too slowly; 2 usage.`,
+  anchor: `
+anchor show      what is sealed, what the storage holds, and whether one is behind the other
+anchor accept    after a deliberate restore or exchange: what the storage holds now is the truth.
+                 From then on older metadata and older releases can be installed again. The
+                 Director is told.`,
   provision: `
 The configuration says how: provisioning.mode is est, manual or device-cred.`,
 };

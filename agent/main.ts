@@ -11,7 +11,7 @@ type Command = (context: CommandContext) => Promise<CommandResult>;
 
 /** Loaded when asked for: `verify` needs no library of the token. */
 const COMMANDS: Readonly<
-  Record<Exclude<CommandName, 'verify' | 'config'>, () => Promise<Command>>
+  Record<Exclude<CommandName, 'verify' | 'config' | 'anchor'>, () => Promise<Command>>
 > = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   once: async () => (await import('./commands/once.ts')).onceCommand,
@@ -32,6 +32,11 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     return (await import('./commands/config.ts')).configCommand(rest, () =>
       loadSettings({ config }),
     );
+  }
+  if (command === 'anchor') {
+    const { anchorCommand } = await import('./commands/anchor.ts');
+    const loaded = await loadSettings({ config });
+    return anchorCommand({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
   }
   expectNothing(command, rest);
   const run = await COMMANDS[command]();

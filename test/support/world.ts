@@ -21,11 +21,17 @@ export interface World {
   close(): Promise<void>;
 }
 
-/** @param state - `blank`: nothing provisioned yet */
-export async function openWorld(state: 'blank' | 'provisioned'): Promise<World> {
+/**
+ * @param state - `blank`: nothing provisioned yet
+ * @param teeArguments - of the secure world, such as `--rpmb`
+ */
+export async function openWorld(
+  state: 'blank' | 'provisioned',
+  ...teeArguments: readonly string[]
+): Promise<World> {
   const temporary = temporaryDirectory('world');
   const directory = temporary.path;
-  const tee = await startTee(directory);
+  const tee = await startTee(directory, ...teeArguments);
   const director = await startDirector({ stateDir: join(directory, 'director') });
   const device = makeDevice(directory, { id: DEVICE, hardwareId: HARDWARE }, director, tee);
   const world: World = {
