@@ -141,6 +141,8 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
 /** What seals the state of this device in its token. */
 export interface Sealing {
   readonly ports: SealingPorts;
+  /** What the seal is worth in this token, for people. */
+  readonly meaning: string;
   close(): void;
 }
 
@@ -161,12 +163,15 @@ export async function openSealing(
   const directorFormat = withLimits(UPTANE, limits);
   const imageFormat = withLimits(await loadFormat(settings.uptane.dialect), limits);
   const unsealed = { ...ports, directorFormat, imageFormat };
-  if (settings.token.anchor === 'off') return { ports: unsealed, close: () => undefined };
+  if (settings.token.anchor === 'off') {
+    return { ports: unsealed, meaning: 'off', close: () => undefined };
+  }
   const token = openToken(settings.token, 'read-only', process.env);
-  await sayProtection(token, store, log);
+  const meaning = await sayProtection(token, store, log);
   const anchor = new TokenAnchor(token, process.env);
   return {
     ports: { ...unsealed, anchor },
+    meaning,
     close: () => {
       token.close();
     },
@@ -174,11 +179,14 @@ export async function openSealing(
 }
 
 /** Once, and again when it changed. */
-async function sayProtection(token: Token, store: SqliteStore, log: Log): Promise<void> {
+async function sayProtection(token: Token, store: SqliteStore, log: Log): Promise<string> {
   const { protection, meaning } = protectionOf(token);
-  if ((await store.fact('anchor_protection')) === protection) return;
-  await store.saveFact('anchor_protection', protection);
-  log.info(`the rollback anchor is ${protection}: ${meaning}`);
+  const words = `the seal is ${protection}: ${meaning}`;
+  if ((await store.fact('anchor_protection')) !== protection) {
+    await store.saveFact('anchor_protection', protection);
+    log.info(words);
+  }
+  return words;
 }
 
 async function openTimeServer(

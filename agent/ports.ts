@@ -176,7 +176,8 @@ export interface CatchUp {
   readonly binding: Binding;
   /** The state to go on from: what was under way then is not under way now. */
   readonly state: string;
-  readonly attack: FailureCode;
+  /** To be told to the Director. */
+  readonly attack: FailureCode | undefined;
 }
 
 /** What tells a report from every other. */

@@ -28,7 +28,7 @@ export async function acceptDisk(ports: SealingPorts): Promise<View | undefined>
     unknown: [],
     binding: own,
     state: formatState({ at: 'idle' }),
-    attack: standing.is === 'behind' ? 'STORAGE_ROLLED_BACK' : 'TOKEN_REPLACED',
+    attack: standing.is === 'behind' ? 'STORAGE_ROLLED_BACK' : undefined,
   });
   const accepted = fitted(sealedAs({ stateId, sequence, reports }, disk));
   await write(ports, { ...view, binding: own }, accepted);

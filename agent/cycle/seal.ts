@@ -38,11 +38,10 @@ export interface View {
 /**
  * Refuses to go on with a disk that is behind, without making up for it.
  *
- * @throws OtaError STORAGE_ROLLED_BACK, TOKEN_REPLACED
+ * @throws OtaError STORAGE_ROLLED_BACK
  */
 export async function demandNotBehind(ports: SealingPorts): Promise<void> {
   const view = await look(ports);
-  if (view?.standing.is === 'foreign') throw replaced(view.anchor, view.standing.problem);
   if (view?.standing.is === 'behind') throw rolledBack(view.standing);
 }
 

@@ -192,8 +192,9 @@ export class SqliteStore implements Store {
       await t.run("DELETE FROM fact WHERE name = 'roll_back_intended'");
       await putFact(t, 'cycle_state', state);
       await putFact(t, 'anchor', JSON.stringify(binding));
-      const codes = parseCodes(await getFact(t, 'unreported_attacks'));
-      await putFact(t, 'unreported_attacks', [...new Set([...codes, seal.attack])].join(' '));
+      if (seal.attack === undefined) return;
+      const codes = new Set(parseCodes(await getFact(t, 'unreported_attacks')));
+      await putFact(t, 'unreported_attacks', [...codes.add(seal.attack)].join(' '));
     });
   }
 
