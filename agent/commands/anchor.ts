@@ -38,8 +38,9 @@ async function accept(ports: SealingPorts, { log }: CommandContext): Promise<Com
   if (before === undefined || (is !== 'behind' && is !== 'foreign')) return shown(before);
   const after = await look(ports);
   if (after?.standing.is !== 'current') {
-    const { problem = 'see the log' } = await ports.store.binding();
-    throw new OtaError('TOKEN_FAILED', { operation: 'store the seal', cause: problem });
+    const { failed } = await ports.store.binding();
+    const cause = failed?.cause ?? 'see the log';
+    throw new OtaError('TOKEN_FAILED', { operation: 'store the seal', cause });
   }
   const warning =
     is === 'behind'

@@ -92,8 +92,8 @@ async function provisionAnchor(
     if (standing.is === 'behind')
       return [`the storage is older than the seal in the token: ${ACCEPT}`];
     if (standing.is === 'unsealed') await sealRisen(ports);
-    const { problem } = await local.store.binding();
-    if (problem !== undefined) return [`the token cannot hold a seal: ${problem}`];
+    const { failed } = await local.store.binding();
+    if (failed !== undefined) return [`the token cannot hold a seal: ${failed.cause}`];
     say('anchor', standing.is === 'unsealed' ? 'done now' : 'found done', meaning);
     return [];
   } finally {

@@ -42,7 +42,7 @@ export async function readStatus(
     director: (await store.fact('director_trust')) ?? null,
     image: (await store.fact('image_trust')) ?? null,
   };
-  const { sequence, sealed, problem } = await store.binding();
+  const { sequence, sealed, failed } = await store.binding();
   const protection = (await store.fact('anchor_protection')) ?? null;
   return {
     deviceId: (await store.fact('device_id')) ?? null,
@@ -52,7 +52,7 @@ export async function readStatus(
     lastRefusal: refusal ?? null,
     lastUpdate: last === undefined ? null : historyJson(last),
     trust,
-    anchor: { sealed, sequence, protection, problem: problem ?? null },
+    anchor: { sealed, sequence, protection, problem: failed?.cause ?? null },
     warnings: Object.values(trust).includes('first-use') ? [FIRST_USE] : [],
   };
 }

@@ -1,7 +1,7 @@
 import type { Instant } from '../uptane/time.ts';
 import { fitted } from '../uptane/seal.ts';
 import { sealedAs } from '../uptane/standing.ts';
-import { look, nextOf, write, type SealingPorts, type View } from './seal.ts';
+import { look, write, type SealingPorts, type View } from './seal.ts';
 import { formatState } from './state.ts';
 
 /**
@@ -17,10 +17,10 @@ export async function acceptDisk(ports: SealingPorts): Promise<View | undefined>
   if (view?.standing.is !== 'behind' && view?.standing.is !== 'foreign') return view;
   const { seal, binding, disk, standing } = view;
   const reports = standing.is === 'behind' ? (seal?.reports ?? 0) : 0;
-  const sequence = Math.max(nextOf(seal), binding.sequence + 1);
+  const sequence = Math.max(seal?.sequence ?? 0, binding.sequence) + 1;
   const stateId =
     (standing.is === 'behind' ? seal?.stateId : binding.stateId) ?? ports.clock.uuid();
-  const own = { ...binding, stateId, sequence };
+  const own = { ...binding, stateId, sequence, failed: undefined };
   await ports.store.catchUp({
     reports,
     latestKnownTime: 0 as Instant,

@@ -48,7 +48,7 @@ async function recover(
     latestKnownTime,
     releases,
     unknown: await notRunning(ports),
-    binding: isFirst ? { stateId, sequence, sealed: true, problem: undefined } : binding,
+    binding: isFirst ? { stateId, sequence, sealed: true, failed: undefined } : binding,
     // What was under way on the old disk is not under way on this device.
     state: formatState({ at: 'idle' }),
     attack: 'STORAGE_ROLLED_BACK',

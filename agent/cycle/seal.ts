@@ -77,7 +77,10 @@ export async function sealRisen(ports: SealingPorts): Promise<void> {
     return;
   }
   const next = fitted(raisedSeal(seal, disk));
-  if (isWorthSealing(seal, next)) await write(ports, view, { ...next, sequence: nextOf(seal) });
+  // A number that the token does not have yet: power failed before it got it, or it was put back.
+  const isOwed = binding.sequence > seal.sequence;
+  if (!isOwed && !isWorthSealing(seal, next)) return;
+  await write(ports, view, { ...next, sequence: nextOf(seal, binding) });
 }
 
 /**
@@ -91,16 +94,19 @@ export async function sealReports(ports: SealingPorts, counter: number): Promise
   if (before === undefined || counter <= before.reports) return;
   const view = await look(ports);
   if (view?.seal === undefined) return;
-  const { seal, disk } = view;
+  const { seal, binding, disk } = view;
   const raised = fitted(raisedSeal(seal, disk));
-  await write(ports, view, { ...raised, reports: counter + BLOCK, sequence: nextOf(seal) });
+  const sequence = nextOf(seal, binding);
+  await write(ports, view, { ...raised, reports: counter + BLOCK, sequence });
 }
 
+const RETRY_MS = 24 * 3_600_000;
 /** So many reports are sent for one write to the token; so many are lost with a disk put back. */
 const BLOCK = 1000;
 
-export function nextOf(seal: Seal | undefined): number {
-  return (seal?.sequence ?? 0) + 1;
+/** Not lower than what the database has: an older copy of it must not look as new. */
+function nextOf({ sequence }: Seal, binding: Binding): number {
+  return Math.max(sequence + 1, binding.sequence);
 }
 
 async function readSeal(anchor: Anchor): Promise<Seal | undefined> {
@@ -126,12 +132,16 @@ async function holdingsOf({ store, ...formats }: SealingPorts): Promise<Holdings
  * The number on disk first: whatever copy of the disk is older than this moment is then known by it.
  *
  * A token that cannot store it (no data objects, or full) keeps what it has; that is said once, and
- * is no reason to keep a device from its updates.
+ * is no reason to keep a device from its updates. It is tried again a day later: OP-TEE's token dies
+ * when its storage is full, and takes the sessions of this process with it.
  */
 export async function write(ports: SealingPorts, view: View, seal: Seal): Promise<void> {
   const { store, reporter } = ports;
   const { anchor, binding } = view;
   const { stateId, sequence } = seal;
+  const { failed } = binding;
+  const now = ports.clock.now();
+  if (failed !== undefined && Math.abs(now - failed.at) < RETRY_MS) return;
   const intended = { ...binding, stateId, sequence };
   if (binding.sequence !== sequence || binding.stateId !== stateId) {
     await store.saveBinding(intended);
@@ -140,16 +150,16 @@ export async function write(ports: SealingPorts, view: View, seal: Seal): Promis
     await anchor.replace(encodeSeal(seal));
   } catch (error) {
     if (!isOtaError(error) || error.code !== 'TOKEN_FAILED') throw error;
-    if (binding.problem === error.details.cause) return;
-    reporter.refused(error);
-    await store.saveBinding({ ...intended, problem: error.details.cause });
+    const { cause } = error.details;
+    if (failed?.cause !== cause) reporter.refused(error);
+    await store.saveBinding({ ...intended, failed: { cause, at: now } });
     return;
   }
-  if (!binding.sealed || binding.problem !== undefined) await acknowledge(ports, intended);
+  if (!binding.sealed || failed !== undefined) await acknowledge(ports, intended);
 }
 
 export function acknowledge({ store }: SealingPorts, binding: Binding): Promise<void> {
-  return store.saveBinding({ ...binding, sealed: true, problem: undefined });
+  return store.saveBinding({ ...binding, sealed: true, failed: undefined });
 }
 
 export function rolledBack({

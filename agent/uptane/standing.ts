@@ -12,8 +12,8 @@ export interface Binding {
   readonly sequence: number;
   /** Whether a seal was ever known to be in the token. */
   readonly sealed: boolean;
-  /** Why the last one could not be stored, for people. */
-  readonly problem: string | undefined;
+  /** Why the last one could not be stored, and when that was tried. */
+  readonly failed: { readonly cause: string; readonly at: Instant } | undefined;
 }
 
 /** Everything on disk that must not go back. */

@@ -14,7 +14,7 @@ const QUEUED_EVENTS = 1000;
 /** Metadata lives for days; a floor that is a day old keeps as much of it out. */
 const TIME_STEP_MS = 24 * 3_600_000;
 const HIGHEST = 'highest_release_counter/';
-const UNBOUND: Binding = { stateId: undefined, sequence: 0, sealed: false, problem: undefined };
+const UNBOUND: Binding = { stateId: undefined, sequence: 0, sealed: false, failed: undefined };
 
 export class SqliteStore implements Store {
   readonly #database: Database;
