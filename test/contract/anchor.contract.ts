@@ -9,8 +9,14 @@ import type { TokenKind, TokenWorld } from '../support/token-world.ts';
 const SCENARIOS = join(import.meta.dirname, 'anchor.scenarios.ts');
 const KILL_AFTER_MS = [20, 70, 120, 170];
 
-/** @param protection - what the agent says of such a token */
-export function anchorContract(kind: TokenKind, protection: string): void {
+interface Expected {
+  /** What the agent says of such a token. */
+  readonly protection: string;
+  /** Whether a test can fill it, in little time. */
+  readonly isSmall: boolean;
+}
+
+export function anchorContract(kind: TokenKind, { protection, isSmall }: Expected): void {
   describe(`anchor contract: ${kind.name}`, () => {
     let world: TokenWorld;
     beforeEach(async () => {
@@ -41,10 +47,9 @@ export function anchorContract(kind: TokenKind, protection: string): void {
       assert.deepEqual(await value('records'), ['next']);
     });
 
-    const isBounded = kind.locksPins;
     test(
       'a full token is TOKEN_FAILED, and keeps the record before',
-      { skip: !isBounded },
+      { skip: !isSmall },
       async () => {
         assert.equal(await value('replaceWhenFull'), 'TOKEN_FAILED');
         const kept = (await value('records')) as string[];

@@ -1,6 +1,6 @@
 import { anchorContract } from '../contract/anchor.contract.ts';
 import { emulator, emulatorOnRpmb, softHsm } from '../support/token-world.ts';
 
-anchorContract(softHsm, 'on the disk');
-anchorContract(emulator, 'in the TEE');
-anchorContract(emulatorOnRpmb, 'in the TEE');
+anchorContract(softHsm, { protection: 'on the disk', isSmall: false });
+anchorContract(emulator, { protection: 'in the TEE', isSmall: false });
+anchorContract(emulatorOnRpmb, { protection: 'in the TEE', isSmall: true });
