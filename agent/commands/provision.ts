@@ -83,7 +83,8 @@ async function provisionAnchor(
   log: Log,
   say: (step: string, outcome: string, facts: string) => void,
 ): Promise<readonly string[]> {
-  const { ports, meaning, close } = await openSealing(settings, local, log);
+  const sealing = await openSealing(settings, local, log);
+  const { ports, meaning } = sealing;
   try {
     const before = await look(ports);
     if (before === undefined) return [];
@@ -97,7 +98,7 @@ async function provisionAnchor(
     say('anchor', standing.is === 'unsealed' ? 'done now' : 'found done', meaning);
     return [];
   } finally {
-    close();
+    sealing.close();
   }
 }
 

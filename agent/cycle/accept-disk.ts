@@ -1,3 +1,4 @@
+/** A person's word that the disk is right, whatever the token says. */
 import type { Instant } from '../uptane/time.ts';
 import { fitted } from '../uptane/seal.ts';
 import { sealedAs } from '../uptane/standing.ts';
@@ -14,23 +15,28 @@ import { formatState } from './state.ts';
  */
 export async function acceptDisk(ports: SealingPorts): Promise<View | undefined> {
   const view = await look(ports);
-  if (view?.standing.is !== 'behind' && view?.standing.is !== 'foreign') return view;
+  const is = view?.standing.is;
+  if (view !== undefined && (is === 'behind' || is === 'foreign')) await accept(ports, view);
+  return view;
+}
+
+async function accept(ports: SealingPorts, view: View): Promise<void> {
   const { seal, binding, disk, standing } = view;
-  const reports = standing.is === 'behind' ? (seal?.reports ?? 0) : 0;
+  const isBehind = standing.is === 'behind';
+  const own = isBehind ? seal : undefined;
+  const reports = own?.reports ?? 0;
   const sequence = Math.max(seal?.sequence ?? 0, binding.sequence) + 1;
-  const stateId =
-    (standing.is === 'behind' ? seal?.stateId : binding.stateId) ?? ports.clock.uuid();
-  const own = { ...binding, stateId, sequence, failed: undefined };
+  const stateId = own?.stateId ?? binding.stateId ?? ports.clock.uuid();
+  const joined = { ...binding, stateId, sequence, failed: undefined };
   await ports.store.catchUp({
     reports,
     latestKnownTime: 0 as Instant,
     releases: new Map(),
     unknown: [],
-    binding: own,
+    binding: joined,
     state: formatState({ at: 'idle' }),
-    attack: standing.is === 'behind' ? 'STORAGE_ROLLED_BACK' : undefined,
+    attack: isBehind ? 'STORAGE_ROLLED_BACK' : undefined,
   });
   const accepted = fitted(sealedAs({ stateId, sequence, reports }, disk));
-  await write(ports, { ...view, binding: own }, accepted);
-  return view;
+  await write(ports, { ...view, binding: joined }, accepted);
 }

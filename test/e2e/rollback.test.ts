@@ -87,7 +87,7 @@ describe('the rollback anchor', () => {
     assert.equal(told.length, 1);
     assert.equal(told[0]?.attacks_detected, 'rollback:STORAGE_ROLLED_BACK');
     // The storage says fw-1, which does not run: no lie about it reaches the Director.
-    assert.doesNotMatch(told[0]?.installed_image.filepath ?? '', /fw/u);
+    assert.doesNotMatch(told[0].installed_image.filepath, /fw/u);
     const counters = all.map(({ report_counter: counter }) => Number(counter));
     assert.deepEqual(
       counters,

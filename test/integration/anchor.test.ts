@@ -9,7 +9,6 @@ import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { Store } from '../../agent/ports.ts';
 import { newestSeal, type Seal } from '../../agent/uptane/seal.ts';
 import { ed25519, type Role } from '../support/build-metadata.ts';
-import { cuttingPorts, PowerCut } from '../support/cut-ports.ts';
 import { bytes, PRIMARY_KEY, TestDevice } from '../support/cycle-device.ts';
 import { MemoryAnchor } from '../support/memory-anchor.ts';
 import { readManifest } from '../support/sent-manifest.ts';
@@ -289,84 +288,4 @@ describe('the rollback anchor', () => {
     assert.equal(await cycle(), 'up-to-date');
     assert.equal(seal().sequence > 0, true);
   });
-
-  test('power lost at any moment is never taken for a rollback, and every copy from before the last seal always is', async (t) => {
-    const random = seeded(20_261_127);
-    const pick = (below: number): number => Math.floor(random() * below);
-    const copies: { path: string; sealed: number }[] = [];
-    const sequence = (): number => {
-      const found = newestSeal(anchor.stored);
-      return found === undefined || found === 'newer' ? 0 : found.sequence;
-    };
-    let cuts = 0;
-    let detected = 0;
-    let undetected = 0;
-    device.world.release('fw-1');
-    for (let round = 0; round < ROUNDS; round += 1) {
-      if (pick(3) === 0) publishSomething(device, pick, `r${String(round)}`);
-      if (pick(4) === 0) device.outside.wallMs += 25 * HOUR_MS;
-      if (pick(3) === 0) anchor.tear = pick(2) === 0 ? 'half' : 'both';
-      const moment = pick(2) === 0 ? 'before' : 'after';
-      const cut = cuttingPorts(
-        { ...(await device.ports()), anchor },
-        { call: 1 + pick(60), moment },
-      );
-      try {
-        await device.cycle(cut.ports);
-      } catch (error) {
-        if (!(error instanceof PowerCut)) throw error;
-        cuts += 1;
-      }
-      anchor.tear = undefined;
-      if (pick(3) === 0) copies.push({ path: await device.copyDisk(), sealed: sequence() });
-      device.boot();
-      if (pick(4) !== 0 || copies.length === 0) continue;
-
-      const { path, sealed } = copies[pick(copies.length)] ?? { path: '', sealed: 0 };
-      await device.putBack(path);
-      if (sequence() > sealed) {
-        await refused('STORAGE_ROLLED_BACK');
-        detected += 1;
-      } else {
-        undetected += 1;
-      }
-      await cycle();
-    }
-    t.diagnostic(`${String(cuts)} power cuts, ${String(anchor.writes)} seals`);
-    t.diagnostic(`${String(detected)} copies older than a seal, ${String(undetected)} not`);
-    assert.ok(cuts > ROUNDS / 4 && detected > ROUNDS / 40);
-  });
 });
-
-const ROUNDS = 80;
-
-/** New images, new keys, versions that start again under new keys: whatever a repository may do. */
-function publishSomething(device: TestDevice, pick: (below: number) => number, name: string): void {
-  const repository = device.world[pick(2) === 0 ? 'director' : 'image'];
-  const what = pick(4);
-  if (what === 0) repository.publishSnapshotAndTimestamp();
-  if (what === 1) {
-    repository.keys.timestamp = [ed25519()];
-    repository.keys.snapshot = [ed25519()];
-    repository.publishRoot();
-    // Fast-forward recovery: what the old keys signed does not count any more.
-    repository.version.timestamp = 0;
-    repository.version.snapshot = 0;
-    repository.publish();
-  }
-  if (what >= 2) {
-    device.outside.image = () => bytes(name);
-    device.world.release(name);
-  }
-}
-
-/** The same numbers in every run (Marsaglia's xorshift). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
-}
