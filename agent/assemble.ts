@@ -168,7 +168,7 @@ export async function openSealing(
   }
   const token = openToken(settings.token, 'read-only', process.env);
   const meaning = await sayProtection(token, store, log);
-  const anchor = new TokenAnchor(token, process.env);
+  const anchor = new TokenAnchor(token);
   return {
     ports: { ...unsealed, anchor },
     meaning,

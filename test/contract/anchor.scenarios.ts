@@ -129,7 +129,7 @@ export async function measure({ settings }: Args): Promise<{ readMs: number; wri
 }
 
 function open(settings: TokenSettings): TokenAnchor {
-  return new TokenAnchor(openToken(settings, 'read-only', process.env), process.env);
+  return new TokenAnchor(openToken(settings, 'read-only', process.env));
 }
 
 function texts(all: readonly Uint8Array[]): string[] {

@@ -5,7 +5,7 @@ import { OtaError } from '../../errors.ts';
 import type { Anchor } from '../../ports.ts';
 import { ANCHOR, CKA, CKO } from './cryptoki.ts';
 import { isCkr } from './token-errors.ts';
-import { openToken, type Token } from './token.ts';
+import type { Token } from './token.ts';
 
 const FIND = { class: CKO.DATA, label: ANCHOR.label };
 
@@ -16,14 +16,12 @@ const FIND = { class: CKO.DATA, label: ANCHOR.label };
 export class TokenAnchor implements Anchor {
   readonly uri: string;
   readonly #token: Token;
-  readonly #env: NodeJS.ProcessEnv;
   #known: readonly Uint8Array[] | undefined;
 
   /** @param token - open for reading; it stays its owner's to close */
-  constructor(token: Token, env: NodeJS.ProcessEnv) {
+  constructor(token: Token) {
     this.uri = token.uri;
     this.#token = token;
-    this.#env = env;
   }
 
   records(): Promise<readonly Uint8Array[]> {
@@ -39,7 +37,7 @@ export class TokenAnchor implements Anchor {
   replace(record: Uint8Array): Promise<void> {
     return new Promise((resolve) => {
       this.#known = undefined;
-      const token = openToken(this.#token.settings, 'read-write', this.#env);
+      const token = this.#token.forWriting();
       try {
         storeOnly(token, record);
       } finally {

@@ -104,6 +104,11 @@ export class Token {
     return chosen;
   }
 
+  /** The same token for writing, with the PIN that was read for this one; to be closed by itself. */
+  forWriting(): Token {
+    return new Token(this.settings, 'read-write', this.#pin);
+  }
+
   /** Closes this session only: closing all of them would end the TLS engine's. */
   close(): void {
     const session = this.#session;
