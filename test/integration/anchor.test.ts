@@ -183,7 +183,10 @@ describe('the rollback anchor', () => {
       [...stolen, ...director.keys.root],
     );
     await refused('STORAGE_ROLLED_BACK');
-    assert.equal((await refused('STORAGE_ROLLED_BACK'))['what'], 'director/root');
+    const { what, sealed, found } = await refused('STORAGE_ROLLED_BACK');
+    assert.deepEqual({ what, sealed, found }, { what: 'director/root', sealed: '2', found: '1' });
+    const trusted = await (await store()).loadTrusted();
+    assert.deepEqual(trusted.get('director/root'), director.file('1.root.json'));
     assert.match(told().at(-1)?.attacks ?? '', /STORAGE_ROLLED_BACK/u);
   });
 
