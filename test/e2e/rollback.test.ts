@@ -139,6 +139,17 @@ describe('the rollback anchor', () => {
     }
   });
 
+  test('where token.anchor is off nothing is sealed and nothing asked', async () => {
+    const copy = copyStorage('off');
+    world.device.configure({ token: { anchor: 'off' } });
+    await install('fw-off');
+    putBack(copy);
+    assert.equal((await world.device.agent(['once'])).exit, 0);
+    assert.equal(await standing(), 'off');
+    world.device.configure({ token: { anchor: 'auto' } });
+    assert.equal(await standing(), 'current');
+  });
+
   test('storage and token put back together are not noticed: nothing on the board remembers', async () => {
     await world.tee.stop();
     const [disk, token] = [copyStorage('both'), join(world.directory, 'tee-copy')];
