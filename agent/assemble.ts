@@ -8,6 +8,7 @@ import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
 import { requireInstaller, type InstallerSettings } from './config-installer.ts';
 import { requireGateway } from './config-rules.ts';
+import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
@@ -24,8 +25,10 @@ import { openReporter } from './io/terminal.ts';
 import { followCrls } from './io/crl-files.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
+import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
+import { openToken, type Token } from './io/token/token.ts';
 import type { Clock, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
@@ -109,10 +112,15 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   const { settings } = loaded;
   const urls = requireGateway(loaded);
   const local = await assembleLocal(loaded, log);
+  let sealing: Sealing | undefined;
   try {
     await demandProvisioned(local.store);
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings);
+    // Before the identity: that of another token is not this device's, and may be none at all.
+    const opened = await openSealing(settings, local, log);
+    sealing = opened;
+    await demandOwnToken(opened.ports);
     const choice = choiceOf(parseRecord(await local.store.fact('rotation')));
     const chosen = { ...identitySettings(settings), choice };
     const identity = loadIdentity(chosen, trust, clock.now(), process.env);
@@ -120,10 +128,6 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const live = new LiveIdentity(identity);
     const http = openHttp(settings, () => live.current, clock);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
-    const limits = {
-      rootBytes: settings.uptane.max_root_metadata,
-      imageTargetsBytes: settings.uptane.max_image_metadata,
-    };
     const rate = { bytesPerSecond, windowMs };
     const ports: Ports = {
       ...local.ports,
@@ -132,8 +136,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
       director: new HttpDirector(http, urls),
       signer: live.signer,
       vehicleId: identity.deviceId,
-      directorFormat: withLimits(UPTANE, limits),
-      imageFormat: withLimits(await loadFormat(settings.uptane.dialect), limits),
+      ...opened.ports,
     };
     const { store } = local;
     const open = (one: Identity): HttpClient => openHttp(settings, () => one, clock);
@@ -147,13 +150,66 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
       close: async () => {
         await http.close();
         live.close();
+        opened.close();
         await local.close();
       },
     };
   } catch (error) {
+    sealing?.close();
     await local.close();
     throw error;
   }
+}
+
+/** What seals the state of this device in its token. */
+export interface Sealing {
+  readonly ports: SealingPorts;
+  /** What the seal is worth in this token, for people. */
+  readonly meaning: string;
+  close(): void;
+}
+
+/**
+ * Opens the token as far as sealing needs it; without, where `token.anchor` is off.
+ *
+ * @throws OtaError TOKEN_*
+ */
+export async function openSealing(
+  settings: Settings,
+  { ports, store }: LocalAgent,
+  log: Log,
+): Promise<Sealing> {
+  const limits = {
+    rootBytes: settings.uptane.max_root_metadata,
+    imageTargetsBytes: settings.uptane.max_image_metadata,
+  };
+  const directorFormat = withLimits(UPTANE, limits);
+  const imageFormat = withLimits(await loadFormat(settings.uptane.dialect), limits);
+  const unsealed = { ...ports, directorFormat, imageFormat };
+  if (settings.token.anchor === 'off') {
+    return { ports: unsealed, meaning: 'off', close: () => undefined };
+  }
+  const token = openToken(settings.token, 'read-only', process.env);
+  const meaning = await sayProtection(token, store, log);
+  const anchor = new TokenAnchor(token);
+  return {
+    ports: { ...unsealed, anchor },
+    meaning,
+    close: () => {
+      token.close();
+    },
+  };
+}
+
+/** Once, and again when it changed. */
+async function sayProtection(token: Token, store: SqliteStore, log: Log): Promise<string> {
+  const { protection, meaning } = protectionOf(token);
+  const words = `the seal is ${protection}: ${meaning}`;
+  if ((await store.fact('anchor_protection')) !== protection) {
+    await store.saveFact('anchor_protection', protection);
+    log.info(words);
+  }
+  return words;
 }
 
 async function openTimeServer(

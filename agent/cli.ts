@@ -22,6 +22,7 @@ const COMMANDS = {
   history: 'past updates and how they ended',
   confirm: 'mark the running image good',
   rollback: 'go back to the previous image',
+  anchor: 'show | accept: what the token remembers of this storage, against going back',
   verify: 'verify repositories before they are published: no token needed',
   config: 'check | show | schema | reference',
 } as const;
@@ -65,6 +66,11 @@ space, 40 installer, 20 metadata, 21 gateway, 3 not provisioned; 0 where nothing
 
 The old one is destroyed once the gateway has accepted the new one, and not before. What waits goes
 on at the next cycle: ota-agent status shows it.`,
+  anchor: `
+anchor show      what is sealed, what the storage holds, and whether one is behind the other
+anchor accept    after a deliberate restore or exchange: what the storage holds now is the truth.
+                 From then on older metadata and older releases can be installed again. The
+                 Director is told.`,
   provision: `
 The configuration says how: provisioning.mode is est, manual or device-cred.`,
 };

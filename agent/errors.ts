@@ -77,12 +77,14 @@ export interface FailureDetails {
   TOKEN_FULL: { uri: string; problem: string; remedy: string };
   TOKEN_MECHANISM: { mechanism: string; offered: string };
   TOKEN_FAILED: { operation: string; cause: string };
+  TOKEN_REPLACED: { uri: string; problem: string; remedy: string };
   CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };
   ENROLMENT_REFUSED: { url: string; status: number; answer: string; remedy: string };
 
   STORAGE_CORRUPT: { path: string; cause: string; remedy: string };
   STORAGE_FAILED: { path: string; cause: string; remedy: string };
   STORAGE_BUSY: { path: string; remedy: string };
+  STORAGE_ROLLED_BACK: { what: string; sealed: string; found: string; remedy: string };
   FILE_UNREADABLE: { path: string; what: string; cause: string; remedy: string };
 }
 
@@ -183,12 +185,14 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   TOKEN_FULL: token,
   TOKEN_MECHANISM: { ...token, retry: 'never' },
   TOKEN_FAILED: token,
+  TOKEN_REPLACED: { ...token, retry: 'never' },
   CERTIFICATE_INVALID: token,
   ENROLMENT_REFUSED: token,
 
   STORAGE_CORRUPT: { kind: 'device', retry: 'never', exit: 2 },
   STORAGE_FAILED: { kind: 'device', retry: 'backoff', exit: 32 },
   STORAGE_BUSY: { kind: 'operator', retry: 'never', exit: 2 },
+  STORAGE_ROLLED_BACK: { ...refused('rollback'), exit: 50 },
   FILE_UNREADABLE: operator,
 };
 

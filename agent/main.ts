@@ -11,7 +11,7 @@ type Command = (context: CommandContext) => Promise<CommandResult>;
 
 /** Loaded when asked for: `verify` needs no library of the token. */
 const COMMANDS: Readonly<
-  Record<Exclude<CommandName, 'verify' | 'config' | 'doctor'>, () => Promise<Command>>
+  Record<Exclude<CommandName, 'verify' | 'config' | 'doctor' | 'anchor'>, () => Promise<Command>>
 > = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   once: async () => (await import('./commands/once.ts')).onceCommand,
@@ -33,6 +33,11 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     return (await import('./commands/config.ts')).configCommand(rest, () =>
       loadSettings({ config }),
     );
+  }
+  if (command === 'anchor') {
+    const { anchorCommand } = await import('./commands/anchor.ts');
+    const loaded = await loadSettings({ config });
+    return anchorCommand({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
   }
   if (command !== 'rotate') expectNothing(command, rest);
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);

@@ -5,6 +5,7 @@ import type { TrustedTarget } from './uptane/plan.ts';
 import type { Format } from './uptane/format.ts';
 import type { EcuInventory, InstalledImage } from './uptane/inventory.ts';
 import type { DeviceEvent } from './uptane/manifest.ts';
+import type { Binding } from './uptane/standing.ts';
 import type { Instant } from './uptane/time.ts';
 import type { Answer, Keep } from './uptane/verify.ts';
 
@@ -16,6 +17,8 @@ export interface Ports {
   readonly signer: Signer;
   /** Absent where nothing is to be renewed or rotated. */
   readonly upkeep?: Upkeep;
+  /** Absent where nothing is sealed in the token. */
+  readonly anchor?: Anchor;
   /** What the gateway calls this device: the common name of its certificate. */
   readonly vehicleId: string;
   /** Of the metadata of each repository, with the limits that are configured. */
@@ -38,6 +41,7 @@ type NetworkPorts =
   | 'timeServer'
   | 'signer'
   | 'upkeep'
+  | 'anchor'
   | 'vehicleId'
   | 'directorFormat'
   | 'imageFormat';
@@ -110,6 +114,24 @@ export interface Upkeep {
   maintain(): Promise<void>;
 }
 
+/** Where a small record outlives the disk that it speaks of: an object in the token. */
+export interface Anchor {
+  /** Which token, for messages. */
+  readonly uri: string;
+  /**
+   * Every record that is there. There are two after a power cut, and one of them may be damaged.
+   *
+   * @throws OtaError TOKEN_*
+   */
+  records(): Promise<readonly Uint8Array[]>;
+  /**
+   * Stores a record, and only then destroys all others.
+   *
+   * @throws OtaError TOKEN_FAILED if it cannot be stored; what was there before stays
+   */
+  replace(record: Uint8Array): Promise<void>;
+}
+
 /** Everything that must survive a power cut. A promise resolved means it is on disk. */
 export interface Store {
   /** The cycle's state as `cycle/state.ts` wrote it. */
@@ -148,9 +170,30 @@ export interface Store {
   /** Raises the latest known time, in steps coarse enough to cost an idle device nothing. */
   raiseLatestKnownTime(now: Instant): Promise<void>;
 
+  /** The highest release counter by ECU serial. */
+  releaseCounters(): Promise<ReadonlyMap<string, number>>;
+  binding(): Promise<Binding>;
+  saveBinding(binding: Binding): Promise<void>;
+  /** Makes up for a disk that was put back, as far as the seal knows; all of it or nothing. */
+  catchUp(seal: CatchUp): Promise<void>;
+
   queueEvent(event: DeviceEvent): Promise<void>;
   queuedEvents(limit: number): Promise<readonly DeviceEvent[]>;
   dropEvents(ids: readonly string[]): Promise<void>;
+}
+
+/** What has to be at least this high. */
+export interface CatchUp {
+  readonly reports: number;
+  readonly latestKnownTime: Instant;
+  readonly releases: ReadonlyMap<string, number>;
+  /** ECUs that do not run what the disk says: it is forgotten. */
+  readonly unknown: readonly string[];
+  readonly binding: Binding;
+  /** The state to go on from: what was under way then is not under way now. */
+  readonly state: string;
+  /** To be told to the Director. */
+  readonly attack: FailureCode | undefined;
 }
 
 /** What tells a report from every other. */

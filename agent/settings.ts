@@ -146,6 +146,10 @@ export const settingsSchema = z.strictObject({
       so_pin_file: path
         .optional()
         .describe('File with the SO PIN. Unset: the systemd credential `so-pin`'),
+      anchor: z
+        .enum(['auto', 'off'])
+        .default('auto')
+        .describe('`auto`: what must not go back is also sealed in the token, where it can be'),
       tls_backend: z
         .enum(['auto', 'engine', 'provider', 'file'])
         .default('auto')

@@ -1,11 +1,13 @@
 import { attestTime } from '../cycle/attest-time.ts';
 import { verify } from '../cycle/poll.ts';
+import { demandNotBehind } from '../cycle/seal.ts';
 import { withAgent, type CommandContext } from './context.ts';
 import { outcomeResult, planResult, type CommandResult } from './result.ts';
 
 /** Fetches and verifies; changes nothing but trusted metadata. */
 export function checkCommand(context: CommandContext): Promise<CommandResult> {
   return withAgent(context, async ({ ports }) => {
+    await demandNotBehind(ports);
     await attestTime(ports);
     const { outcome, targets, correlationId } = await verify(ports);
     if (outcome === 'up-to-date') return outcomeResult({ outcome });

@@ -2,11 +2,14 @@
 import { hostname } from 'node:os';
 
 import { provision } from '../../provisioning/provision.ts';
-import { assembleLocal, openHttp } from '../assemble.ts';
+import { assembleLocal, openHttp, openSealing, type LocalAgent } from '../assemble.ts';
 import { requireGateway } from '../config-rules.ts';
+import { look, sealRisen } from '../cycle/seal.ts';
 import { gatewayRequest } from '../io/gateway-request.ts';
 import type { HttpClient } from '../io/http.ts';
+import type { Log } from '../io/log.ts';
 import { StoredRecord } from '../io/store/provisioning-record.ts';
+import type { Settings } from '../settings.ts';
 import { VERSION } from '../version.ts';
 import type { CommandContext } from './context.ts';
 import type { CommandResult } from './result.ts';
@@ -23,9 +26,17 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
   const urls = requireGateway(loaded);
   const local = await assembleLocal(loaded, log);
   const steps: Step[] = [];
+  const say = (step: string, outcome: string, facts: string): void => {
+    steps.push({ step, outcome, facts });
+    log.info(`${step}: ${outcome}: ${facts}`);
+  };
   const clients: HttpClient[] = [];
   try {
-    const { deviceId, ecu, warnings } = await provision(
+    const {
+      deviceId,
+      ecu,
+      warnings: trust,
+    } = await provision(
       settings,
       {
         record: new StoredRecord(local.store),
@@ -39,12 +50,10 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
         hostName: hostname(),
         userAgent: `ota-agent/${VERSION}`,
       },
-      (step, outcome, facts) => {
-        steps.push({ step, outcome, facts });
-        log.info(`${step}: ${outcome}: ${facts}`);
-      },
+      say,
     );
     await local.store.saveEcus([{ serial: ecu.serial, hardwareId: ecu.hardwareId }]);
+    const warnings = [...trust, ...(await provisionAnchor(settings, local, log, say))];
     for (const warning of warnings) log.warn(warning);
     return {
       exit: 0,
@@ -59,3 +68,35 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
     await local.close();
   }
 }
+
+/**
+ * Makes the first seal, so that a device leaves the factory with one.
+ *
+ * @returns warnings: what the next cycle will refuse, or cannot be had of this token
+ */
+async function provisionAnchor(
+  settings: Settings,
+  local: LocalAgent,
+  log: Log,
+  say: (step: string, outcome: string, facts: string) => void,
+): Promise<readonly string[]> {
+  const sealing = await openSealing(settings, local, log);
+  const { ports, meaning } = sealing;
+  try {
+    const before = await look(ports);
+    if (before === undefined) return [];
+    const { standing } = before;
+    if (standing.is === 'foreign') return [`${standing.problem}: ${ACCEPT}`];
+    if (standing.is === 'behind')
+      return [`the storage is older than the seal in the token: ${ACCEPT}`];
+    if (standing.is === 'unsealed') await sealRisen(ports);
+    const { failed } = await local.store.binding();
+    if (failed !== undefined) return [`the token cannot hold a seal: ${failed.cause}`];
+    say('anchor', standing.is === 'unsealed' ? 'done now' : 'found done', meaning);
+    return [];
+  } finally {
+    sealing.close();
+  }
+}
+
+const ACCEPT = 'if that is meant, run ota-agent anchor accept';

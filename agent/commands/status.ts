@@ -43,6 +43,8 @@ export async function readStatus(
     director: (await store.fact('director_trust')) ?? null,
     image: (await store.fact('image_trust')) ?? null,
   };
+  const { sequence, sealed, failed } = await store.binding();
+  const protection = (await store.fact('anchor_protection')) ?? null;
   return {
     deviceId: (await store.fact('device_id')) ?? null,
     installer,
@@ -52,6 +54,7 @@ export async function readStatus(
     lastUpdate: last === undefined ? null : historyJson(last),
     ...rotations(await store.fact('rotation')),
     trust,
+    anchor: { sealed, sequence, protection, problem: failed?.cause ?? null },
     warnings: Object.values(trust).includes('first-use') ? [FIRST_USE] : [],
   };
 }

@@ -6,6 +6,8 @@ import { drive, loadState, remember, type Rest } from './drive.ts';
 import { flushEvents } from './events.ts';
 import { next, resume, type Failure, type Plan } from './machine.ts';
 import { poll } from './poll.ts';
+import { demandCurrent } from './recover.ts';
+import { sealRisen } from './seal.ts';
 
 export type Outcome =
   | { readonly outcome: 'up-to-date' }
@@ -20,9 +22,11 @@ export type Outcome =
 /**
  * Runs one cycle to where it can go no further now.
  *
+ * @throws OtaError STORAGE_ROLLED_BACK, TOKEN_REPLACED before anything else is done
  * @throws OtaError when metadata is refused or the gateway cannot be used; nothing is lost by it
  */
 export async function runCycle(ports: Ports): Promise<Outcome> {
+  await demandCurrent(ports);
   await finishRollBack(ports);
   await attestTime(ports);
   await ports.upkeep?.resume();
@@ -49,6 +53,7 @@ async function update(ports: Ports): Promise<Outcome> {
   const step = next(resumed.state, { type: 'planned', plan: finding.plan });
   await remember(resumed.state, step.state, ports);
   const rest = await drive(step.state, step.effect, ports);
+  await sealRisen(ports);
   await flushEvents(ports);
   return outcomeOf(rest);
 }

@@ -7,6 +7,7 @@ import { answerFrom, converse } from './fetch.ts';
 import type { Plan } from './machine.ts';
 import { noteAttack } from './note-attack.ts';
 import { sendManifest } from './report.ts';
+import { sealRisen } from './seal.ts';
 import { planDigest } from './state.ts';
 
 /** What a poll found. */
@@ -59,5 +60,8 @@ export async function verify(ports: Ports): Promise<Verdict> {
     if (attack !== undefined || exit === 20) await store.saveRefusal(error.code);
     await noteAttack(error.code, store);
     throw error;
+  } finally {
+    // Also what was kept before a refusal.
+    await sealRisen(ports);
   }
 }

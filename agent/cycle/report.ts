@@ -13,6 +13,7 @@ import {
   type Unsigned,
 } from '../uptane/manifest.ts';
 import type { Result } from './machine.ts';
+import { sealReports } from './seal.ts';
 
 /**
  * Sends one manifest; when this resolves the Director has it, or has refused it.
@@ -66,6 +67,7 @@ async function signedManifest(
   const primaryEcu = inventory[0]?.serial ?? '';
   const time = ports.clock.now();
   const number = { time, ...(await ports.store.nextReport(time)) };
+  await sealReports(ports, number.counter);
   const reports = new Map<string, SignedDocument>();
   for (const { serial, installed } of inventory) {
     const isPrimary = serial === primaryEcu;

@@ -55,6 +55,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   repo: true,
   role: true,
   roles: true,
+  sealed: true,
   searched: true,
   signed: true,
   status: true,

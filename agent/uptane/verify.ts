@@ -89,6 +89,17 @@ export function* verify(input: VerifyInput): Conversation<Verdict> {
 }
 
 /**
+ * Brings the kept metadata of both repositories up to date, whether or not anything is wanted.
+ *
+ * @throws OtaError as `verify`
+ */
+export function* refresh(input: VerifyInput): Conversation<void> {
+  const { trusted, now, directorFormat, imageFormat } = input;
+  yield* updateDirector(new MetadataStore('director', trusted, now, directorFormat), input);
+  yield* updateImage(new MetadataStore('image', trusted, now, imageFormat));
+}
+
+/**
  * Director: Root, Timestamp, Snapshot, Targets (steps 2 to 5).
  *
  * Directors made for the reference client may serve no Timestamp, because it never asks. One that

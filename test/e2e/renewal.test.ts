@@ -109,7 +109,7 @@ describe('renewal by a clock that is wrong', () => {
   test('in 1970 or in 2100 asks nobody for a certificate, and goes on when it is set', async () => {
     const issued = (await bench.certificates()).length;
     for (const [time, exit] of [
-      ['@1970-01-02 00:00:00', 21],
+      ['@1970-01-02 00:00:00', 0],
       ['@2100-01-01 00:00:00', 50],
     ] as const) {
       const result = await bench.device.agent(['once'], fakeClock(time));

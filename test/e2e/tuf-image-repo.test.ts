@@ -11,7 +11,7 @@ import { describe as said, HARDWARE, DEVICE, openWorld, type World } from '../su
 let world: World;
 
 before(async () => {
-  world = await openWorld('provisioned', 'tuf');
+  world = await openWorld('provisioned', { imageDialect: 'tuf' });
   world.device.configure({ installer: { type: 'file', path: installed() } });
 });
 after(() => world.close());

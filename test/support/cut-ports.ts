@@ -16,6 +16,7 @@ const CUT = [
   'repositories',
   'director',
   'signer',
+  'anchor',
   'store',
   'staging',
   'installer',
@@ -44,6 +45,11 @@ export function cuttingPorts(ports: Ports, cut: Cut): { ports: Ports; calls(): n
         };
       },
     });
-  const wrapped = Object.fromEntries(CUT.map((name) => [name, wrap(ports[name])]));
+  const wrapped = Object.fromEntries(
+    CUT.flatMap((name) => {
+      const port = ports[name];
+      return port === undefined ? [] : [[name, wrap(port)]];
+    }),
+  );
   return { ports: { ...ports, ...wrapped }, calls: () => calls };
 }

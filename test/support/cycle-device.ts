@@ -1,7 +1,7 @@
 /** A device for whole cycles in one process. */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
@@ -41,6 +41,7 @@ export class TestDevice {
   readonly outside: Outside;
   readonly #slots: { a: string; b: string };
   #database: Database | undefined;
+  #copies = 0;
 
   constructor() {
     const at = (name: string): string => join(this.directory.path, name);
@@ -71,8 +72,7 @@ export class TestDevice {
 
   /** What the agent has after a restart: the same disk, new memory. */
   async ports(): Promise<Ports> {
-    this.#database ??= await this.#open();
-    const store = new SqliteStore(this.#database);
+    const store = new SqliteStore(await this.#opened());
     return {
       store,
       staging: new StagingDirectory(join(this.directory.path, 'staging'), 0),
@@ -98,6 +98,27 @@ export class TestDevice {
       limits: { downloadAttempts: 3 },
       ...this.#network(),
     };
+  }
+
+  /** @returns the path of a copy of all that the agent remembers now */
+  async copyDisk(): Promise<string> {
+    const copy = this.#newCopy();
+    await (await this.#opened()).all('VACUUM INTO ?', copy);
+    return copy;
+  }
+
+  /** The agent remembers what it did then; slots and marker stay as they are. */
+  async putBack(copy: string): Promise<void> {
+    await this.#database?.close();
+    const path = this.#newCopy();
+    copyFileSync(copy, path);
+    this.#database = await Database.open(path);
+  }
+
+  /** As after moving the database aside and provisioning again. */
+  async emptyDisk(): Promise<void> {
+    await this.#database?.close();
+    this.#database = await this.#open();
   }
 
   async cycle(instead: Partial<Ports> = {}): Promise<Outcome> {
@@ -156,6 +177,16 @@ export class TestDevice {
         sign: async (payload) => Promise.resolve(sign(null, payload, KEY).toString('base64')),
       },
     };
+  }
+
+  async #opened(): Promise<Database> {
+    this.#database ??= await this.#open();
+    return this.#database;
+  }
+
+  #newCopy(): string {
+    this.#copies += 1;
+    return join(this.directory.path, `copy-${String(this.#copies)}.db`);
   }
 
   async #open(): Promise<Database> {

@@ -21,14 +21,21 @@ export interface World {
   close(): Promise<void>;
 }
 
-/** @param state - `blank`: nothing provisioned yet */
+/**
+ * @param state - `blank`: nothing provisioned yet
+ * @param options - `teeArguments` of the secure world, such as `--rpmb`
+ */
 export async function openWorld(
   state: 'blank' | 'provisioned',
-  imageDialect: 'uptane' | 'tuf' = 'uptane',
+  options: {
+    readonly imageDialect?: 'uptane' | 'tuf';
+    readonly teeArguments?: readonly string[];
+  } = {},
 ): Promise<World> {
+  const { imageDialect = 'uptane', teeArguments = [] } = options;
   const temporary = temporaryDirectory('world');
   const directory = temporary.path;
-  const tee = await startTee(directory);
+  const tee = await startTee(directory, ...teeArguments);
   const director = await startDirector({ stateDir: join(directory, 'director'), imageDialect });
   const device = makeDevice(directory, { id: DEVICE, hardwareId: HARDWARE }, director, tee);
   device.configure({ uptane: { dialect: imageDialect } });

@@ -1,8 +1,9 @@
 /** The Store port on SQLite. */
 import { isFailureCode, type FailureCode } from '../../errors.ts';
-import type { Finish, HistoryEntry, ReportNumber, Store } from '../../ports.ts';
+import type { CatchUp, Finish, HistoryEntry, ReportNumber, Store } from '../../ports.ts';
 import type { Ecu, EcuInventory, InstalledImage } from '../../uptane/inventory.ts';
 import type { DeviceEvent } from '../../uptane/manifest.ts';
+import type { Binding } from '../../uptane/standing.ts';
 import type { Instant } from '../../uptane/time.ts';
 import type { Keep } from '../../uptane/verify.ts';
 import type { Database, Row, Transaction } from './database.ts';
@@ -12,6 +13,8 @@ const HISTORY_ENTRIES = 100;
 const QUEUED_EVENTS = 1000;
 /** Metadata lives for days; a floor that is a day old keeps as much of it out. */
 const TIME_STEP_MS = 24 * 3_600_000;
+const HIGHEST = 'highest_release_counter/';
+const UNBOUND: Binding = { stateId: undefined, sequence: 0, sealed: false, failed: undefined };
 
 export class SqliteStore implements Store {
   readonly #database: Database;
@@ -160,6 +163,41 @@ export class SqliteStore implements Store {
     return this.#changeUnreported((codes) => codes.filter((code) => !reported.includes(code)));
   }
 
+  async releaseCounters(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.#database.all(
+      'SELECT name, value FROM fact WHERE name GLOB ?',
+      `${HIGHEST}*`,
+    );
+    return new Map(
+      rows.map(({ name, value }) => [String(name).slice(HIGHEST.length), Number(value)]),
+    );
+  }
+
+  async binding(): Promise<Binding> {
+    const text = await this.fact('anchor');
+    return text === undefined ? UNBOUND : (JSON.parse(text) as Binding);
+  }
+
+  saveBinding(binding: Binding): Promise<void> {
+    return this.saveFact('anchor', JSON.stringify(binding));
+  }
+
+  catchUp({ binding, state, ...seal }: CatchUp): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      // Without a report there is no counter yet, and the first one is not 1.
+      if (seal.reports > 0) await raiseFact(t, 'report_counter', seal.reports);
+      await raiseFact(t, 'latest_known_time_ms', seal.latestKnownTime);
+      for (const [ecu, counter] of seal.releases) await raiseFact(t, HIGHEST + ecu, counter);
+      for (const ecu of seal.unknown) await t.run('DELETE FROM installed WHERE ecu = ?', ecu);
+      await t.run("DELETE FROM fact WHERE name = 'roll_back_intended'");
+      await putFact(t, 'cycle_state', state);
+      await putFact(t, 'anchor', JSON.stringify(binding));
+      if (seal.attack === undefined) return;
+      const codes = new Set(parseCodes(await getFact(t, 'unreported_attacks')));
+      await putFact(t, 'unreported_attacks', [...codes.add(seal.attack)].join(' '));
+    });
+  }
+
   queueEvent(event: DeviceEvent): Promise<void> {
     return this.#database.transaction(async (t) => {
       const insert = 'INSERT OR IGNORE INTO event (id, event) VALUES (?, ?)';
@@ -209,10 +247,7 @@ async function raiseReleaseCounter(
   { ecu, releaseCounter }: InstalledImage,
 ): Promise<void> {
   if (releaseCounter === undefined) return;
-  const name = `highest_release_counter/${ecu}`;
-  const [row] = await t.all('SELECT value FROM fact WHERE name = ?', name);
-  const highest = Math.max(releaseCounter, Number(row?.['value'] ?? 0));
-  await putFact(t, name, String(highest));
+  await raiseFact(t, HIGHEST + ecu, releaseCounter);
 }
 
 /**
@@ -221,6 +256,11 @@ async function raiseReleaseCounter(
  */
 function firstCounter(now: Instant): number {
   return Math.floor(now / 1000);
+}
+
+async function raiseFact(t: Transaction, name: string, floor: number): Promise<void> {
+  const present = await getFact(t, name);
+  if (present === undefined || Number(present) < floor) await putFact(t, name, String(floor));
 }
 
 async function getFact(t: Transaction, name: string): Promise<string | undefined> {

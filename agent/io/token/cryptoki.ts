@@ -1,6 +1,6 @@
 /** Cryptoki numbers and the names of our objects. PKCS#11 v3.0, Appendix A and B. */
 
-export const CKO = { CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3 } as const;
+export const CKO = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3 } as const;
 
 export const CKK = { RSA: 0x00, EC: 0x03, EC_EDWARDS: 0x40 } as const;
 
@@ -48,4 +48,6 @@ export interface ObjectName {
 
 /** The identifiers are those that aktualizr's sample configurations use. */
 export const TLS_KEY: ObjectName = { label: 'ota-agent-tls', id: 0x02 };
+/** Data objects have no identifier: PKCS#11 v2.40 §4.5. */
+export const ANCHOR = { label: 'ota-agent-anchor' } as const;
 export const UPTANE_KEY: ObjectName = { label: 'ota-agent-uptane', id: 0x03 };

@@ -98,5 +98,8 @@ export function locked(uri: string, options?: ErrorOptions): OtaError<'TOKEN_LOC
 
 function ckrCode(error: unknown): number | undefined {
   if (!(error instanceof Error) || !error.message.startsWith('CKR_')) return undefined;
-  return 'code' in error && typeof error.code === 'number' ? error.code : undefined;
+  if ('code' in error && typeof error.code === 'number') return error.code;
+  // pkcs11js leaves some as its native half throws them: the number is in the text only.
+  const digits = /^CKR_\w+:(\d+)$/u.exec(error.message)?.[1];
+  return digits === undefined ? undefined : Number(digits);
 }

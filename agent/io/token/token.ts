@@ -76,6 +76,12 @@ export class Token {
     return { token: label, serial: serialNumber, manufacturer: manufacturerID, model };
   }
 
+  /** What the PKCS#11 library calls itself. */
+  get library(): string {
+    const { libraryDescription, manufacturerID } = openModule(this.settings.module);
+    return `${manufacturerID} ${libraryDescription}`;
+  }
+
   /** Mechanisms that the token says it has, by their PKCS#11 number. */
   mechanisms(): ReadonlySet<number> {
     this.#mechanisms ??= this.run('C_GetMechanismList', (session) => {
@@ -96,6 +102,11 @@ export class Token {
       });
     }
     return chosen;
+  }
+
+  /** The same token for writing, with the PIN that was read for this one; to be closed by itself. */
+  forWriting(): Token {
+    return new Token(this.settings, 'read-write', this.#pin);
   }
 
   /** Closes this session only: closing all of them would end the TLS engine's. */

@@ -7,13 +7,14 @@ import type { Token } from './token.ts';
 
 /** Without a name and without content: no application can have meant such an object. */
 const CONTENT: Readonly<Record<number, readonly number[]>> = {
+  [CKO.DATA]: [CKA.VALUE],
   [CKO.CERTIFICATE]: [CKA.VALUE],
   [CKO.PUBLIC_KEY]: [CKA.MODULUS, CKA.EC_PARAMS],
   [CKO.PRIVATE_KEY]: [CKA.MODULUS, CKA.EC_PARAMS],
 };
 
 /**
- * Destroys keys and certificates that have neither label nor id nor content.
+ * Destroys keys, certificates and data objects that have neither label nor id nor content.
  *
  * SoftHSM2 writes an object empty first and fills it afterwards; OP-TEE writes it whole.
  *

@@ -1,0 +1,6 @@
+import { anchorContract } from '../contract/anchor.contract.ts';
+import { emulator, emulatorOnRpmb, softHsm } from '../support/token-world.ts';
+
+anchorContract(softHsm, { protection: 'on the disk', isSmall: false });
+anchorContract(emulator, { protection: 'in the TEE', isSmall: false });
+anchorContract(emulatorOnRpmb, { protection: 'in the TEE', isSmall: true });
