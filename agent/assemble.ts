@@ -22,6 +22,7 @@ import { openReporter } from './io/terminal.ts';
 import { readTextFile } from './io/text-file.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
+import { probeModule } from './io/token/probe-module.ts';
 import type { LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
@@ -99,6 +100,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   const local = await assembleLocal(loaded, log);
   try {
     await demandProvisioned(local.store);
+    await probeModule(settings.token.module);
     const ca = await gatewayCa(settings);
     const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
     const http = openHttp(settings, identity);

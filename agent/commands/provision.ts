@@ -7,6 +7,7 @@ import { assembleLocal, openHttp } from '../assemble.ts';
 import { requireGateway } from '../config-rules.ts';
 import { OtaError } from '../errors.ts';
 import type { HttpClient, Response } from '../io/http.ts';
+import { probeModule } from '../io/token/probe-module.ts';
 import { StoredRecord } from '../io/store/provisioning-record.ts';
 import { VERSION } from '../version.ts';
 import type { CommandContext } from './context.ts';
@@ -28,6 +29,7 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
   const steps: Step[] = [];
   const clients: HttpClient[] = [];
   try {
+    await probeModule(settings.token.module);
     const { deviceId, ecu, warnings } = await provision(
       settings,
       {
