@@ -41,8 +41,7 @@ export async function probeModule(module: string, answerMs = ANSWER_MS): Promise
   });
   try {
     const ended = (await Promise.race([once(child, 'close'), late])) as Ended | 'late';
-    const calls = said.trim().split('\n');
-    const last = calls.at(-1) || 'starting it';
+    const last = said.trimEnd().split('\n').at(-1) ?? '';
     if (last === ANSWERED) return;
     if (ended === 'late') {
       const cause = `${last}: no answer within ${String(answerMs / 1000)} s`;
