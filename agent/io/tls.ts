@@ -1,19 +1,28 @@
 /** The device's TLS identity: its certificate, checked, and its key, which stays in the token. */
-import { X509Certificate, type KeyObject } from 'node:crypto';
+import { createHash, X509Certificate, type KeyObject } from 'node:crypto';
 import { getCACertificates, type SecureContext } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
 import type { Instant } from '../uptane/time.ts';
 import { createEngineContext } from './tls-engine.ts';
+import type { ObjectName } from './token/cryptoki.ts';
 import { PROVISION } from './token/token-errors.ts';
 import type { Token } from './token/token.ts';
 
 /** Where TLS takes the token's key from. There is no setting that takes it from a file. */
 export type TlsBackend = 'auto' | 'engine';
 
+/** A key of the token and the certificate that goes with it. */
+export interface TlsCredential {
+  readonly key: ObjectName;
+  readonly certificatePem: string;
+}
+
 /** What the agent reads from its own certificate. */
 export interface DeviceCertificate {
   readonly pem: string;
+  /** SHA-256 of the DER, hex. */
+  readonly fingerprint: string;
   /** Subject CN: the gateway takes it for the device id. */
   readonly commonName: string;
   readonly validFrom: Instant;
@@ -33,6 +42,7 @@ export function parseDeviceCertificate(bytes: Uint8Array, what: string): DeviceC
   if (commonName === undefined) throw invalid(what, 'its subject has no common name');
   return {
     pem: certificate.toString(),
+    fingerprint: fingerprintOf(certificate.raw),
     commonName,
     validFrom: certificate.validFromDate.getTime() as Instant,
     validTo: certificate.validToDate.getTime() as Instant,
@@ -70,7 +80,7 @@ export function checkDeviceCertificate(
  */
 export function createIdentityContext(
   token: Token,
-  certificatePem: string,
+  { key, certificatePem }: TlsCredential,
   caPem: string | undefined,
   backend: TlsBackend,
 ): SecureContext {
@@ -78,8 +88,13 @@ export function createIdentityContext(
   switch (backend) {
     case 'auto':
     case 'engine':
-      return createEngineContext(token, { ...options, minVersion: 'TLSv1.2' });
+      return createEngineContext(token, key, { ...options, minVersion: 'TLSv1.2' });
   }
+}
+
+/** SHA-256 of a certificate, hex. */
+export function fingerprintOf(der: Uint8Array): string {
+  return createHash('sha256').update(der).digest('hex');
 }
 
 function parse(bytes: Uint8Array, what: string): X509Certificate {

@@ -51,7 +51,7 @@ export function destroy({ settings, key }: Args & { key: 'tls' | 'uptane' }): vo
 export async function greet(args: Connection): Promise<string[]> {
   const { settings, certificatePem, caPem } = args;
   const token = openToken(settings, 'read-only', process.env);
-  const context = createIdentityContext(token, certificatePem, caPem, 'auto');
+  const context = createIdentityContext(token, { key: TLS_KEY, certificatePem }, caPem, 'auto');
   return [await get(args.port, context), await get(args.port, context)];
 }
 

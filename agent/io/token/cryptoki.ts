@@ -42,6 +42,8 @@ export type KeyType = 'ec-p256' | 'rsa-2048' | 'ed25519';
 export interface ObjectName {
   readonly label: string;
   readonly id: number;
+  /** CKA_ID in hex, where it says which of several keys under the label is meant: generations.ts. */
+  readonly generation?: string;
 }
 
 /** The identifiers are those that aktualizr's sample configurations use. */

@@ -1,7 +1,7 @@
 /** What provisioning left in the token, read back for a running agent. */
 import type { SecureContext } from 'node:tls';
 
-import { OtaError } from '../../errors.ts';
+import { isOtaError, OtaError } from '../../errors.ts';
 import type { Signer } from '../../ports.ts';
 import type { Instant } from '../../uptane/time.ts';
 import {
@@ -12,8 +12,9 @@ import {
   type TlsBackend,
 } from '../tls.ts';
 import { readCertificates } from './certificate.ts';
-import { TLS_KEY } from './cryptoki.ts';
-import { inspectKey, type TokenKey } from './keys.ts';
+import { TLS_KEY, UPTANE_KEY, type ObjectName } from './cryptoki.ts';
+import { listGenerations } from './generations.ts';
+import { inspectKey } from './keys.ts';
 import { PROVISION } from './token-errors.ts';
 import { openToken, type Token, type TokenSettings } from './token.ts';
 import { openSigner } from './uptane-key.ts';
@@ -25,10 +26,22 @@ export interface Identity {
   readonly signer: Signer;
   readonly secureContext: SecureContext;
   readonly token: Token;
+  /** Which of several keys these are. */
+  readonly keys: { readonly tls: ObjectName; readonly uptane: ObjectName };
+}
+
+/** Which key and certificate is meant where there are several: while one takes another's place. */
+export interface IdentityChoice {
+  readonly tls?: ObjectName;
+  readonly uptane?: ObjectName;
+  readonly certificate?: { readonly fingerprint: string; readonly use: 'this' | 'another' };
+  /** `preferred`: a device without its favourite is better off with what works. */
+  readonly is: 'preferred' | 'demanded';
 }
 
 export interface IdentitySettings extends TokenSettings {
   readonly tls_backend: TlsBackend;
+  readonly choice?: IdentityChoice;
 }
 
 /**
@@ -45,15 +58,19 @@ export function loadIdentity(
   now: Instant,
   env: NodeJS.ProcessEnv,
 ): Identity {
+  const { choice = { is: 'preferred' }, tls_backend: backend } = settings;
   const token = openToken(settings, 'read-only', env);
   try {
-    const certificate = chooseCertificate(token, tlsKey(token), now);
+    const { key, certificate } = chooseCredential(token, choice, now);
+    const uptane = chooseUptaneKey(token, choice);
+    const credential = { key, certificatePem: certificate.pem };
     return {
       deviceId: certificate.commonName,
       certificate,
-      signer: openSigner(token),
-      secureContext: createIdentityContext(token, certificate.pem, caPem, settings.tls_backend),
+      signer: openSigner(token, uptane),
+      secureContext: createIdentityContext(token, credential, caPem, backend),
       token,
+      keys: { tls: key, uptane },
     };
   } catch (error) {
     token.close();
@@ -61,27 +78,63 @@ export function loadIdentity(
   }
 }
 
-function tlsKey(token: Token): TokenKey {
+interface Credential {
+  readonly key: ObjectName;
+  readonly certificate: DeviceCertificate;
+}
+
+/** The best of those that are good; if none is, what is wrong with the first. */
+function chooseCredential(token: Token, choice: IdentityChoice, now: Instant): Credential {
+  const problems: unknown[] = [];
+  const good: Credential[] = [];
+  const certificates = readCertificates(token);
+  for (const { name, publicKey } of tlsKeys(token)) {
+    for (const der of certificates) {
+      try {
+        const certificate = parseDeviceCertificate(der, `certificate "${name.label}"`);
+        checkDeviceCertificate(certificate, publicKey, now);
+        good.push({ key: name, certificate });
+      } catch (error) {
+        if (!isOtaError(error)) throw error;
+        problems.push(error);
+      }
+    }
+  }
+  const wanted = good.filter((one) => fits(one, choice));
+  const [best] = choice.is === 'demanded' ? wanted : [...wanted, ...good];
+  if (best !== undefined) return best;
+  if (problems.length > 0) throw problems[0];
+  const missing = `certificate "${TLS_KEY.label}" in token ${token.uri}`;
+  throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
+}
+
+function fits({ key, certificate }: Credential, choice: IdentityChoice): boolean {
+  const { tls, certificate: wanted } = choice;
+  if (tls !== undefined && tls.generation !== key.generation) return false;
+  if (wanted === undefined) return true;
+  return (certificate.fingerprint === wanted.fingerprint) === (wanted.use === 'this');
+}
+
+function tlsKeys(token: Token): { name: ObjectName; publicKey: DeviceCertificate['publicKey'] }[] {
+  const whole = listGenerations(token, TLS_KEY).flatMap((name) => {
+    const state = inspectKey(token, name);
+    return state.is === 'whole' ? [{ name, publicKey: state.key.publicKey }] : [];
+  });
+  if (whole.length > 0) return whole;
+  // Made by other tools, private and public key may differ in CKA_ID.
   const state = inspectKey(token, TLS_KEY);
-  if (state.is === 'whole') return state.key;
+  if (state.is === 'whole') return [{ name: TLS_KEY, publicKey: state.key.publicKey }];
   const problem = state.is === 'broken' ? ` (${state.problem})` : '';
   const missing = `TLS key "${TLS_KEY.label}" in token ${token.uri}${problem}`;
   throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
 }
 
-/** The first one that is good; if none is, what is wrong with the first. */
-function chooseCertificate(token: Token, key: TokenKey, now: Instant): DeviceCertificate {
-  const problems: unknown[] = [];
-  for (const der of readCertificates(token)) {
-    try {
-      const certificate = parseDeviceCertificate(der, `certificate "${TLS_KEY.label}"`);
-      checkDeviceCertificate(certificate, key.publicKey, now);
-      return certificate;
-    } catch (error) {
-      problems.push(error);
-    }
-  }
-  if (problems.length > 0) throw problems[0];
-  const missing = `certificate "${TLS_KEY.label}" in token ${token.uri}`;
-  throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
+/** The label alone where there is no usable one: who opens it says what is wrong. */
+function chooseUptaneKey(token: Token, { uptane, is }: IdentityChoice): ObjectName {
+  if (uptane !== undefined && is === 'demanded') return uptane;
+  const whole = listGenerations(token, UPTANE_KEY).filter(
+    (name) => inspectKey(token, name).is === 'whole',
+  );
+  const preferred = whole.find(({ generation }) => generation === uptane?.generation);
+  return preferred ?? whole[0] ?? UPTANE_KEY;
 }

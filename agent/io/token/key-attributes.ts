@@ -3,6 +3,7 @@ import type graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
 import { CKA, CKO, type ObjectName } from './cryptoki.ts';
+import { searchFor } from './generations.ts';
 import { isCkr, PROVISION } from './token-errors.ts';
 import type { Token } from './token.ts';
 
@@ -51,7 +52,7 @@ export function findPrivateKey(
   token: Token,
   name: ObjectName,
 ): graphene.SessionObject {
-  const found = session.find({ class: CKO.PRIVATE_KEY, label: name.label });
+  const found = session.find({ class: CKO.PRIVATE_KEY, ...searchFor(name) });
   if (found.length > 0) return found.items(0);
   const missing = `private key "${name.label}" in token ${token.uri}`;
   throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });

@@ -5,6 +5,7 @@ import graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
 import { CKK, CKM, CKO, type KeyType, type ObjectName } from './cryptoki.ts';
+import { idOf, searchFor } from './generations.ts';
 import { checkKeyAttributes } from './key-attributes.ts';
 import { readPublicKey } from './public-key.ts';
 import { isCkr } from './token-errors.ts';
@@ -54,8 +55,8 @@ const GENERATION: Readonly<Record<KeyType, Generation>> = {
 /** What the token has under that name. */
 export function inspectKey(token: Token, name: ObjectName): KeyState {
   return token.run(`look for key ${name.label}`, (session): KeyState => {
-    const privates = session.find({ class: CKO.PRIVATE_KEY, label: name.label });
-    const publics = session.find({ class: CKO.PUBLIC_KEY, label: name.label });
+    const privates = session.find({ class: CKO.PRIVATE_KEY, ...searchFor(name) });
+    const publics = session.find({ class: CKO.PUBLIC_KEY, ...searchFor(name) });
     if (privates.length + publics.length === 0) return { is: 'absent' };
     if (privates.length !== 1 || publics.length !== 1) {
       const counts = `${String(privates.length)} private and ${String(publics.length)} public`;
@@ -76,7 +77,7 @@ export function inspectKey(token: Token, name: ObjectName): KeyState {
 export function generateKey(token: Token, name: ObjectName, type: KeyType): TokenKey {
   const { mechanism, keyType, forms } = GENERATION[type];
   token.chooseMechanism(mechanism);
-  const common = { token: true, keyType, label: name.label, id: Buffer.from([name.id]) };
+  const common = { token: true, keyType, label: name.label, id: idOf(name) };
   const usage = { sign: true, decrypt: false, unwrap: false, derive: false };
   const secret = { sensitive: true, extractable: false };
   // With `login = "none"` nobody logs in, and a private object would be out of reach.
@@ -121,8 +122,8 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
 /** Destroys every key object of that name. */
 export function destroyKey(token: Token, name: ObjectName): void {
   token.run(`destroy key ${name.label}`, (session) => {
-    session.destroy({ class: CKO.PRIVATE_KEY, label: name.label });
-    session.destroy({ class: CKO.PUBLIC_KEY, label: name.label });
+    session.destroy({ class: CKO.PRIVATE_KEY, ...searchFor(name) });
+    session.destroy({ class: CKO.PUBLIC_KEY, ...searchFor(name) });
   });
 }
 

@@ -3,7 +3,7 @@ import { createHash, type KeyObject } from 'node:crypto';
 
 import { OtaError } from '../../errors.ts';
 import type { Signer } from '../../ports.ts';
-import { UPTANE_KEY } from './cryptoki.ts';
+import { UPTANE_KEY, type ObjectName } from './cryptoki.ts';
 import { inspectKey, type TokenKey } from './keys.ts';
 import { signInToken } from './sign.ts';
 import { PROVISION } from './token-errors.ts';
@@ -41,10 +41,11 @@ export function keyIdOf(key: ClientKey): string {
 /**
  * The signer of manifests.
  *
+ * @param name - which key, where there are several
  * @throws OtaError NOT_PROVISIONED if the token has no Uptane key; TOKEN_OBJECT if it is half made
  */
-export function openSigner(token: Token): Signer {
-  const { publicKey } = wholeUptaneKey(token);
+export function openSigner(token: Token, name: ObjectName = UPTANE_KEY): Signer {
+  const { publicKey } = wholeUptaneKey(token, name);
   const key = clientKey(publicKey);
   const isRsa = key.keytype === 'RSA';
   const scheme = isRsa ? 'rsassa-pss-sha256' : 'ed25519';
@@ -53,13 +54,13 @@ export function openSigner(token: Token): Signer {
     method: isRsa ? 'rsassa-pss' : 'ed25519',
     sign: (payload) =>
       new Promise((resolve) => {
-        resolve(signInToken(token, UPTANE_KEY, scheme, payload).toString('base64'));
+        resolve(signInToken(token, name, scheme, payload).toString('base64'));
       }),
   };
 }
 
-function wholeUptaneKey(token: Token): TokenKey {
-  const state = inspectKey(token, UPTANE_KEY);
+function wholeUptaneKey(token: Token, name: ObjectName): TokenKey {
+  const state = inspectKey(token, name);
   if (state.is === 'whole') return state.key;
   if (state.is === 'broken') throw unusable(state.problem);
   const missing = `Uptane key "${UPTANE_KEY.label}" in token ${token.uri}`;
