@@ -7,6 +7,7 @@ import type { LoadedSettings } from './config-problem.ts';
 import { requireInstaller, type InstallerSettings } from './config-installer.ts';
 import { requireGateway } from './config-rules.ts';
 import { causeOf, OtaError } from './errors.ts';
+import { readAuthorities } from './io/authorities.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
 import { HttpClient } from './io/http.ts';
@@ -19,7 +20,6 @@ import { Database } from './io/store/database.ts';
 import { takeLock } from './io/store/lock.ts';
 import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
-import { readTextFile } from './io/text-file.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { probeModule } from './io/token/probe-module.ts';
@@ -101,8 +101,10 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   try {
     await demandProvisioned(local.store);
     await probeModule(settings.token.module);
-    const ca = await gatewayCa(settings);
-    const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
+    const { gateway, token } = settings;
+    const ca = await readAuthorities('gateway.ca', gateway.ca, token, process.env);
+    const named = { ...token, names: settings.identity };
+    const identity = loadIdentity(named, ca, local.ports.clock.now(), process.env);
     const http = openHttp(settings, identity);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
     const limits = {
@@ -155,13 +157,6 @@ export function openHttp(
     timeoutMs: settings.gateway.timeout,
     userAgent: `ota-agent/${VERSION}`,
   });
-}
-
-/** PEM of the CAs that may vouch for the gateway; `undefined`: those of the system. */
-async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
-  if (gateway.ca === undefined) return undefined;
-  const remedy = 'set gateway.ca to the PEM file of the CA that signed the gateway';
-  return readTextFile(gateway.ca, 'the CA of the gateway', remedy);
 }
 
 async function localPorts(

@@ -4,7 +4,7 @@ import 'reflect-metadata';
 import { Crypto } from '@peculiar/webcrypto';
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 
-import { TLS_KEY } from '../agent/io/token/cryptoki.ts';
+import { TLS_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
@@ -36,11 +36,13 @@ const RSA: Algorithms = {
  * Asks for a certificate for the token's TLS key. The request proves that we have the key.
  *
  * @param commonName - what the gateway will call this device
+ * @param name - of the key
  */
 export async function createRequest(
   token: Token,
   { type, publicKey }: TokenKey,
   commonName: string,
+  name: ObjectName = TLS_KEY,
 ): Promise<CertificateRequest> {
   const { scheme, key, signing } = type === 'rsa-2048' ? RSA : EC;
   const crypto = new Crypto();
@@ -50,7 +52,7 @@ export async function createRequest(
   // The generator takes a Web Crypto key pair; only signing with this one key goes to the token.
   crypto.subtle.sign = (_algorithm, _key, data) =>
     new Promise((resolve) => {
-      const signature = signInToken(token, TLS_KEY, scheme, bytesOf(data));
+      const signature = signInToken(token, name, scheme, bytesOf(data));
       resolve(Uint8Array.from(signature).buffer);
     });
   const request = await Pkcs10CertificateRequestGenerator.create(

@@ -6,10 +6,10 @@
  */
 import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
-import { readTextFile } from '../agent/io/text-file.ts';
-import { UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
+import { readAuthorities } from '../agent/io/authorities.ts';
 import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
+import { findNamedObjects } from '../agent/io/token/named-objects.ts';
 import { openToken } from '../agent/io/token/token.ts';
 import { provisionCertificate } from './enroll.ts';
 import { provisionKeys } from './keys.ts';
@@ -38,10 +38,12 @@ export async function provision(
 ): Promise<Provisioned> {
   const all: Provisioning = { ...options, settings, say };
   demandRootSource(all);
-  const caPem = await gatewayCa(settings);
   provisionToken(all);
   await provisionInToken(all);
-  const identity = loadIdentity(settings.token, caPem, options.now(), options.env);
+  const { gateway: at, token } = settings;
+  const caPem = await readAuthorities('gateway.ca', at.ca, token, options.env);
+  const named = { ...token, names: settings.identity };
+  const identity = loadIdentity(named, caPem, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
     const warnings = await provisionRoots(all, gateway);
@@ -56,20 +58,16 @@ export async function provision(
 async function provisionInToken(all: Provisioning): Promise<void> {
   const token = openToken(all.settings.token, 'read-write', all.env);
   try {
-    const key = await provisionKeys(all, token);
-    await provisionCertificate(all, token, key);
+    const named = { ...all, found: findNamedObjects(token, all.settings.identity) };
+    const key = await provisionKeys(named, token);
+    await provisionCertificate(named, token, key);
   } finally {
     token.close();
   }
 }
 
-function uptaneKey({ token }: Identity): TokenKey {
-  const state = inspectKey(token, UPTANE_KEY);
+function uptaneKey({ token, keys }: Identity): TokenKey {
+  const state = inspectKey(token, keys.uptane);
   if (state.is === 'whole') return state.key;
   throw new OtaError('BUG', { what: `the Uptane key became ${state.is}` });
-}
-
-async function gatewayCa({ gateway }: Settings): Promise<string | undefined> {
-  if (gateway.ca === undefined) return undefined;
-  return readTextFile(gateway.ca, 'CA of the gateway', 'check gateway.ca');
 }
