@@ -1,10 +1,12 @@
 /** A token that somebody else has filled, as factories and aktualizr do: everything is named by URI. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
 import { startDirector, type DirectorHandle } from '../director/start.ts';
+import { standBetween } from '../support/between.ts';
 import { Device, type AgentResult } from '../support/device.ts';
 import { softHsm, SO_PIN, USER_PIN, type TokenWorld } from '../support/token-world.ts';
 import { describe as said } from '../support/world.ts';
@@ -17,14 +19,12 @@ describe('a token that somebody else has filled', () => {
   let director: DirectorHandle;
   let device: Device;
 
-  const tool = (...args: readonly string[]): string => {
-    const options = { env: { ...process.env, ...world.env }, stdio: 'pipe', encoding: 'utf8' };
-    return execFileSync('pkcs11-tool', ['--module', world.settings.module, ...args], {
-      ...options,
+  const tool = (...args: readonly string[]): string =>
+    execFileSync('pkcs11-tool', ['--module', world.settings.module, ...args], {
+      env: { ...process.env, ...world.env },
       stdio: 'pipe',
       encoding: 'utf8',
     });
-  };
   const loggedIn = ['--token-label', 'factory', '--login', '--pin', USER_PIN];
 
   before(async () => {
@@ -124,9 +124,8 @@ describe('a token that somebody else has filled', () => {
         '"" (id 02), "uptane key" (id 03)',
       remedy: 'correct identity.tls_key, or put the private key into the token',
     });
-    assert.deepEqual(await device.agent(['provision']).then(refused).then(({ uri }) => uri), [
-      'pkcs11:id=%07;type=private',
-    ][0]);
+    const { uri } = refused(await device.agent(['provision']));
+    assert.equal(uri, 'pkcs11:id=%07;type=private');
   });
 
   test('does not choose between two keys that match', async () => {
@@ -175,5 +174,31 @@ describe('a token that somebody else has filled', () => {
       assert.equal(result.json['code'], 'CONFIG_INVALID');
       assert.ok(!said(result).includes(USER_PIN));
     }
+  });
+
+  test('that goes away in the middle of a TLS handshake is not the gateway’s fault', async () => {
+    const tokens = join(world.directory, 'tokens');
+    const wire = await standBetween(director.gatewayUrl, () => {
+      renameSync(tokens, `${tokens}.gone`);
+      return Promise.resolve();
+    });
+    try {
+      device.configure({ gateway: { url: wire.url } });
+      const result = await device.agent(['once']);
+      assert.equal(result.exit, 50, said(result));
+      assert.equal(result.json['code'], 'TOKEN_FAILED');
+    } finally {
+      await wire.close();
+      device.configure({ gateway: { url: director.gatewayUrl } });
+      if (existsSync(`${tokens}.gone`)) renameSync(`${tokens}.gone`, tokens);
+    }
+  });
+
+  test('is not confused with another one of its label: both are named, and exit 50', async () => {
+    tool('--init-token', '--slot-index', '1', '--label', 'factory', '--so-pin', SO_PIN);
+    const { problem, remedy } = refused(await device.agent(['once']));
+    const two = /^several tokens match: "factory" \(serial (\w+), slot \d+\), "factory" \(/u;
+    assert.match(String(problem), two);
+    assert.equal(remedy, 'add serial= or slot-id= to token.uri');
   });
 });
