@@ -115,7 +115,7 @@ function findOne<T>(token: Token, wanted: Wanted, read: (found: Listed) => T): T
 
 function list(session: graphene.Session, objectClass: number): Listed[] {
   const found = session.find({ class: objectClass });
-  return Array.from({ length: found.length }, (_, index) => {
+  const listed = Array.from({ length: found.length }, (_, index) => {
     const object = found.items(index);
     const { label, id } = object.getAttribute({ label: null, id: null }) as {
       label?: string;
@@ -123,6 +123,8 @@ function list(session: graphene.Session, objectClass: number): Listed[] {
     };
     return { object, label: label ?? '', id: id ?? Buffer.alloc(0) };
   });
+  // Some tokens list them in another order every time, and a person compares messages.
+  return listed.sort((a, b) => Buffer.compare(a.id, b.id));
 }
 
 function describeObject({ label, id }: Listed): string {
