@@ -50,6 +50,7 @@ module.exports = {
     },
     { name: 'nothing-imports-main', severity: 'error', from: {}, to: { path: '^agent/main' } },
     npm('graphene-pk11', '^agent/io/token/'),
+    npm('pkcs11js', '^agent/io/token/probe-module-main'),
     npm('undici', '^agent/io/(http|tls-connector)'),
     npm('sqlite3', '^agent/io/store/database'),
     npm('fastify', '^agent/io/api'),

@@ -28,6 +28,7 @@ import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
+import { probeModule } from './io/token/probe-module.ts';
 import { openToken, type Token } from './io/token/token.ts';
 import type { Clock, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
@@ -115,8 +116,9 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   let sealing: Sealing | undefined;
   try {
     await demandProvisioned(local.store);
+    await probeModule(settings.token.module);
     const { clock } = local.ports;
-    const trust = await gatewayTrust(settings);
+    const trust = await gatewayTrust(settings, process.env);
     // Before the identity: that of another token is not this device's, and may be none at all.
     const opened = await openSealing(settings, local, log);
     sealing = opened;

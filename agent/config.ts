@@ -7,6 +7,7 @@ import { readFragments, SYSTEM_DIRECTORIES } from './config-files.ts';
 import { readKeys, type Written } from './config-fragment.ts';
 import type { LoadedSettings, Origin } from './config-problem.ts';
 import { checkTogether } from './config-rules.ts';
+import { applyTokenUri } from './config-token-uri.ts';
 import { settingsSchema, type Settings } from './settings.ts';
 
 export type { Settings } from './settings.ts';
@@ -40,6 +41,7 @@ export async function loadSettings(paths: ConfigPaths): Promise<LoadedSettings> 
       origins.set(key, { file: fragment.file, line: written.line });
     }
   }
+  applyTokenUri(values, origins);
   const loaded = { settings: decode(values), origins, files: fragments.map(({ file }) => file) };
   checkTogether(loaded);
   return loaded;

@@ -72,6 +72,7 @@ export interface FailureDetails {
   TOKEN_PIN_INCORRECT: { uri: string; triesLeft: string; remedy: string };
   TOKEN_LOCKED: { uri: string; remedy: string };
   TOKEN_PIN_MISSING: { which: string; remedy: string };
+  TOKEN_PIN_EXPOSED: { path: string; problem: string; remedy: string };
   TOKEN_OBJECT: { uri: string; problem: string; remedy: string };
   TOKEN_KEY_UNSAFE: { uri: string; attribute: string; remedy: string };
   TOKEN_FULL: { uri: string; problem: string; remedy: string };
@@ -180,6 +181,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   TOKEN_PIN_INCORRECT: { ...token, retry: 'never' },
   TOKEN_LOCKED: { ...token, retry: 'never' },
   TOKEN_PIN_MISSING: token,
+  TOKEN_PIN_EXPOSED: { ...token, retry: 'never' },
   TOKEN_OBJECT: token,
   TOKEN_KEY_UNSAFE: { ...token, retry: 'never' },
   TOKEN_FULL: token,

@@ -5,6 +5,7 @@ import { errorResult, type CommandResult } from './commands/result.ts';
 import { loadSettings } from './config.ts';
 import { causeOf, isOtaError, OtaError } from './errors.ts';
 import { openLog } from './io/log.ts';
+import { keepRefusedPins } from './io/token/refused-pins.ts';
 import { VERSION } from './version.ts';
 
 type Command = (context: CommandContext) => Promise<CommandResult>;
@@ -43,6 +44,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });
+  keepRefusedPins(loaded.settings.storage.path);
   return run({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
 }
 

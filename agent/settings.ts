@@ -7,6 +7,9 @@
  */
 import { z } from 'zod';
 
+import { parsePkcs11Uri, PKCS11_PREFIX, type UriUse } from './config-pkcs11-uri.ts';
+import { isOtaError } from './errors.ts';
+
 const DURATION = /^\d{1,9}(ms|s|m|h|d)$/u;
 const SIZE = /^\d{1,12}(B|KiB|MiB|GiB)?$/u;
 const DURATION_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
@@ -66,11 +69,27 @@ const url = z
   .refine(isBase, 'must have neither user name, password, query nor fragment')
   .meta({ title: 'https URL' });
 
-const pkcs11Uri = z
+const pkcs11Uri = (use: UriUse): z.ZodString =>
+  z
+    .string()
+    .regex(/^pkcs11:/u)
+    .check(
+      z.superRefine((uri, context) => {
+        refuseUri(uri, use, context);
+      }),
+    )
+    .meta({ title: `PKCS#11 URI (RFC 7512) of a ${use}` });
+
+/** A PEM file, or a certificate in the token. */
+const authority = z
   .string()
-  .regex(/^pkcs11:/u)
-  .refine((uri) => !uri.includes('pin-value'), 'must not hold a PIN: name a file, token.pin_file')
-  .meta({ title: 'PKCS#11 URI (RFC 7512)' });
+  .regex(/^(?:\/[^\0]*|pkcs11:.*)$/su)
+  .check(
+    z.superRefine((uri, context) => {
+      if (uri.startsWith(PKCS11_PREFIX)) refuseUri(uri, 'certificate', context);
+    }),
+  )
+  .meta({ title: 'absolute path, or PKCS#11 URI (RFC 7512) of a certificate' });
 
 const pin = z
   .string()
@@ -111,9 +130,11 @@ export const settingsSchema = z.strictObject({
       image_url: url
         .optional()
         .describe('Base of the Image repository. Unset: gateway.url with /repo'),
-      ca: path
+      ca: authority
         .optional()
-        .describe('PEM file with the CA of the gateway. Unset: the CAs that come with Node.js'),
+        .describe(
+          'CA of the gateway: PEM file, or a certificate in the token. Unset: the CAs of the system',
+        ),
       timeout: duration('60s').describe('Longest wait for a connection, headers or a silent body'),
       tls_min: z
         .enum(['1.2', '1.3'])
@@ -138,7 +159,7 @@ export const settingsSchema = z.strictObject({
   token: z
     .strictObject({
       module: path.default('/usr/lib/libckteec.so.0').describe('PKCS#11 shared library'),
-      uri: pkcs11Uri.default('pkcs11:token=ota-agent').describe('Token to use'),
+      uri: pkcs11Uri('token').default('pkcs11:token=ota-agent').describe('Token to use'),
       login: z.enum(['pin', 'none']).default('pin').describe('How to log in to the token'),
       pin_file: path
         .optional()
@@ -183,6 +204,15 @@ export const settingsSchema = z.strictObject({
       uptane_key_max_age: age
         .optional()
         .describe('Age at which the Uptane key is rotated. Unset: never'),
+      tls_key: pkcs11Uri('private key')
+        .optional()
+        .describe('TLS key that is in the token already. Unset: one of ours, generated'),
+      tls_certificate: pkcs11Uri('certificate')
+        .optional()
+        .describe('Certificate in the token. Unset: the one of the TLS key'),
+      uptane_key: pkcs11Uri('private key')
+        .optional()
+        .describe('Uptane key that is in the token already. Unset: one of ours, generated'),
     })
     .prefault({}),
   device: z
@@ -207,7 +237,9 @@ export const settingsSchema = z.strictObject({
         .default('device-cred')
         .describe('Where the TLS certificate comes from'),
       est_url: url.optional().describe('Base of the EST server, before /.well-known/est'),
-      est_ca: path.optional().describe('PEM file with the CA of the EST server. Unset: gateway.ca'),
+      est_ca: authority
+        .optional()
+        .describe('CA of the EST server, as gateway.ca. Unset: gateway.ca'),
       est_secret_file: path.optional().describe('File with USER:PASSWORD for HTTP Basic'),
       csr_file: path.optional().describe('Where mode `manual` leaves the CSR (PEM)'),
       certificate_file: path.optional().describe('Certificate (PEM) for `manual`, `device-cred`'),
@@ -306,6 +338,17 @@ type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : 
 function isBase(base: string): boolean {
   const { username, password, search, hash } = new URL(base);
   return [username, password, search, hash].every((part) => part === '');
+}
+
+function refuseUri(uri: string, use: UriUse, context: z.RefinementCtx): void {
+  if (!uri.startsWith(PKCS11_PREFIX)) return;
+  try {
+    parsePkcs11Uri(uri, use, '');
+  } catch (error) {
+    if (!isOtaError(error) || error.code !== 'CONFIG_INVALID') throw error;
+    const { problem, remedy } = error.details;
+    context.addIssue({ code: 'custom', message: `${problem}; ${remedy}` });
+  }
 }
 
 function parse(amount: string, units: Readonly<Record<string, number>>): number {

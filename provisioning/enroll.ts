@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 
 import { isOtaError, OtaError } from '../agent/errors.ts';
+import { readAuthorities } from '../agent/io/authorities.ts';
 import { replaceFile } from '../agent/io/durable-file.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
 import {
@@ -32,16 +33,32 @@ export async function provisionCertificate(
   token: Token,
   key: TokenKey,
 ): Promise<DeviceCertificate> {
-  const stored = readCertificates(token);
+  if (all.found?.certificate !== undefined) return acceptNamed(all, all.found.certificate, key);
+  const stored = readCertificates(token, all.found?.tls);
   const present = stored.flatMap((der) => usable(all, der, key)).at(0);
   const certificate = present ?? (await obtain(all, token, key));
   demandDeviceId(all, certificate);
-  if (present === undefined || (stored.length > 1 && all.choice?.tls === undefined)) {
-    storeCertificate(token, certificateParts(certificate.pem), all.choice?.tls);
+  const named = all.found?.tls ?? all.choice?.tls;
+  if (present === undefined || (stored.length > 1 && named === undefined)) {
+    storeCertificate(token, certificateParts(certificate.pem), named);
     await noteCertificate(all.record, certificate.fingerprint);
   }
   await rememberDeviceId(all, certificate);
   sayCertificate(all, present === undefined ? 'done now' : 'found done', certificate);
+  return certificate;
+}
+
+/** Who put it into the token is who has to replace it. */
+async function acceptNamed(
+  all: Provisioning,
+  der: Uint8Array,
+  key: TokenKey,
+): Promise<DeviceCertificate> {
+  const certificate = parseDeviceCertificate(der, 'certificate of identity.tls_certificate');
+  checkDeviceCertificate(certificate, key.publicKey, all.now());
+  demandDeviceId(all, certificate);
+  await rememberDeviceId(all, certificate);
+  sayCertificate(all, 'found done', certificate);
   return certificate;
 }
 
@@ -60,7 +77,7 @@ function usable(all: Provisioning, der: Uint8Array, key: TokenKey): DeviceCertif
 async function obtain(all: Provisioning, token: Token, key: TokenKey): Promise<DeviceCertificate> {
   const { mode } = all.settings.provisioning;
   const request = async (): Promise<CertificateRequest> =>
-    createRequest(token, key, newcomer(await deviceId(all), all.choice?.tls));
+    createRequest(token, key, newcomer(await deviceId(all), all.found?.tls ?? all.choice?.tls));
   switch (mode) {
     case 'est':
       return fromEst(all, key, await request());
@@ -87,7 +104,7 @@ async function fromEst(
   if (provisioning.est_url === undefined) throw unset('est_url', 'the EST server is needed here');
   const server = {
     url: provisioning.est_url,
-    caPem: await optionalFile(provisioning.est_ca ?? gateway.ca, 'CA of the EST server'),
+    caPem: await authorities(all),
     secret: (await optionalFile(provisioning.est_secret_file, 'enrolment secret'))?.trim(),
     timeoutMs: gateway.timeout,
     userAgent: all.userAgent,
@@ -100,6 +117,13 @@ async function fromEst(
   if (ours === undefined) throw new OtaError('BUG', { what: 'enrol returned no certificate' });
   checkDeviceCertificate(ours, key.publicKey, all.now());
   return ours;
+}
+
+function authorities({ settings, env }: Provisioning): Promise<string | undefined> {
+  const { gateway, provisioning, token } = settings;
+  return provisioning.est_ca === undefined
+    ? readAuthorities('gateway.ca', gateway.ca, token, env)
+    : readAuthorities('provisioning.est_ca', provisioning.est_ca, token, env);
 }
 
 async function fromFile(

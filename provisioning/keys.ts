@@ -36,16 +36,23 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
   if (unfinished > 0)
     all.say('keys', 'done now', `removed ${String(unfinished)} unfinished objects`);
   const hasCertificate = readCertificates(token).length > 0;
-  const tls = ensureKey(all, token, {
-    name: all.choice?.tls ?? oneOf(token, TLS_KEY),
-    type: identity.tls_key_type,
-    isKnownOutside: hasCertificate,
-  });
-  ensureKey(all, token, {
-    name: all.choice?.uptane ?? oneOf(token, UPTANE_KEY),
-    type: identity.uptane_key_type,
-    isKnownOutside: await isRegistrationBegun(all.record),
-  });
+  const { tls: namedTls, uptane: namedUptane } = all.found ?? {};
+  const tls =
+    namedTls === undefined
+      ? ensureKey(all, token, {
+          name: all.choice?.tls ?? oneOf(token, TLS_KEY),
+          type: identity.tls_key_type,
+          isKnownOutside: hasCertificate,
+        })
+      : acceptNamed(all, token, namedTls);
+  if (namedUptane !== undefined) acceptNamed(all, token, namedUptane);
+  else {
+    ensureKey(all, token, {
+      name: all.choice?.uptane ?? oneOf(token, UPTANE_KEY),
+      type: identity.uptane_key_type,
+      isKnownOutside: await isRegistrationBegun(all.record),
+    });
+  }
   return tls;
 }
 
@@ -54,6 +61,27 @@ function oneOf(token: Token, name: ObjectName): ObjectName {
   const all = listGenerations(token, name);
   if (all.length < 2) return name;
   return all.find((one) => inspectKey(token, one).is === 'whole') ?? name;
+}
+
+/**
+ * A key that the settings name: whoever made it, it has to be whole, safe and working, of any type.
+ *
+ * @throws OtaError TOKEN_OBJECT, TOKEN_KEY_UNSAFE
+ */
+function acceptNamed(all: Provisioning, token: Token, name: ObjectName): TokenKey {
+  const state = inspectKey(token, name);
+  const unusable = (problem: string): OtaError<'TOKEN_OBJECT'> =>
+    new OtaError('TOKEN_OBJECT', {
+      uri: `${token.uri} ${name.label}`,
+      problem,
+      remedy: 'mend it with the tool that made it, or take it out of [identity]: then we make one',
+    });
+  if (state.is === 'broken') throw unusable(state.problem);
+  if (state.is === 'absent') throw unusable('it is gone');
+  checkKeyAttributes(token, name);
+  if (!proves(token, name, state.key)) throw unusable('what it signs does not verify');
+  all.say('keys', 'found done', `${name.label} (${state.key.type}), named in [identity]`);
+  return state.key;
 }
 
 function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey {

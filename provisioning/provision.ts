@@ -9,6 +9,7 @@ import { OtaError } from '../agent/errors.ts';
 import { gatewayTrust, identitySettings } from '../agent/io/gateway-trust.ts';
 import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
+import { findNamedObjects } from '../agent/io/token/named-objects.ts';
 import { openToken } from '../agent/io/token/token.ts';
 import { provisionCertificate } from './enroll.ts';
 import { provisionFromFiles } from './file-identity.ts';
@@ -40,9 +41,10 @@ export async function provision(
   const choice = choiceOf(parseRecord(await options.record.get('rotation')));
   const all: Provisioning = { ...options, settings, say, choice };
   demandRootSource(all);
-  const trust = await gatewayTrust(settings);
   provisionToken(all);
   const said = await provisionInToken(all);
+  // After the token is there: its CA may be an object in it.
+  const trust = await gatewayTrust(settings, options.env);
   const chosen = { ...identitySettings(settings), choice };
   const identity = loadIdentity(chosen, trust, options.now(), options.env);
   try {
@@ -60,9 +62,10 @@ export async function provision(
 async function provisionInToken(all: Provisioning): Promise<readonly string[]> {
   const token = openToken(all.settings.token, 'read-write', all.env);
   try {
-    const key = await provisionKeys(all, token);
+    const named = { ...all, found: findNamedObjects(token, all.settings.identity) };
+    const key = await provisionKeys(named, token);
     if (all.settings.token.tls_backend === 'file') return [await provisionFromFiles(all)];
-    await provisionCertificate(all, token, key);
+    await provisionCertificate(named, token, key);
     return [];
   } finally {
     token.close();

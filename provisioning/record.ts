@@ -2,6 +2,7 @@
 import type { Repo } from '../agent/errors.ts';
 import type { Settings } from '../agent/config.ts';
 import type { Identity, IdentityChoice } from '../agent/io/token/identity.ts';
+import type { FoundObjects } from '../agent/io/token/named-objects.ts';
 import type { Instant } from '../agent/uptane/time.ts';
 
 export type RecordName =
@@ -60,6 +61,8 @@ export interface Provisioning extends ProvisionOptions {
   /** What is in use while a rotation is under way: all other keys and certificates are left alone. */
   readonly choice?: IdentityChoice;
   readonly say: Say;
+  /** Keys and certificate that others have made; known once the token is open. */
+  readonly found?: FoundObjects;
 }
 
 /** The recorded value, or one that is derived now and recorded before anybody uses it. */

@@ -56,9 +56,10 @@ export class IdentityUpkeep implements Upkeep {
   /**
    * Replaces one now, or goes on with a rotation that was begun.
    *
-   * @throws OtaError USAGE while another one is under way
+   * @throws OtaError USAGE while another one is under way, or for what the settings name
    */
   async rotate(of: Subject): Promise<Rest> {
+    this.#refuseNamed(of);
     const { rotation } = await this.#load();
     if (rotation !== undefined) {
       const rest = await this.#drive(rotation);
@@ -160,13 +161,14 @@ export class IdentityUpkeep implements Upkeep {
     const now = this.#means.now();
     const inUse = this.#means.identity().keys;
     const keys = (['tls', 'uptane'] as const).find((of) => {
+      if (this.#named(of) !== undefined) return false;
       if (inUse[of].generation === undefined) return false;
       const maxAgeMs = this.#maxAgeMs(of);
       if (maxAgeMs === undefined || !mayTryAgain(maxAgeMs, now, record.tried[of])) return false;
       return isTooOld(maxAgeMs, now, record.since[of] ?? now);
     });
     // The certificate first: without it, nothing else can be done either.
-    const hasName = inUse.tls.generation !== undefined;
+    const hasName = inUse.tls.generation !== undefined && this.#named('certificate') === undefined;
     return hasName && this.#isCertificateDue(record, now) ? 'certificate' : keys;
   }
 
@@ -175,6 +177,22 @@ export class IdentityUpkeep implements Upkeep {
     const dueAt = renewalDueAt(certificate, this.#means.settings.identity.renew_at, deviceId);
     if (!isRenewalDue(certificate, dueAt, now, since.certificate)) return false;
     return mayTryAgain(certificate.validTo - certificate.validFrom, now, tried.certificate);
+  }
+
+  /** The setting that names what others made: they replace it, too. */
+  #named(of: Subject): string | undefined {
+    const { tls_key, tls_certificate, uptane_key } = this.#means.settings.identity;
+    if (of === 'uptane') return uptane_key === undefined ? undefined : 'identity.uptane_key';
+    if (tls_key !== undefined) return 'identity.tls_key';
+    return tls_certificate === undefined ? undefined : 'identity.tls_certificate';
+  }
+
+  #refuseNamed(of: Subject): void {
+    const setting = this.#named(of);
+    if (setting === undefined) return;
+    const what = `${setting} names an object that others made: the agent does not replace it`;
+    const remedy = `replace it with the tool that made it and correct ${setting}, or remove the setting`;
+    throw new OtaError('USAGE', { what, remedy });
   }
 
   #maxAgeMs(of: 'tls' | 'uptane'): number | undefined {

@@ -8,6 +8,7 @@ import { look, sealRisen } from '../cycle/seal.ts';
 import { gatewayRequest } from '../io/gateway-request.ts';
 import type { HttpClient } from '../io/http.ts';
 import type { Log } from '../io/log.ts';
+import { probeModule } from '../io/token/probe-module.ts';
 import { StoredRecord } from '../io/store/provisioning-record.ts';
 import type { Settings } from '../settings.ts';
 import { VERSION } from '../version.ts';
@@ -32,6 +33,7 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
   };
   const clients: HttpClient[] = [];
   try {
+    await probeModule(settings.token.module);
     const {
       deviceId,
       ecu,

@@ -1,19 +1,20 @@
 /** From the settings: what has to vouch for the gateway, and where our identity is. */
 import type { Clock } from '../ports.ts';
+import { readAuthorities } from './authorities.ts';
 import type { Settings } from '../settings.ts';
 import { readCrls } from './crl-files.ts';
-import { readTextFile } from './text-file.ts';
 import type { ServerPolicy } from './tls-policy.ts';
 import { verifyChainAt } from './tls-other-time.ts';
 import type { ServerTrust } from './tls.ts';
 import type { IdentitySettings } from './token/identity.ts';
 
 /** @throws OtaError FILE_UNREADABLE about the CA or a list of revoked certificates */
-export async function gatewayTrust({ gateway }: Settings): Promise<ServerTrust> {
-  const remedy = 'set gateway.ca to the PEM file of the CA that signed the gateway';
-  const { ca } = gateway;
+export async function gatewayTrust(
+  { gateway, token }: Settings,
+  env: NodeJS.ProcessEnv,
+): Promise<ServerTrust> {
   return {
-    caPem: ca === undefined ? undefined : await readTextFile(ca, 'the CA of the gateway', remedy),
+    caPem: await readAuthorities('gateway.ca', gateway.ca, token, env),
     minVersion: gateway.tls_min === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
     crls: readCrls(gateway.crl),
     pins: gateway.pins,
@@ -34,5 +35,5 @@ export function gatewayPolicy(trust: ServerTrust, { now }: Pick<Clock, 'now'>): 
 
 export function identitySettings({ token, identity }: Settings): IdentitySettings {
   const { tls_key_file, tls_certificate_file } = identity;
-  return { ...token, tls_key_file, tls_certificate_file };
+  return { ...token, tls_key_file, tls_certificate_file, names: identity };
 }

@@ -7,6 +7,7 @@ import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import { HUNG_UP, TlsConnector } from './tls-connector.ts';
 import type { ServerPolicy } from './tls-policy.ts';
 import { TlsRefusal } from './tls-refusal.ts';
+import { signingFailure } from './tls-signing.ts';
 
 export interface HttpOptions {
   /** Identity and trusted CA; a function where they may change while the process runs. */
@@ -63,6 +64,7 @@ export class HttpClient {
    * Sends one request and returns when its headers are there.
    *
    * @throws OtaError GATEWAY_UNREACHABLE, GATEWAY_TLS, GATEWAY_TIMEOUT
+   * @throws OtaError TOKEN_FAILED if the token does not sign the handshake
    */
   async send(request: Request): Promise<Response> {
     const url = new URL(request.url);
@@ -150,6 +152,8 @@ function translated(error: unknown, url: string, timeoutMs: number): Error {
   if (phase !== undefined) {
     return new OtaError('GATEWAY_TIMEOUT', { url, phase, timeoutMs }, { cause: error });
   }
+  const ofToken = signingFailure(error);
+  if (ofToken !== undefined) return ofToken;
   const remedy = error instanceof TlsRefusal ? error.remedy : tlsRemedy(code);
   if (remedy !== undefined) {
     return new OtaError('GATEWAY_TLS', { url, cause: causeOf(error), remedy }, { cause: error });

@@ -37,6 +37,12 @@ export interface TlsCredential {
   readonly certificatePem: string;
 }
 
+/** A key of the token and the certificate that goes with it. */
+export interface TlsCredential {
+  readonly key: ObjectName;
+  readonly certificatePem: string;
+}
+
 /** What the agent reads from its own certificate. */
 export interface DeviceCertificate {
   readonly pem: string;

@@ -44,7 +44,7 @@ test('`config show` says where each value is from, and reads back as the same se
   assert.equal(exit, 0);
   assert.ok(lines.includes(`timeout = "90s"  # ${JSON.stringify(file)}:3`), lines.join('\n'));
   assert.ok(lines.includes('poll_interval = "1h"  # default'));
-  assert.ok(lines.includes('# ca is not set: the CAs that come with Node.js'));
+  assert.ok(lines.includes('# ca is not set: the CAs of the system'));
   assert.ok(lines.includes('# path is not set'));
 
   const again = join(directory.path, 'again.toml');

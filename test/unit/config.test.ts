@@ -171,7 +171,7 @@ test('a value of the wrong kind is refused with what is wanted, and is not repea
   ] as const;
   const wanted = new Map([
     ['gateway.timeout', 'duration from "1ms" to "24d", such as "15m"'],
-    ['gateway.ca', 'absolute path'],
+    ['gateway.ca', 'absolute path, or PKCS#11 URI (RFC 7512) of a certificate'],
     ['gateway.url', 'https URL'],
     ['download.reserve', 'size such as "64MiB"'],
     ['download.attempts', 'whole number from 1 to 100'],
@@ -206,8 +206,79 @@ test('a secret in a URL is refused and does not appear in the refusal', async (t
   await refuses(t, 'token.uri = "pkcs11:token=a?pin-value=1234"\n', {
     line: 1,
     key: 'token.uri',
-    problem: 'must not hold a PIN: name a file, token.pin_file',
+    problem:
+      'character 16: pin-value is not taken: a PIN in the configuration is shown to whoever reads ' +
+      'it; remove it; name a file in pin-source or token.pin_file, or use the systemd credential "pin"',
     remedy: 'correct token.uri',
+  });
+});
+
+test('the library and the PIN file may be written in token.uri (RFC 7512 §2.4)', async (t) => {
+  for (const source of ['/run/my%2520pin', 'file:/run/my%252520pin', 'file:///run/my%252520pin']) {
+    const uri = `pkcs11:token=a?module-path=/lib/x.so&pin-source=${source}`;
+    const { file, loaded } = loadOne(t, `log.level = "info"\ntoken.uri = "${uri}"\n`);
+    const { settings, origins } = await loaded;
+    assert.equal(settings.token.module, '/lib/x.so');
+    assert.equal(settings.token.pin_file, '/run/my%20pin', source);
+    for (const key of ['token.uri', 'token.module', 'token.pin_file']) {
+      assert.deepEqual(origins.get(key), { file, line: 2 });
+    }
+  }
+});
+
+test('what token.uri and another setting say about the same has to be the same', async (t) => {
+  const module = 'token.module = "/lib/x.so"\n';
+  const { loaded } = loadOne(t, `${module}token.uri = "pkcs11:?module-path=/lib/x.so"\n`);
+  assert.equal((await loaded).settings.token.module, '/lib/x.so');
+  await refuses(t, `${module}token.uri = "pkcs11:?module-path=/lib/y.so"\n`, {
+    line: 2,
+    key: 'token.uri',
+    problem: 'module-path is another than token.module',
+    remedy: 'remove module-path, or set token.module to the same',
+  });
+  const key = 'identity.tls_key = "pkcs11:object=a?pin-source=/run/pin"\n';
+  await refuses(t, key, {
+    line: 1,
+    key: 'identity.tls_key',
+    problem: 'pin-source is another than token.pin_file',
+    remedy: 'remove it: token.pin_file says it for all of them',
+  });
+  const both = loadOne(t, `${key}token.uri = "pkcs11:?pin-source=file:/run/pin"\n`);
+  assert.equal((await both.loaded).settings.token.pin_file, '/run/pin');
+});
+
+test('a pin-source that is a command or no file of this machine is refused', async (t) => {
+  const problems = [
+    ['|/bin/cat%20/run/pin', 'pin-source is a command: it could do anything with the PIN'],
+    ['pin', 'pin-source is not an absolute path'],
+    ['https://x/pin', 'pin-source is not an absolute path'],
+    ['/run/%00', 'pin-source is not an absolute path'],
+    [
+      'file://elsewhere/pin',
+      'pin-source is no file of this machine (ERR_INVALID_FILE_URL_HOST: File URL host must be ' +
+        '"localhost" or empty on linux)',
+    ],
+  ] as const;
+  for (const [source, problem] of problems) {
+    await refuses(t, `token.uri = "pkcs11:?pin-source=${source}"\n`, {
+      line: 1,
+      key: 'token.uri',
+      problem,
+      remedy: 'name a file by its absolute path, such as pin-source=file:/etc/ota-agent/pin',
+    });
+  }
+});
+
+test('a CA is a file, or a certificate in the token', async (t) => {
+  const { loaded } = loadOne(t, 'gateway.ca = "pkcs11:object=ca;type=cert"\n');
+  assert.equal((await loaded).settings.gateway.ca, 'pkcs11:object=ca;type=cert');
+  await refuses(t, 'gateway.ca = "pkcs11:object=ca;type=public"\n', {
+    line: 1,
+    key: 'gateway.ca',
+    problem:
+      'character 18: type is not "cert", which a certificate has; write it as ' +
+      'pkcs11:object=LABEL;id=%02',
+    remedy: 'correct gateway.ca',
   });
 });
 

@@ -64,7 +64,7 @@ export const GATEWAY_CHECKS: readonly Check[] = [
 async function examineTrust(examination: Examination): Promise<Finding> {
   const { settings } = examination.get('loaded');
   const { ca, pins, crl, ocsp, tls_min: oldest } = settings.gateway;
-  const trust = await gatewayTrust(settings);
+  const trust = await gatewayTrust(settings, examination.env);
   try {
     createSecureContext(contextOptions(trust));
   } catch (cause) {

@@ -8,6 +8,7 @@ import { listGenerations } from '../../io/token/generations.ts';
 import { chooseCredential } from '../../io/token/identity.ts';
 import { checkKeyAttributes } from '../../io/token/key-attributes.ts';
 import { inspectKey, type TokenKey } from '../../io/token/keys.ts';
+import { findNamedObjects, type FoundObjects } from '../../io/token/named-objects.ts';
 import { PROVISION } from '../../io/token/token-errors.ts';
 import { formatInstant, type Instant } from '../../uptane/time.ts';
 import { notHere, ok, warn, type Check, type Examination, type Finding } from './check.ts';
@@ -32,20 +33,33 @@ const IN_A_FILE = notHere('not looked at: token.tls_backend = "file"');
 function examineTlsKey(examination: Examination): Finding {
   const { token: settings, identity } = examination.get('loaded').settings;
   if (settings.tls_backend === 'file') return IN_A_FILE;
-  const key = wholeKey(examination, TLS_KEY);
+  const key = wholeKey(examination, named(examination).tls ?? TLS_KEY);
   return judgeType(key, identity.tls_key_type, 'identity.tls_key_type');
 }
 
 function examineUptaneKey(examination: Examination): Finding {
   const { uptane_key_type: wanted } = examination.get('loaded').settings.identity;
-  return judgeType(wholeKey(examination, UPTANE_KEY), wanted, 'identity.uptane_key_type');
+  return judgeType(
+    wholeKey(examination, named(examination).uptane ?? UPTANE_KEY),
+    wanted,
+    'identity.uptane_key_type',
+  );
+}
+
+/** What the settings name instead of ours. */
+function named(examination: Examination): FoundObjects {
+  const { identity } = examination.get('loaded').settings;
+  return findNamedObjects(examination.get('token'), identity);
 }
 
 function wholeKey(examination: Examination, label: ObjectName): TokenKey {
   const token = examination.get('token');
-  // While one takes another's place there are two.
+  // While one takes another's place there are two; a name with a CKA_ID is one already.
   const name =
-    listGenerations(token, label).find((one) => inspectKey(token, one).is === 'whole') ?? label;
+    label.generation === undefined
+      ? (listGenerations(token, label).find((one) => inspectKey(token, one).is === 'whole') ??
+        label)
+      : label;
   const state = inspectKey(token, name);
   if (state.is === 'absent') {
     const missing = `key "${name.label}" in token ${token.uri}`;
@@ -69,7 +83,8 @@ function examineCertificate(examination: Examination): Finding {
   const { settings } = examination.get('loaded');
   const now = examination.get('clock').now();
   if (settings.token.tls_backend === 'file') return IN_A_FILE;
-  const credential = chooseCredential(examination.get('token'), { is: 'preferred' }, now);
+  const token = examination.get('token');
+  const credential = chooseCredential(token, named(examination), { is: 'preferred' }, now);
   examination.note('credential', credential);
   const { certificate } = credential;
   return judgeCertificate(certificate, settings.device.id, now);

@@ -15,13 +15,15 @@ export interface CertificateParts {
 }
 
 /**
- * Certificates under our label, as they are stored.
+ * Certificates of our TLS key, as they are stored.
  *
+ * @param key - one that others have made: its certificates have its CKA_ID, whatever their label is
  * @returns DER; a power cut while storing can leave one that does not parse
  */
-export function readCertificates(token: Token): Buffer[] {
+export function readCertificates(token: Token, key?: ObjectName): Buffer[] {
+  const search = key?.generation === undefined ? { label: TLS_KEY.label } : { id: idOf(key) };
   return token.run('read certificates', (session) => {
-    const found = session.find({ class: CKO.CERTIFICATE, label: TLS_KEY.label });
+    const found = session.find({ class: CKO.CERTIFICATE, ...search });
     return Array.from({ length: found.length }, (_, index) =>
       found.items(index).getAttribute(CKA.VALUE),
     );

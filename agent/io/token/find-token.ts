@@ -55,30 +55,52 @@ export function hasToken(module: graphene.Module, uri: TokenUri): boolean {
   return candidates(module).some((one) => isInitialised(one) && matches(one, uri));
 }
 
+/** A slot as it is at this moment. */
+export function candidateOf(slot: graphene.Slot): Candidate {
+  return { slot, slotId: slotIdOf(slot), info: slot.getToken() };
+}
+
 function candidates(module: graphene.Module): Candidate[] {
   const slots = module.getSlots(true);
-  return Array.from({ length: slots.length }, (_, index) => {
-    const slot = slots.items(index);
-    return { slot, slotId: slotIdOf(slot), info: slot.getToken() };
-  });
+  return Array.from({ length: slots.length }, (_, index) => candidateOf(slots.items(index)));
 }
 
 function isInitialised({ info }: Candidate): boolean {
   return (info.flags & TokenFlag.TOKEN_INITIALIZED) !== 0;
 }
 
-function matches({ info, slotId }: Candidate, uri: TokenUri): boolean {
+/** Whether a token, its slot and its library are as the URI says (RFC 7512 §2.5). */
+export function matches({ slot, slotId, info }: Candidate, uri: TokenUri): boolean {
+  const { module } = slot;
+  const { major, minor } = module.libraryVersion;
   const pairs: [string | number | undefined, string | number][] = [
     [uri.token, info.label],
     [uri.serial, info.serialNumber],
     [uri.manufacturer, info.manufacturerID],
     [uri.model, info.model],
     [uri.slotId, slotId],
+    [uri.slotManufacturer, slot.manufacturerID],
+    [uri.slotDescription, slot.slotDescription],
+    [uri.libraryManufacturer, module.manufacturerID],
+    [uri.libraryDescription, module.libraryDescription],
+    [fullVersion(uri.libraryVersion), `${String(major)}.${String(minor)}`],
   ];
-  return pairs.every(([wanted, present]) => wanted === undefined || wanted === present);
+  return pairs.every(([wanted, present]) => wanted === undefined || isSame(wanted, present));
 }
 
-function describe(one: Candidate): string {
+/** Names are padded with blanks (PKCS#11 v2.40 §3.2); some libraries pad with more than that. */
+function isSame(wanted: string | number, present: string | number): boolean {
+  return String(wanted).trimEnd() === String(present).trimEnd();
+}
+
+/** `2` means 2.0 (RFC 7512 §2.3). */
+function fullVersion(version: string | undefined): string | undefined {
+  if (version === undefined) return undefined;
+  const [major, minor = 0] = version.split('.');
+  return `${String(Number(major))}.${String(Number(minor))}`;
+}
+
+export function describe(one: Candidate): string {
   const where = `slot ${String(one.slotId)}`;
   if (!isInitialised(one)) return `an uninitialised one in ${where}`;
   return `"${one.info.label}" (serial ${one.info.serialNumber}, ${where})`;

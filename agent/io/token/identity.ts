@@ -17,6 +17,7 @@ import { readCertificates } from './certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type ObjectName } from './cryptoki.ts';
 import { listGenerations } from './generations.ts';
 import { inspectKey } from './keys.ts';
+import { findNamedObjects, type FoundObjects, type NamedObjects } from './named-objects.ts';
 import { PROVISION } from './token-errors.ts';
 import { openToken, type Token, type TokenSettings } from './token.ts';
 import { openSigner } from './uptane-key.ts';
@@ -53,6 +54,8 @@ export interface IdentitySettings extends TokenSettings {
   readonly tls_key_file?: string | undefined;
   readonly tls_certificate_file?: string | undefined;
   readonly choice?: IdentityChoice;
+  /** Keys and certificate that others have made. */
+  readonly names?: NamedObjects;
 }
 
 /**
@@ -72,8 +75,9 @@ export function loadIdentity(
   const { choice = { is: 'preferred' } } = settings;
   const token = openToken(settings, 'read-only', env);
   try {
-    const { key, certificate, open } = loadTls(token, settings, choice, now);
-    const uptane = chooseUptaneKey(token, choice);
+    const found = findNamedObjects(token, settings.names ?? {});
+    const { key, certificate, open } = loadTls(token, settings, found, now);
+    const uptane = found.uptane ?? chooseUptaneKey(token, choice);
     const signer = openSigner(token, uptane);
     const { context, choice: tlsBackend } = open(trust);
     return {
@@ -97,15 +101,10 @@ interface Tls extends Credential {
   readonly open: (trust: ServerTrust) => ChosenContext;
 }
 
-function loadTls(
-  token: Token,
-  settings: IdentitySettings,
-  choice: IdentityChoice,
-  now: Instant,
-): Tls {
-  const { tls_backend: backend } = settings;
+function loadTls(token: Token, settings: IdentitySettings, found: FoundObjects, now: Instant): Tls {
+  const { tls_backend: backend, choice = { is: 'preferred' } } = settings;
   if (backend === 'file') return { key: TLS_KEY, ...readFileIdentity(settings, now) };
-  const { key, certificate } = chooseCredential(token, choice, now);
+  const { key, certificate } = chooseCredential(token, found, choice, now);
   const credential = { key, certificatePem: certificate.pem };
   return {
     key,
@@ -120,11 +119,19 @@ export interface Credential {
 }
 
 /** The best of those that are good; if none is, what is wrong with the first. */
-export function chooseCredential(token: Token, choice: IdentityChoice, now: Instant): Credential {
+export function chooseCredential(
+  token: Token,
+  found: FoundObjects,
+  choice: IdentityChoice,
+  now: Instant,
+): Credential {
   const problems: unknown[] = [];
   const good: Credential[] = [];
-  const certificates = readCertificates(token);
-  const pairs = tlsKeys(token).flatMap((key) => certificates.map((der) => ({ ...key, der })));
+  const certificates =
+    found.certificate === undefined ? readCertificates(token, found.tls) : [found.certificate];
+  const pairs = tlsKeys(token, found.tls).flatMap((key) =>
+    certificates.map((der) => ({ ...key, der })),
+  );
   for (const { name, publicKey, der } of pairs) {
     try {
       const certificate = parseDeviceCertificate(der, `certificate "${name.label}"`);
@@ -139,7 +146,8 @@ export function chooseCredential(token: Token, choice: IdentityChoice, now: Inst
   const [best] = choice.is === 'demanded' ? wanted : [...wanted, ...good];
   if (best !== undefined) return best;
   if (problems.length > 0) throw problems[0];
-  const missing = `certificate "${TLS_KEY.label}" in token ${token.uri}`;
+  const { label } = found.tls ?? TLS_KEY;
+  const missing = `certificate "${label}" in token ${token.uri}`;
   throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
 }
 
@@ -150,22 +158,26 @@ function fits({ key, certificate }: Credential, choice: IdentityChoice): boolean
   return (certificate.fingerprint === wanted.fingerprint) === (wanted.use === 'this');
 }
 
-function tlsKeys(token: Token): { name: ObjectName; publicKey: DeviceCertificate['publicKey'] }[] {
-  const whole = listGenerations(token, TLS_KEY).flatMap((name) => {
+function tlsKeys(
+  token: Token,
+  named: ObjectName = TLS_KEY,
+): { name: ObjectName; publicKey: DeviceCertificate['publicKey'] }[] {
+  const names = named.generation === undefined ? listGenerations(token, named) : [named];
+  const whole = names.flatMap((name) => {
     const state = inspectKey(token, name);
     return state.is === 'whole' ? [{ name, publicKey: state.key.publicKey }] : [];
   });
   if (whole.length > 0) return whole;
   // Made by other tools, private and public key may differ in CKA_ID.
-  const state = inspectKey(token, TLS_KEY);
-  if (state.is === 'whole') return [{ name: TLS_KEY, publicKey: state.key.publicKey }];
+  const state = inspectKey(token, named);
+  if (state.is === 'whole') return [{ name: named, publicKey: state.key.publicKey }];
   const problem = state.is === 'broken' ? ` (${state.problem})` : '';
-  const missing = `TLS key "${TLS_KEY.label}" in token ${token.uri}${problem}`;
+  const missing = `TLS key "${named.label}" in token ${token.uri}${problem}`;
   throw new OtaError('NOT_PROVISIONED', { missing, remedy: PROVISION });
 }
 
 /** The label alone where there is no usable one: who opens it says what is wrong. */
-export function chooseUptaneKey(token: Token, { uptane, is }: IdentityChoice): ObjectName {
+function chooseUptaneKey(token: Token, { uptane, is }: IdentityChoice): ObjectName {
   if (uptane !== undefined && is === 'demanded') return uptane;
   const whole = listGenerations(token, UPTANE_KEY).filter(
     (name) => inspectKey(token, name).is === 'whole',

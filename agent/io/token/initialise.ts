@@ -3,10 +3,11 @@ import graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
 import { findBlankToken, findToken, hasToken } from './find-token.ts';
-import { logIn } from './login.ts';
+import { logIn, pinOwner } from './login.ts';
 import { openModule } from './module.ts';
 import { readPin, type Pin } from './pin.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
+import { forgetRefusals } from './refused-pins.ts';
 import { translated } from './token-errors.ts';
 import type { TokenSettings } from './token.ts';
 
@@ -60,6 +61,7 @@ function setUserPin(slot: graphene.Slot, officer: Pin, user: Pin, uri: string): 
   try {
     logIn(session, officer, uri, 'so');
     session.initPin(user.reveal());
+    forgetRefusals(pinOwner(slot, 'user'));
     session.logout();
   } finally {
     session.close();

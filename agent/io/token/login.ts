@@ -1,10 +1,16 @@
 /** Logging in without ever locking the token. */
-import { createHash } from 'node:crypto';
-
 import graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
 import type { Pin, PinKind } from './pin.ts';
+import {
+  expectRefusal,
+  forgetRefusals,
+  refusalOf,
+  refusedPinsFile,
+  type PinOwner,
+  type TriesLeft,
+} from './refused-pins.ts';
 import { isCkr, locked } from './token-errors.ts';
 
 const { TokenFlag, UserType } = graphene;
@@ -25,9 +31,6 @@ const FLAGS = {
   },
 } as const;
 
-export type TriesLeft =
-  'none' | '1' | 'at least 1, fewer than the full number' | 'the token does not say';
-
 const LEAVE_LAST_TRY =
   'check the PIN, then log in once by hand (pkcs11-tool --login); the agent leaves the last try to you';
 const CORRECT_PIN = {
@@ -35,17 +38,15 @@ const CORRECT_PIN = {
   so: 'correct the PIN in token.so_pin_file or the credential "so-pin"',
 } as const;
 
-/** Digests of PINs that a token has refused, and what it said then. */
-const refused = new Map<string, TriesLeft>();
-
 /**
  * Logs in, unless this process already is: login is shared with libp11.
  *
- * A wrong PIN is tried once per process, until the token's counter has moved, and the last try is left
- * to a person: a service that restarts must not be what locks the token.
+ * A wrong PIN is tried once, until the token's counter has moved, and the last try is left to a person:
+ * a service that restarts must not be what locks the token.
  *
  * @throws OtaError TOKEN_PIN_INCORRECT if the PIN is wrong, or was, or one try is left
  * @throws OtaError TOKEN_LOCKED if no try is left
+ * @throws OtaError STORAGE_FAILED if a refusal could not be remembered; then nothing is tried
  */
 export function logIn(
   session: graphene.Session,
@@ -57,18 +58,37 @@ export function logIn(
   const before = triesLeft(session.slot, kind);
   if (before === 'none') throw locked(uri);
   if (before === '1') throw incorrect(uri, before, LEAVE_LAST_TRY);
-  const attempt = digest(session.slot, pin, kind);
-  if (refused.get(attempt) === before) throw incorrect(uri, before, CORRECT_PIN[kind]);
+  const owner = pinOwner(session.slot, kind);
+  if (refusalOf(owner, pin) === before) throw incorrect(uri, before, triedBefore(kind));
+  const refusal = expectRefusal(owner);
   try {
     session.login(pin.reveal(), USERS[kind]);
   } catch (error) {
-    if (isCkr(error, 'USER_ALREADY_LOGGED_IN')) return;
-    if (!isCkr(error, 'PIN_INCORRECT', 'PIN_INVALID', 'PIN_LEN_RANGE', 'PIN_LOCKED')) throw error;
+    if (!isCkr(error, 'PIN_INCORRECT', 'PIN_INVALID', 'PIN_LEN_RANGE', 'PIN_LOCKED')) {
+      refusal.spared();
+      if (isCkr(error, 'USER_ALREADY_LOGGED_IN')) return;
+      throw error;
+    }
     const left = isCkr(error, 'PIN_LOCKED') ? 'none' : triesLeft(session.slot, kind);
-    refused.set(attempt, left);
+    refusal.happened(pin, left);
     if (left === 'none') throw locked(uri, { cause: error });
     throw incorrect(uri, left, left === '1' ? LEAVE_LAST_TRY : CORRECT_PIN[kind], error);
   }
+  refusal.spared();
+  forgetRefusals(owner);
+}
+
+/** Who a PIN of this token belongs to. */
+export function pinOwner(slot: graphene.Slot, kind: PinKind): PinOwner {
+  const { label, serialNumber } = slot.getToken();
+  return { kind, label, serial: serialNumber };
+}
+
+/** The token may have been given, since, the very PIN that it refused. */
+function triedBefore(kind: PinKind): string {
+  const file = refusedPinsFile();
+  const again = file === undefined ? '' : `; if it is right by now, remove ${file}`;
+  return `the token refused this PIN before, so it was not tried: ${CORRECT_PIN[kind]}${again}`;
 }
 
 function isLoggedIn(session: graphene.Session, kind: PinKind): boolean {
@@ -83,13 +103,6 @@ export function triesLeft(slot: graphene.Slot, kind: PinKind): TriesLeft {
   if ((flags & meaning.last) !== 0) return '1';
   if ((flags & meaning.low) !== 0) return 'at least 1, fewer than the full number';
   return 'the token does not say';
-}
-
-function digest(slot: graphene.Slot, pin: Pin, kind: PinKind): string {
-  const { label, serialNumber } = slot.getToken();
-  return createHash('sha256')
-    .update([kind, label, serialNumber, pin.reveal()].join('\0'))
-    .digest('hex');
 }
 
 function incorrect(

@@ -2,7 +2,8 @@
 import graphene from 'graphene-pk11';
 
 import { findBlankToken, findToken, hasToken } from './find-token.ts';
-import { triesLeft, type TriesLeft } from './login.ts';
+import { triesLeft } from './login.ts';
+import type { TriesLeft } from './refused-pins.ts';
 import { openModule } from './module.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
 import type { TokenSettings } from './token.ts';

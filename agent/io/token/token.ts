@@ -109,14 +109,18 @@ export class Token {
     return new Token(this.settings, 'read-write', this.#pin);
   }
 
-  /** Closes this session only: closing all of them would end the TLS engine's. */
+  /**
+   * Closes this session only: closing all of them would end the TLS engine's.
+   *
+   * That a token is gone is not said here: whoever met its absence before says more.
+   */
   close(): void {
     const session = this.#session;
     this.#session = undefined;
     try {
       session?.close();
     } catch (error) {
-      if (!isSessionLost(error)) throw translated(error, { operation: 'close', uri: this.uri });
+      if (translated(error, { operation: 'close', uri: this.uri }) === error) throw error;
     }
   }
 
