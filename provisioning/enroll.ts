@@ -38,9 +38,11 @@ export async function provisionCertificate(
   const present = stored.flatMap((der) => usable(all, der, key)).at(0);
   const certificate = present ?? (await obtain(all, token, key));
   demandDeviceId(all, certificate);
-  const named = all.found?.tls ?? all.choice?.tls;
-  if (present === undefined || (stored.length > 1 && named === undefined)) {
-    storeCertificate(token, certificateParts(certificate.pem), named);
+  const { found, choice } = all;
+  // Beside a key that others have made, other certificates are theirs.
+  const isUntidy = found?.tls === undefined && choice?.tls === undefined && stored.length > 1;
+  if (present === undefined || isUntidy) {
+    storeCertificate(token, certificateParts(certificate.pem), found?.tls ?? choice?.tls);
     await noteCertificate(all.record, certificate.fingerprint);
   }
   await rememberDeviceId(all, certificate);

@@ -30,7 +30,7 @@ describe('bad input', () => {
   };
   const file = (name: string, content: string): string => {
     const path = join(world.directory, name);
-    writeFileSync(path, content);
+    writeFileSync(path, content, { mode: 0o600 });
     return path;
   };
   const details = (result: AgentResult): Record<string, string> =>
