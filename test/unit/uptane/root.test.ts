@@ -41,6 +41,7 @@ describe('the chain of roots (§5.4.4.3)', () => {
       ['threshold', signers],
       ['next-version', { expected: 2, offered: 2 }],
     ]);
+    assert.equal(store.isKept('root', world.director.file('2.root.json')), true);
   });
 
   test('is followed to its end, one by one, each kept before the next is asked for (R2, R5, step 2)', () => {
