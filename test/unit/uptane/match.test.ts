@@ -157,6 +157,11 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
       directorTarget('fw.bin', [PRIMARY], { releaseCounter: 4 }),
     );
     mismatch('releaseCounter', '4', '3');
+    publish(
+      imageTarget('fw.bin', [PRIMARY], { releaseCounter: 3 }),
+      directorTarget('fw.bin', [PRIMARY], { releaseCounter: 3 }),
+    );
+    assert.equal(world.update().targets[0]?.releaseCounter, 3);
   });
 
   test('a counter that only the Director claims is a mismatch: it could lock releases out (M3)', () => {

@@ -1,4 +1,4 @@
-/** The two rules about Timestamps in which the formats differ, each in both. */
+/** The rules in which the formats differ, each in both. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
@@ -98,3 +98,41 @@ describe('a Snapshot version below the one that the kept Timestamp lists (T3, S4
     assert.equal(known.addTimestamp(publish(4, 5)).snapshot.version, 5);
   });
 });
+
+describe('Targets of a lower version than those kept, but of the listed one (G4)', () => {
+  test('are a roll-back in the Uptane dialect', () => {
+    const repository = new TestRepository();
+    const add = goingBack(repository, () => repository.file('targets.json'), UPTANE);
+    throwsCode(add, 'VERSION_ROLLBACK', {
+      ...{ repo: 'image', role: 'targets' },
+      ...{ trusted: 5, offered: 4 },
+    });
+  });
+
+  test('are what the Snapshot says in TUF (TUF 1.0 §5.6)', () => {
+    const repository = new TufRepository();
+    const add = goingBack(repository, () => repository.current('targets'), TUF);
+    assert.equal(add().version, 4);
+  });
+});
+
+/** Version 5 is kept, version 4 is listed and added. */
+function goingBack(
+  repository: TestRepository | TufRepository,
+  current: () => Uint8Array,
+  format: Format,
+): () => { readonly version: number } {
+  const publish = (version: number): Uint8Array => {
+    repository.version.targets = version;
+    repository.publishTargets();
+    return current();
+  };
+  const trusted = new Map([
+    ['image/root', repository.served.get('1.root.json') ?? Buffer.from('')],
+    ['image/targets', publish(5)],
+  ]);
+  const store = new MetadataStore('image', trusted, NOW, format);
+  const listed = { version: 4, lengthBytes: undefined, hashes: new Map() };
+  const wanted = { ...store.topLevelTargets(undefined), listed };
+  return () => store.addTargets(publish(4), wanted);
+}
