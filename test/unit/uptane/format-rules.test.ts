@@ -7,6 +7,8 @@ import { MetadataStore } from '../../../agent/uptane/store.ts';
 import { TUF } from '../../../agent/uptane/tuf.ts';
 import { FUTURE } from '../../support/build-metadata.ts';
 import { throwsCode } from '../../support/expect-code.ts';
+import { ed25519Key } from '../../support/tuf-keys.ts';
+import { TufMemory } from '../../support/tuf-memory.ts';
 import { TestRepository } from '../../support/test-repository.ts';
 import { TufRepository } from '../../support/tuf-repository.ts';
 import { NOW } from '../../support/uptane-world.ts';
@@ -102,37 +104,62 @@ describe('a Snapshot version below the one that the kept Timestamp lists (T3, S4
 describe('Targets of a lower version than those kept, but of the listed one (G4)', () => {
   test('are a roll-back in the Uptane dialect', () => {
     const repository = new TestRepository();
-    const add = goingBack(repository, () => repository.file('targets.json'), UPTANE);
-    throwsCode(add, 'VERSION_ROLLBACK', {
+    const publish = (version: number): Uint8Array => {
+      repository.version.targets = version;
+      repository.publishTargets();
+      return repository.file('targets.json');
+    };
+    const trusted = new Map([
+      ['image/root', repository.file('1.root.json')],
+      ['image/targets', publish(5)],
+    ]);
+    const store = new MetadataStore('image', trusted, NOW);
+    const listed = { version: 4, lengthBytes: undefined, hashes: new Map() };
+    const wanted = { ...store.topLevelTargets(undefined), listed };
+    throwsCode(() => store.addTargets(publish(4), wanted), 'VERSION_ROLLBACK', {
       ...{ repo: 'image', role: 'targets' },
       ...{ trusted: 5, offered: 4 },
     });
   });
 
-  test('are what the Snapshot says in TUF (TUF 1.0 §5.6)', () => {
+  test('are what the Snapshot says in TUF, where its keys were rotated (TUF 1.0 §5.6)', () => {
     const repository = new TufRepository();
-    const add = goingBack(repository, () => repository.current('targets'), TUF);
-    assert.equal(add().version, 4);
+    repository.version.targets = 4;
+    repository.publish();
+    const memory = new TufMemory(repository);
+    memory.refresh();
+    repository.keys.snapshot = [ed25519Key()];
+    repository.publishRoot();
+    repository.version.targets = 3;
+    repository.publish();
+    memory.refresh();
+    assert.deepEqual(memory.trusted.get('image/targets'), repository.current('targets'));
   });
 });
 
-/** Version 5 is kept, version 4 is listed and added. */
-function goingBack(
-  repository: TestRepository | TufRepository,
-  current: () => Uint8Array,
-  format: Format,
-): () => { readonly version: number } {
-  const publish = (version: number): Uint8Array => {
-    repository.version.targets = version;
-    repository.publishTargets();
-    return current();
-  };
-  const trusted = new Map([
-    ['image/root', repository.served.get('1.root.json') ?? Buffer.from('')],
-    ['image/targets', publish(5)],
-  ]);
-  const store = new MetadataStore('image', trusted, NOW, format);
-  const listed = { version: 4, lengthBytes: undefined, hashes: new Map() };
-  const wanted = { ...store.topLevelTargets(undefined), listed };
-  return () => store.addTargets(publish(4), wanted);
-}
+describe('a file that is shorter than its parent lists (S1, S2)', () => {
+  test('is within its limit in the Uptane dialect', () => {
+    const repository = new TestRepository();
+    repository.publishSnapshotAndTimestamp();
+    const bytes = repository.file('snapshot.json');
+    const trusted = new Map([['image/root', repository.file('1.root.json')]]);
+    const store = new MetadataStore('image', trusted, NOW);
+    store.settleRoot();
+    const listed = { version: 1, lengthBytes: bytes.byteLength + 1, hashes: new Map() };
+    assert.equal(store.addSnapshot(bytes, listed).version, 1);
+  });
+
+  test('is another file in TUF (TUF 1.0 §5.5.2)', () => {
+    const repository = new TufRepository();
+    const { byteLength: offeredBytes } = repository.current('snapshot');
+    const listedBytes = offeredBytes + 1;
+    const listed = { version: repository.version.snapshot, length: listedBytes };
+    repository.publishTimestamp((body) => ({ ...body, meta: { 'snapshot.json': listed } }));
+    const memory = new TufMemory(repository);
+    throwsCode(() => memory.refresh(), 'METADATA_LENGTH_MISMATCH', {
+      ...{ repo: 'image', role: 'snapshot', listedIn: 'timestamp' },
+      ...{ listedBytes, offeredBytes },
+    });
+    assert.equal(memory.trusted.get('image/snapshot'), undefined);
+  });
+});
