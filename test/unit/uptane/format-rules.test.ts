@@ -140,7 +140,7 @@ describe('Targets of a lower version than those kept, but of the listed one (G4)
 describe('a file that is shorter than its parent lists (S1, S2)', () => {
   test('is within its limit in the Uptane dialect', () => {
     const repository = new TestRepository();
-    repository.publishSnapshotAndTimestamp();
+    repository.publish();
     const bytes = repository.file('snapshot.json');
     const trusted = new Map([['image/root', repository.file('1.root.json')]]);
     const store = new MetadataStore('image', trusted, NOW);
