@@ -162,4 +162,18 @@ describe('a file that is shorter than its parent lists (S1, S2)', () => {
     });
     assert.equal(memory.trusted.get('image/snapshot'), undefined);
   });
+
+  test('is not believed because it was kept (S2, TUF 1.0 §5.5.2)', () => {
+    const repository = new TufRepository();
+    const memory = new TufMemory(repository);
+    memory.refresh();
+    const { byteLength: offeredBytes } = repository.current('snapshot');
+    for (const listedBytes of [offeredBytes, offeredBytes + 1]) {
+      const snapshot = { version: repository.version.snapshot, length: listedBytes };
+      repository.version.timestamp += 1;
+      repository.publishTimestamp((body) => ({ ...body, meta: { 'snapshot.json': snapshot } }));
+      if (listedBytes === offeredBytes) memory.refresh();
+      else assert.throws(() => memory.refresh(), { code: 'METADATA_LENGTH_MISMATCH' });
+    }
+  });
 });
