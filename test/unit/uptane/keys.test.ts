@@ -178,6 +178,7 @@ describe('readAuthority', () => {
   });
 
   test('refuses a threshold that nobody meets (R8)', () => {
+    assert.equal(authorityOf({}, [], 1000).threshold, 1000);
     throwsCode(() => authorityOf({}, [], 1001), 'METADATA_MALFORMED', {
       path: 'role.threshold',
       want: 'at most 1000',

@@ -134,12 +134,34 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
     assert.equal(world.update().outcome, 'update');
   });
 
+  test('the format is what the Director says, or else the Image repository', () => {
+    const [director, image] = [
+      directorTarget('fw.bin', [PRIMARY]),
+      imageTarget('fw.bin', [PRIMARY]),
+    ];
+    const formats = (own: unknown, signed: unknown): string | undefined => {
+      const custom = (target: Body, targetFormat: unknown): Body => {
+        return { ...target, custom: { ...(target['custom'] as Body), targetFormat } };
+      };
+      publish(custom(image, signed), custom(director, own));
+      return world.device.verify(world.serve).targets[0]?.format;
+    };
+    assert.equal(formats('OSTREE', 'BINARY'), 'OSTREE');
+    assert.equal(formats(null, 'BINARY'), 'BINARY');
+    assert.equal(formats(null, null), undefined);
+  });
+
   test('release counters that both list have to be equal (M3)', () => {
     publish(
       imageTarget('fw.bin', [PRIMARY], { releaseCounter: 3 }),
       directorTarget('fw.bin', [PRIMARY], { releaseCounter: 4 }),
     );
     mismatch('releaseCounter', '4', '3');
+    publish(
+      imageTarget('fw.bin', [PRIMARY], { releaseCounter: 3 }),
+      directorTarget('fw.bin', [PRIMARY], { releaseCounter: 3 }),
+    );
+    assert.equal(world.update().targets[0]?.releaseCounter, 3);
   });
 
   test('a counter that only the Director claims is a mismatch: it could lock releases out (M3)', () => {

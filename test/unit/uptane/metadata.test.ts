@@ -21,6 +21,13 @@ const file = (body: Body): Uint8Array => envelope(body, []);
 const targets = (body: Body): unknown => parseTargets(file(body), 'image', 'targets');
 const snapshot = (body: Body): unknown => parseSnapshot(file(body), 'image');
 
+test('files of the Uptane dialect are not named by version, whatever a root says', () => {
+  const role = { keyids: [], threshold: 1 };
+  const roles = { root: role, timestamp: role, snapshot: role, targets: role };
+  const root = { ...COMMON, _type: 'Root', keys: {}, roles, consistent_snapshot: true };
+  assert.equal(parseRoot(file(root), 'image').body.consistentSnapshot, false);
+});
+
 describe('every role', () => {
   for (const version of [0, -1, 1.5, '1', null, 2 ** 53]) {
     test(`has a whole version of at least 1, not ${JSON.stringify(version)}`, () => {

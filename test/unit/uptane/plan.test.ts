@@ -53,6 +53,10 @@ describe('planInstallation', () => {
     ]);
   });
 
+  test('has nothing to install where nothing is wanted, not even of no ECU', () => {
+    assert.deepEqual(planInstallation([], []), []);
+  });
+
   test('leaves out what runs already (V2)', () => {
     const inventory = [{ ...PRIMARY, installed: image }, SECONDARY];
     assert.deepEqual(ecus(planInstallation(targets, inventory)), ['secondary-1']);

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 
 import { parseRoot } from '../../../agent/uptane/metadata.ts';
-import { verifyFirstRoot } from '../../../agent/uptane/store.ts';
+import { updateRoot } from '../../../agent/uptane/root.ts';
+import { MetadataStore, verifyFirstRoot } from '../../../agent/uptane/store.ts';
 import { ed25519, envelope, PAST, type Body } from '../../support/build-metadata.ts';
 import { throwsCode } from '../../support/expect-code.ts';
-import { World } from '../../support/uptane-world.ts';
+import { NOW, World } from '../../support/uptane-world.ts';
 
 const EXPIRED = { expiresAt: PAST, nowAt: '2026-11-21T00:00:00Z' };
 const DIRECTOR_ROOT = { repo: 'director', role: 'root' } as const;
@@ -23,6 +24,24 @@ describe('the chain of roots (§5.4.4.3)', () => {
     world.update();
     world.update();
     assert.equal(world.device.requests[0], 'director/3.root.json');
+  });
+
+  test('is told to whoever watches, version by version (R4, P10)', () => {
+    const store = new MetadataStore('director', world.device.trusted, NOW);
+    const told: unknown[] = [];
+    store.watch({
+      passed: ({ check, facts }) => told.push([check, facts]),
+      accepted: () => assert.fail('no root is believed before the last one'),
+    });
+    world.director.publishRoot();
+    store.addRoot(world.director.file('2.root.json'));
+    const signers = { valid: 1, threshold: 1, keys: 1 };
+    assert.deepEqual(told, [
+      ['threshold', signers],
+      ['threshold', signers],
+      ['next-version', { expected: 2, offered: 2 }],
+    ]);
+    assert.equal(store.isKept('root', world.director.file('2.root.json')), true);
   });
 
   test('is followed to its end, one by one, each kept before the next is asked for (R2, R5, step 2)', () => {
@@ -191,6 +210,22 @@ describe('rotated keys of Timestamp and Snapshot (R7, §5.4.4.3 step 4)', () => 
       'director/snapshot',
     ]);
     assert.equal(versionOf(world, 'director/timestamp'), 1);
+  });
+
+  test('have the Snapshot forgotten in so many words (R7)', () => {
+    world.director.keys.snapshot = [ed25519()];
+    world.director.publishRoot();
+    const store = new MetadataStore('director', world.device.trusted, NOW);
+    const talk = updateRoot(store);
+    talk.next();
+    const bytes = world.director.file('2.root.json');
+    const keep = { need: 'keep', repo: 'director' } as const;
+    assert.deepEqual(talk.next(bytes).value, { ...keep, role: 'root', bytes });
+    const next = { need: 'fetch', repo: 'director', file: '3.root.json', maxBytes: 65_536 };
+    assert.deepEqual(talk.next(undefined).value, next);
+    const forget = { ...keep, role: 'snapshot', bytes: undefined };
+    assert.deepEqual(talk.next(undefined).value, forget);
+    assert.equal(talk.next(undefined).done, true);
   });
 
   test('leave the rollback state of Targets as it is (R7)', () => {

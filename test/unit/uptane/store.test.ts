@@ -3,6 +3,7 @@ import { beforeEach, describe, test } from 'node:test';
 
 import { isOtaError } from '../../../agent/errors.ts';
 import { MetadataStore } from '../../../agent/uptane/store.ts';
+import { updateImage } from '../../../agent/uptane/verify.ts';
 import { ed25519 } from '../../support/build-metadata.ts';
 import { throwsCode } from '../../support/expect-code.ts';
 import { imageTarget, PRIMARY, World } from '../../support/uptane-world.ts';
@@ -113,4 +114,25 @@ test('nothing is added before the chain of roots is closed: an error of ours', (
   const store = new MetadataStore('director', world.device.trusted, world.device.now);
   const add = (): unknown => store.addTimestamp(world.director.file('timestamp.json'));
   throwsCode(add, 'BUG', { what: 'roots are not settled' });
+});
+
+test('what is believed because it was kept is told as such, with its signers (S0, P10)', () => {
+  const told: unknown[] = [];
+  const store = new MetadataStore('image', world.device.trusted, world.device.now).watch({
+    passed: ({ role, check, clause, facts }) => {
+      if (check === 'still-current') told.push([role, clause, facts]);
+    },
+    accepted: () => undefined,
+  });
+  const talk = updateImage(store);
+  let turn = talk.next();
+  while (turn.done !== true) {
+    const file = turn.value.need === 'fetch' ? turn.value.file : '';
+    turn = talk.next(world.image.served.get(file));
+  }
+  const signers = { valid: 1, threshold: 1, keys: 1 };
+  assert.deepEqual(told, [
+    ['snapshot', '§5.4.4.5 step 2', signers],
+    ['targets', '§5.4.4.6 step 2', signers],
+  ]);
 });
