@@ -31,6 +31,18 @@ describe('controls: what a correct client accepts', () => {
     assert.equal(world.update().targets[0]?.filename, 'fw-2.bin');
   });
 
+  test('an image that a delegated role signs for (D1, D2)', () => {
+    const filename = 'abc/fw.bin';
+    const keys = [ed25519()];
+    const targets = { [filename]: imageTarget(filename, [PRIMARY]) };
+    world.image.addDelegated('supplier', { keys, targets });
+    world.image.delegations = [{ name: 'supplier', keys, paths: ['abc/*'] }];
+    world.assign(filename);
+    world.publish();
+    assert.equal(world.update().targets[0]?.filename, filename);
+    assert.ok(world.device.trusted.has('image/delegated/supplier'));
+  });
+
   test('an expired second root that a third one follows (R6)', () => {
     world.director.expires.root = PAST;
     world.director.publishRoot();
@@ -96,6 +108,45 @@ describe('rollback', () => {
     world.release('fw-2.bin');
     const older = { repo: 'image', role: 'timestamp', trusted: 11, offered: 4 } as const;
     world.refuses('VERSION_ROLLBACK', older, DIRECTOR);
+  });
+
+  test("the Director's Targets go back (S5, G4), whether or not it serves a Snapshot", () => {
+    const older = { repo: 'director', role: 'targets', trusted: 3, offered: 1 } as const;
+    world.release('fw-2.bin');
+    world.release('fw-3.bin');
+    world.update();
+    world.director.version.targets = 0;
+    world.publish();
+    world.refuses('VERSION_ROLLBACK', older, ['director/timestamp']);
+
+    const bare = new World();
+    for (const filename of ['fw-1.bin', 'fw-2.bin', 'fw-3.bin']) bare.release(filename);
+    bare.withoutDirectorTimestamp();
+    bare.update();
+    bare.director.version.targets = 1;
+    bare.director.publishTargets();
+    bare.refuses('VERSION_ROLLBACK', older);
+  });
+
+  test('a delegated role goes back (S5)', () => {
+    const keys = [ed25519()];
+    world.image.addDelegated('supplier', { keys, version: 2 });
+    world.release('fw-2.bin');
+    world.update();
+    world.image.addDelegated('supplier', { keys, version: 1 });
+    world.release('fw-3.bin');
+    const older = { repo: 'image', role: 'delegated/supplier', trusted: 2, offered: 1 } as const;
+    world.refuses('VERSION_ROLLBACK', older, [...DIRECTOR, 'image/timestamp']);
+  });
+
+  test('the top-level Targets disappear from the Snapshot (S6)', () => {
+    world.release('fw-2.bin');
+    world.image.publishSnapshot((body) => ({ ...body, meta: { 'root.json': { version: 1 } } }));
+    world.image.publishTimestamp();
+    world.refuses('SNAPSHOT_ROLE_REMOVED', { repo: 'image', role: 'targets' }, [
+      ...DIRECTOR,
+      'image/timestamp',
+    ]);
   });
 
   test('a delegated role disappears from the Snapshot (S6)', () => {
@@ -168,6 +219,13 @@ describe('arbitrary software', () => {
       file: '2.root.json',
       maxBytes: 65_536,
     });
+  });
+
+  test('a malformed second root hides a rotation (R2)', () => {
+    world.director.publishRoot();
+    world.director.served.set('2.root.json', Buffer.from('{"signatures":[],"signed":'));
+    world.release('fw-2.bin');
+    world.refuses('METADATA_MALFORMED', { path: 'director/root@26', want: 'a JSON value' });
   });
 
   test('a filename that climbs out of its directory (V4); the reference client leaves it to curl', () => {
