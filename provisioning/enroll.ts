@@ -11,6 +11,7 @@ import {
   type DeviceCertificate,
 } from '../agent/io/tls.ts';
 import { readCertificates, storeCertificate } from '../agent/io/token/certificate.ts';
+import type { ObjectName } from '../agent/io/token/cryptoki.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { certificateParts } from './certificate.ts';
@@ -38,16 +39,20 @@ export async function provisionCertificate(
   const present = stored.flatMap((der) => usable(all, der, key)).at(0);
   const certificate = present ?? (await obtain(all, token, key));
   demandDeviceId(all, certificate);
-  const { found, choice } = all;
+  const name = tlsName(all);
   // Beside a key that others have made, other certificates are theirs.
-  const isUntidy = found?.tls === undefined && choice?.tls === undefined && stored.length > 1;
-  if (present === undefined || isUntidy) {
-    storeCertificate(token, certificateParts(certificate.pem), found?.tls ?? choice?.tls);
+  if (present === undefined || (stored.length > 1 && name === undefined)) {
+    storeCertificate(token, certificateParts(certificate.pem), name);
     await noteCertificate(all.record, certificate.fingerprint);
   }
   await rememberDeviceId(all, certificate);
   sayCertificate(all, present === undefined ? 'done now' : 'found done', certificate);
   return certificate;
+}
+
+/** The key that is meant, where it is not simply ours. */
+function tlsName({ found, choice }: Provisioning): ObjectName | undefined {
+  return found?.tls ?? choice?.tls;
 }
 
 /** Who put it into the token is who has to replace it. */
@@ -79,7 +84,7 @@ function usable(all: Provisioning, der: Uint8Array, key: TokenKey): DeviceCertif
 async function obtain(all: Provisioning, token: Token, key: TokenKey): Promise<DeviceCertificate> {
   const { mode } = all.settings.provisioning;
   const request = async (): Promise<CertificateRequest> =>
-    createRequest(token, key, newcomer(await deviceId(all), all.found?.tls ?? all.choice?.tls));
+    createRequest(token, key, newcomer(await deviceId(all), tlsName(all)));
   switch (mode) {
     case 'est':
       return fromEst(all, key, await request());

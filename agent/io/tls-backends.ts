@@ -2,6 +2,7 @@
 import type { SecureContext } from 'node:tls';
 
 import { isOtaError, OtaError } from '../errors.ts';
+import type { ObjectName } from './token/cryptoki.ts';
 
 /** Where TLS takes the private key from. `file` is no token at all: for development and migration. */
 export type TlsBackend = 'auto' | 'engine' | 'provider' | 'file';
@@ -10,6 +11,12 @@ export interface BackendChoice {
   readonly backend: Exclude<TlsBackend, 'auto'>;
   /** One sentence for people. */
   readonly reason: string;
+}
+
+/** A key of the token and the certificate that goes with it. */
+export interface TlsCredential {
+  readonly key: ObjectName;
+  readonly certificatePem: string;
 }
 
 export interface ChosenContext {

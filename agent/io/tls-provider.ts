@@ -10,7 +10,7 @@ import { extname, join } from 'node:path';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
-import type { TlsCredential } from './tls.ts';
+import type { TlsCredential } from './tls-backends.ts';
 import type { ObjectName } from './token/cryptoki.ts';
 import { idOf } from './token/generations.ts';
 import { readPin } from './token/pin.ts';

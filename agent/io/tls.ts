@@ -4,10 +4,14 @@ import { getCACertificates, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
 import type { Instant } from '../uptane/time.ts';
-import { chooseInToken, type ChosenContext, type TlsBackend } from './tls-backends.ts';
+import {
+  chooseInToken,
+  type ChosenContext,
+  type TlsBackend,
+  type TlsCredential,
+} from './tls-backends.ts';
 import { createEngineContext } from './tls-engine.ts';
 import { createProviderContext } from './tls-provider.ts';
-import type { ObjectName } from './token/cryptoki.ts';
 import { PROVISION } from './token/token-errors.ts';
 import type { Token } from './token/token.ts';
 
@@ -30,18 +34,6 @@ export type VerifyStaple = (
   chain: readonly X509Certificate[],
   now: Instant,
 ) => Instant;
-
-/** A key of the token and the certificate that goes with it. */
-export interface TlsCredential {
-  readonly key: ObjectName;
-  readonly certificatePem: string;
-}
-
-/** A key of the token and the certificate that goes with it. */
-export interface TlsCredential {
-  readonly key: ObjectName;
-  readonly certificatePem: string;
-}
 
 /** What the agent reads from its own certificate. */
 export interface DeviceCertificate {
