@@ -46,11 +46,14 @@ export async function createGateway(world: World): Promise<RunningGateway> {
   app.addContentTypeParser('*', { parseAs: 'buffer' }, takeBody);
   app.setNotFoundHandler(answerMissing);
   app.setErrorHandler(answerError);
-  app.addHook('onResponse', (request, reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { device } = peerOf(request);
     const { method, url } = request;
     const at = new Date().toISOString();
-    world.traffic.answered({ at, device, method, path: url, status: reply.statusCode });
+    const answered = world.traffic.arrived({ at, device, method, path: url });
+    reply.raw.once('finish', () => {
+      answered(reply.raw.statusCode);
+    });
     done();
   });
   addAnswerFaults(app, world, peerOf);

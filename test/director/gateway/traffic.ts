@@ -16,6 +16,7 @@ export interface RequestLine {
   readonly device: string;
   readonly method: string;
   readonly path: string;
+  /** 0 until it is answered to its end, and for good when the client hangs up before. */
   readonly status: number;
 }
 
@@ -53,10 +54,15 @@ export class Traffic {
     });
   }
 
-  answered(line: RequestLine): void {
-    this.#add(line.device, { requests: 1 });
+  /** @returns what to call with the status when it is answered */
+  arrived(request: Omit<RequestLine, 'status'>): (status: number) => void {
+    this.#add(request.device, { requests: 1 });
+    const line = { ...request, status: 0 };
     this.#lines.push(line);
     if (this.#lines.length > MAX_LINES) this.#lines.shift();
+    return (status) => {
+      line.status = status;
+    };
   }
 
   refusedHandshake(reason: string): void {
@@ -78,7 +84,7 @@ export class Traffic {
     return this.#refusedHandshakes;
   }
 
-  /** Requests in the order of their answers. */
+  /** Requests in the order of their arrival. */
   lines(device: string | undefined): readonly RequestLine[] {
     return this.#lines.filter((line) => device === undefined || line.device === device);
   }
