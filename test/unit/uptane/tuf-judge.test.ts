@@ -42,6 +42,26 @@ describe('where the judges disagree, a file is refused and not kept', () => {
     disputes(memory, 'root');
   });
 
+  test('the root that trust starts from', () => {
+    const repository = new TufRepository();
+    const odd = { keytype: 'x', scheme: 'x', keyval: { n: 1 } };
+    repository.keys.targets = [
+      ...repository.keys.targets,
+      { ...ed25519Key(), id: 'odd', entry: odd },
+    ];
+    repository.version.root = 0;
+    repository.publishRoot();
+    assert.throws(
+      () => new TufMemory(repository).refresh(),
+      (error: unknown) => {
+        assert.ok(isOtaError(error) && error.code === 'METADATA_MALFORMED', String(error));
+        assert.equal(error.details.path, 'image/root');
+        assert.match(error.details.want, /^what tuf-js accepts, too: /u);
+        return true;
+      },
+    );
+  });
+
   test('timestamp', () => {
     const repository = new TufRepository();
     const snapshot = { version: 1, length: null };
