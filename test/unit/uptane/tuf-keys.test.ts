@@ -105,6 +105,8 @@ describe('a key is left out and never counts (R8)', () => {
     'of Ed25519 under the name of RSA': withPublic(rsa, publicOf(ed25519)),
     'of RSA under the name of ECDSA': withPublic(p256, publicOf(rsa)),
     'of another curve than its scheme': withPublic(p256, publicOf(p384)),
+    'of Ed25519 that anybody can sign with': withPublic(ed25519, `01${'00'.repeat(31)}`),
+    'of Ed25519 that is not written in its one way': withPublic(ed25519, 'ff'.repeat(32)),
     'without text': changed(ed25519, { keyval: {} }),
     'with too little hex': withPublic(ed25519, publicOf(ed25519).slice(2)),
     'with half a byte more': withPublic(ed25519, `${publicOf(ed25519)}0`),
