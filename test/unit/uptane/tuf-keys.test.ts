@@ -4,6 +4,7 @@ import { createPublicKey } from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import { Fields } from '../../../agent/decode.ts';
+import { methodOf } from '../../../agent/uptane/keys.ts';
 import {
   countTufSigners,
   isPlainTuf,
@@ -147,6 +148,14 @@ test('the schemes that TUF itself names are plain TUF, others are not', () => {
     [...read(keysObject([key])).values()].map(isPlainTuf);
   for (const key of PLAIN) assert.deepEqual(plain(key), [true]);
   assert.deepEqual(plain(mlDsaKey(65)), [false]);
+});
+
+test('a scheme of ML-DSA may have its version behind it, and nothing else around it', () => {
+  assert.equal(methodOf('ml-dsa-65/1'), 'ml-dsa-65');
+  assert.equal(methodOf('ml-dsa-87/1'), 'ml-dsa-87');
+  for (const other of ['ml-dsa-65/12', 'ml-dsa-65/2', 'x-ml-dsa-65/1', 'ed25519/1', 'ed25519']) {
+    assert.equal(methodOf(other), other);
+  }
 });
 
 describe('each once (§4.2.1)', () => {
