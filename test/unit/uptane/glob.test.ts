@@ -49,6 +49,8 @@ describe('matchesPath', () => {
     ['abc/', 'abc/', true],
     ['/fw.bin', 'fw.bin', false],
     ['', 'fw.bin', false],
+    ['?\u0001', 'ab', false],
+    ['?\u0002', 'ab', false],
   ];
   for (const [pattern, path, matches] of cases) {
     test(`${pattern || 'the empty pattern'} ${matches ? 'covers' : 'does not cover'} ${path} (D4)`, () => {

@@ -42,6 +42,10 @@ describe('signatures count towards a threshold (T2, S3, G3)', () => {
     for (const method of ['rsassa-pss', 'rsassa-pss-sha256']) {
       assert.equal(count([signature(rsaKey, { method })], authority), 1, method);
     }
+    // 257 bytes: Base64 that ends in one sign of padding.
+    const odd = rsa(2056);
+    assert.match(odd.sign(payload), /[^=]=$/u);
+    assert.equal(count([signature(odd)], authorityOf(keysObject([odd]))), 1);
     assert.equal(count([signature(edKey)], authority), 1);
     assert.equal(count([signature(rsaKey), signature(edKey)], authority), 2);
   });

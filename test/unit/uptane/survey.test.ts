@@ -5,8 +5,11 @@ import { beforeEach, describe, test } from 'node:test';
 import type { AnyOtaError } from '../../../agent/errors.ts';
 import { MetadataStore } from '../../../agent/uptane/store.ts';
 import { surveyImage } from '../../../agent/uptane/survey.ts';
+import { TUF } from '../../../agent/uptane/tuf.ts';
 import { ed25519, PAST, type DelegationSpec } from '../../support/build-metadata.ts';
 import { TestRepository } from '../../support/test-repository.ts';
+import { ed25519Key } from '../../support/tuf-keys.ts';
+import { TufRepository } from '../../support/tuf-repository.ts';
 import { NOW } from '../../support/uptane-world.ts';
 
 let image: TestRepository;
@@ -133,6 +136,23 @@ describe('a survey of the Image repository', () => {
     const problems = survey();
     assert.equal(problems.length, 1000);
     assert.deepEqual(codes(problems).at(-1), ['SNAPSHOT_ROLE_MISSING', 'delegated/r999']);
+  });
+
+  test('has tuf-js judge delegated roles of TUF, too', () => {
+    const repository = new TufRepository();
+    const keys = [ed25519Key()];
+    repository.delegations = [{ name: 'a', keys, paths: ['*'] }];
+    const odd = { length: 1, hashes: { sha256: '0'.repeat(64), other: 1 } };
+    repository.addDelegated('a', { keys, targets: { odd } });
+    repository.publish();
+    const trusted = new Map([['image/root', repository.current('root')]]);
+    store = new MetadataStore('image', trusted, NOW, TUF);
+    image.served.clear();
+    for (const [name, bytes] of repository.served) image.served.set(name, bytes);
+    const [problem, ...others] = survey();
+    assert.ok(problem?.code === 'METADATA_MALFORMED' && others.length === 0);
+    assert.equal(problem.details.path, 'image/delegated/a');
+    assert.match(problem.details.want, /^what tuf-js accepts, too: /u);
   });
 
   test('does not take what is wrong with the device for a problem of the repository (P9)', () => {

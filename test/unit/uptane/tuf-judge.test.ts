@@ -7,7 +7,7 @@ import { isOtaError } from '../../../agent/errors.ts';
 import { parseInstant } from '../../../agent/uptane/time.ts';
 import { TUF } from '../../../agent/uptane/tuf.ts';
 import { TufJudge } from '../../../agent/uptane/tuf-judge.ts';
-import { ed25519Key, type Body } from '../../support/tuf-keys.ts';
+import { ed25519Key, mlDsaKey, type Body } from '../../support/tuf-keys.ts';
 import { TufMemory } from '../../support/tuf-memory.ts';
 import { hashesOf, TufRepository } from '../../support/tuf-repository.ts';
 
@@ -40,6 +40,26 @@ describe('where the judges disagree, a file is refused and not kept', () => {
     repository.keys.targets = [...repository.keys.targets, odd];
     repository.publishRoot();
     disputes(memory, 'root');
+  });
+
+  test('the root that trust starts from', () => {
+    const repository = new TufRepository();
+    const odd = { keytype: 'x', scheme: 'x', keyval: { n: 1 } };
+    repository.keys.targets = [
+      ...repository.keys.targets,
+      { ...ed25519Key(), id: 'odd', entry: odd },
+    ];
+    repository.version.root = 0;
+    repository.publishRoot();
+    assert.throws(
+      () => new TufMemory(repository).refresh(),
+      (error: unknown) => {
+        assert.ok(isOtaError(error) && error.code === 'METADATA_MALFORMED', String(error));
+        assert.equal(error.details.path, 'image/root');
+        assert.match(error.details.want, /^what tuf-js accepts, too: /u);
+        return true;
+      },
+    );
   });
 
   test('timestamp', () => {
@@ -97,6 +117,31 @@ test('the second judge sees a roll-back by itself (T3, S5)', () => {
   }, refusal);
 });
 
+test('the second judge remembers a Snapshot that the next Timestamp no longer lists (S5)', () => {
+  const repository = new TufRepository();
+  repository.listing = 'all';
+  const root = TUF.parseRoot(repository.current('root'), 'image');
+  const [newer, older] = [2, 1].map((version) => {
+    repository.publishSnapshot((body) => ({ ...body, meta: { 'targets.json': { version } } }));
+    return TUF.parseSnapshot(repository.current('snapshot'), 'image');
+  });
+  assert.ok(newer && older);
+  repository.publishTimestamp();
+  const timestamp = TUF.parseTimestamp(repository.current('timestamp'), 'image');
+  const judge = (): TufJudge => {
+    const one = new TufJudge('image', root, NOW);
+    one.addTimestamp(timestamp, undefined);
+    return one;
+  };
+  judge().addSnapshot(older, undefined);
+  assert.throws(
+    () => {
+      judge().addSnapshot(older, newer);
+    },
+    { code: 'METADATA_MALFORMED' },
+  );
+});
+
 describe('the second judge goes by the instant it is given', () => {
   test('and not by the clock, in either direction', () => {
     const repository = new TufRepository();
@@ -115,7 +160,23 @@ describe('the second judge goes by the instant it is given', () => {
 });
 
 describe('the second judge is not asked', () => {
-  test('about a file beyond 32 KiB, which would cost it minutes', () => {
+  test('about a file beyond 32 KiB, which would cost it minutes, and is about one of just that', () => {
+    for (const bytes of [32 * 1024, 32 * 1024 + 1]) {
+      const repository = new TufRepository();
+      repository.targets['odd'] = { length: 1, hashes: { ...hashesOf('x'), other: 1 } };
+      const padded = (by: number): number => {
+        repository.publishTargets((body) => ({ ...body, pad: ' '.repeat(by) }));
+        return repository.current('targets').byteLength;
+      };
+      assert.equal(padded(bytes - padded(0)), bytes);
+      repository.publishSnapshotAndTimestamp();
+      const memory = new TufMemory(repository);
+      if (bytes > 32 * 1024) memory.refresh(['odd']);
+      else disputes(memory, 'targets', ['odd']);
+    }
+  });
+
+  test('about a long list of files', () => {
     const repository = new TufRepository();
     for (let n = 0; n < 300; n += 1) repository.targets[`file-${String(n)}`] = targetOf(String(n));
     repository.targets['odd'] = { length: 1, hashes: { ...hashesOf('x'), other: 1 } };
@@ -138,6 +199,35 @@ describe('the second judge is not asked', () => {
     );
     new TufMemory(repository).refresh();
   });
+
+  test('about anything from the first root on that it cannot judge', () => {
+    const repository = new TufRepository();
+    const memory = new TufMemory(repository);
+    memory.refresh();
+    repository.publishRoot((body) =>
+      Object.fromEntries(Object.entries(body).filter(([name]) => name !== 'consistent_snapshot')),
+    );
+    // Without the field, files are not named by version.
+    repository.consistentSnapshot = false;
+    repository.targets['odd'] = { length: 1, hashes: { ...hashesOf('x'), other: 1 } };
+    repository.publish();
+    memory.refresh(['odd']);
+    assert.deepEqual(memory.trusted.get('image/root'), repository.current('root'));
+  });
+
+  for (const [what, keys, threshold] of [
+    ['a role that only signs in another way', [mlDsaKey()], 1],
+    ['a role that also signs in another way', [ed25519Key(), mlDsaKey()], 2],
+  ] as const) {
+    test(`about ${what}`, () => {
+      const repository = new TufRepository();
+      repository.keys.timestamp = keys;
+      repository.threshold.timestamp = threshold;
+      repository.publishRoot();
+      repository.publish();
+      new TufMemory(repository).refresh();
+    });
+  }
 
   test('about what hangs on a file that it did not judge', () => {
     const repository = new TufRepository();

@@ -4,6 +4,7 @@ import { createPublicKey } from 'node:crypto';
 import { describe, test } from 'node:test';
 
 import { Fields } from '../../../agent/decode.ts';
+import { methodOf } from '../../../agent/uptane/keys.ts';
 import {
   countTufSigners,
   isPlainTuf,
@@ -105,6 +106,8 @@ describe('a key is left out and never counts (R8)', () => {
     'of Ed25519 under the name of RSA': withPublic(rsa, publicOf(ed25519)),
     'of RSA under the name of ECDSA': withPublic(p256, publicOf(rsa)),
     'of another curve than its scheme': withPublic(p256, publicOf(p384)),
+    'of Ed25519 that anybody can sign with': withPublic(ed25519, `01${'00'.repeat(31)}`),
+    'of Ed25519 that is not written in its one way': withPublic(ed25519, 'ff'.repeat(32)),
     'without text': changed(ed25519, { keyval: {} }),
     'with too little hex': withPublic(ed25519, publicOf(ed25519).slice(2)),
     'with half a byte more': withPublic(ed25519, `${publicOf(ed25519)}0`),
@@ -145,6 +148,14 @@ test('the schemes that TUF itself names are plain TUF, others are not', () => {
     [...read(keysObject([key])).values()].map(isPlainTuf);
   for (const key of PLAIN) assert.deepEqual(plain(key), [true]);
   assert.deepEqual(plain(mlDsaKey(65)), [false]);
+});
+
+test('a scheme of ML-DSA may have its version behind it, and nothing else around it', () => {
+  assert.equal(methodOf('ml-dsa-65/1'), 'ml-dsa-65');
+  assert.equal(methodOf('ml-dsa-87/1'), 'ml-dsa-87');
+  for (const other of ['ml-dsa-65/12', 'ml-dsa-65/2', 'x-ml-dsa-65/1', 'ed25519/1', 'ed25519']) {
+    assert.equal(methodOf(other), other);
+  }
 });
 
 describe('each once (§4.2.1)', () => {

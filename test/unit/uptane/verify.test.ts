@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 
+import type { Passed } from '../../../agent/uptane/observer.ts';
+import { verify } from '../../../agent/uptane/verify.ts';
 import { hashesOf } from '../../support/build-metadata.ts';
 import { imageTarget, PRIMARY, SECONDARY, World } from '../../support/uptane-world.ts';
 
@@ -47,6 +49,38 @@ describe('full verification (§5.4.4.2)', () => {
       ],
     );
     assert.ok(roles.every(({ expiresAt }) => expiresAt === Date.parse('2037-12-31T23:59:59Z')));
+  });
+
+  test('tells whoever watches what each image rests on, and what nothing new does (P10)', () => {
+    const watch = (): readonly unknown[] => {
+      const told: Passed[] = [];
+      const observer = { passed: (check: Passed) => told.push(check), accepted: () => undefined };
+      const { trusted, inventory, now } = world.device;
+      const talk = verify({ trusted, inventory, now, observer });
+      let turn = talk.next();
+      while (turn.done !== true) {
+        const need = turn.value;
+        turn = talk.next(need.need === 'fetch' ? world.serve(need.repo, need.file) : undefined);
+      }
+      assert.equal('correlationId' in turn.value, false);
+      const own = ['assignments', 'nothing-new', 'found', 'match'];
+      return told.filter(({ check }) => own.includes(check));
+    };
+    const director = { repo: 'director', role: 'targets' };
+    const assignments = {
+      ...{ ...director, check: 'assignments', clause: '§5.4.4.6 steps 6 to 8' },
+      facts: { images: 1 },
+    };
+    const facts = { filename: 'fw-1.bin', ecu: 'primary-1' };
+    const image = { repo: 'image', role: undefined, facts };
+    assert.deepEqual(watch(), [
+      assignments,
+      { ...image, check: 'found', clause: '§5.4.4.7' },
+      { ...image, check: 'match', clause: '§5.4.4.2 step 10' },
+    ]);
+    world.update();
+    const nothingNew = { check: 'nothing-new', clause: '§5.4.4.2 step 6', facts: {} };
+    assert.deepEqual(watch(), [assignments, { ...director, ...nothingNew }]);
   });
 
   test('an idle poll is two requests, and writes nothing (F4)', () => {
