@@ -102,7 +102,7 @@ export class DoctorBench {
 
   /** @returns the path of a file with that content */
   file(name: string, content: string): string {
-    writeFileSync(this.path(name), content);
+    writeFileSync(this.path(name), content, { mode: 0o600 });
     return this.path(name);
   }
 
