@@ -8,6 +8,7 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { startDirector, type DirectorHandle } from '../director/start.ts';
 import { standBetween } from '../support/between.ts';
 import { Device, type AgentResult } from '../support/device.ts';
+import { fakeClock } from '../support/fake-clock.ts';
 import { softHsm, SO_PIN, USER_PIN, type TokenWorld } from '../support/token-world.ts';
 import { describe as said } from '../support/world.ts';
 
@@ -94,6 +95,32 @@ describe('a token that somebody else has filled', () => {
     );
     const checked = await device.agent(['check']);
     assert.equal(checked.exit, 0, said(checked));
+    const keys = tool(...loggedIn, '--list-objects', '--type', 'privkey');
+    assert.equal(keys.match(/Private Key Object/gu)?.length, 2, keys);
+  });
+
+  test('keeps what the settings name: nothing of it is rotated, on command or by age', async () => {
+    for (const [of, setting] of [
+      ['tls', 'identity.tls_key'],
+      ['certificate', 'identity.tls_key'],
+      ['uptane', 'identity.uptane_key'],
+    ] as const) {
+      const result = await device.agent(['rotate', of]);
+      assert.equal(result.exit, 2, said(result));
+      assert.equal(result.json['code'], 'USAGE');
+      const { what } = result.json['details'] as { what: string };
+      assert.equal(
+        what,
+        `${setting} names an object that others made: the agent does not replace it`,
+      );
+    }
+    device.configure({ identity: { tls_key_max_age: '1m', uptane_key_max_age: '1m' } });
+    // An age counts from the first cycle that sees the key.
+    const first = await device.agent(['once']);
+    assert.equal(first.exit, 0, said(first));
+    const later = await device.agent(['once'], fakeClock('+2d'));
+    device.configure({ identity: { tls_key_max_age: undefined, uptane_key_max_age: undefined } });
+    assert.equal(later.exit, 0, said(later));
     const keys = tool(...loggedIn, '--list-objects', '--type', 'privkey');
     assert.equal(keys.match(/Private Key Object/gu)?.length, 2, keys);
   });
