@@ -69,6 +69,10 @@ describe('signatures count towards a threshold (T2, S3, G3)', () => {
     assert.equal(countSigners([signature(edKey)], authority, [other]), 0);
   });
 
+  test('a role without usable keys cannot be signed for', () => {
+    assert.equal(count([signature(edKey)], authorityOf({}, [edKey.id])), 0);
+  });
+
   test('once, however often they are repeated', () => {
     const one = signature(edKey);
     assert.equal(count([one, one, one], authority), 1);
