@@ -240,25 +240,23 @@ export interface Staging {
 export type OpenImage = (offsetBytes: number) => AsyncIterable<Uint8Array>;
 export type Progress = (doneBytes: number, totalBytes: number) => void;
 
-/** Puts one image on one ECU. Every method may be called again after a power cut. */
-export interface Installer {
+/** Puts one image on one ECU: from a file that was staged, or as it arrives. */
+export type Installer = StagedInstaller | StreamingInstaller;
+
+/** What every installer does. Each method may be called again after a power cut. */
+interface InstallerSteps {
   readonly kind: string;
   /** Whether a new image runs only after a reboot. */
   readonly needsReboot: boolean;
   /**
-   * Refuses before anything is downloaded.
+   * Refuses before anything is downloaded: what is missing, too small, or not for this hardware.
    *
-   * @throws OtaError INSTALL_FAILED, SPACE_INSUFFICIENT with what is missing
+   * @throws OtaError INSTALL_FAILED, SPACE_INSUFFICIENT
    */
   check(target: TrustedTarget): Promise<void>;
-  /**
-   * Writes the staged image where it will run from, reads it back and proves its hashes.
-   * The running image stays bootable; the new one is not yet chosen.
-   */
-  write(target: TrustedTarget, stagedPath: string, progress: Progress): Promise<void>;
-  /** Chooses the written image, atomically. For `needsReboot`, for a trial boot only. */
+  /** Chooses the proven image, atomically. For `needsReboot`, for a trial boot only. */
   activate(target: TrustedTarget): Promise<void>;
-  /** After a boot: does what runs now come from `target`? */
+  /** After a boot: does what runs now come from `target`? Asked of what booted, not of what was hoped. */
   booted(target: TrustedTarget): Promise<boolean>;
   /** Makes the running image permanent. */
   confirm(target: TrustedTarget): Promise<void>;
@@ -268,6 +266,41 @@ export interface Installer {
    * @throws OtaError INSTALL_FAILED if `target` runs and there is nothing to go back to
    */
   rollBack(target: TrustedTarget): Promise<void>;
+  /**
+   * What it finds on this device: slots, versions of its tool, what runs; for people and for doctor.
+   *
+   * @throws OtaError INSTALL_FAILED if it could not install anything here, with the reason
+   */
+  describe(): Promise<Readonly<Record<string, string>>>;
+}
+
+/** Installs from a file that the agent staged and proved. */
+export interface StagedInstaller extends InstallerSteps {
+  readonly takes: 'staged';
+  /**
+   * Writes the staged image where it will run from, reads it back and proves its hashes.
+   * The running image stays bootable; the new one is not yet chosen.
+   */
+  write(target: TrustedTarget, stagedPath: string, progress: Progress): Promise<void>;
+}
+
+/** Writes the image where it will run from while it is downloaded: no copy of it is staged. */
+export interface StreamingInstaller extends InstallerSteps {
+  readonly takes: 'stream';
+  /**
+   * Receives the image, resuming what is there already where it can. What was there before can no
+   * longer be chosen from the first byte on; what runs stays bootable.
+   *
+   * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, SPACE_INSUFFICIENT,
+   *   INSTALL_FAILED, and what `open` throws
+   */
+  receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<void>;
+  /**
+   * Reads back what was received and proves it; only then may it be activated.
+   *
+   * @throws OtaError IMAGE_HASH_MISMATCH, INSTALL_FAILED
+   */
+  prove(target: TrustedTarget, progress: Progress): Promise<void>;
 }
 
 export interface Boot {

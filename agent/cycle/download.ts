@@ -27,7 +27,8 @@ async function downloadOne(target: TrustedTarget, plan: Plan, ports: Ports): Pro
   await queueEvent(ports, 'EcuDownloadStarted', { plan, target });
   let success = false;
   try {
-    await ports.staging.receive(
+    const place = ports.installer.takes === 'stream' ? ports.installer : ports.staging;
+    await place.receive(
       target,
       (offsetBytes) => ports.repositories.openImage(target, offsetBytes),
       (done, total) => {

@@ -1,5 +1,5 @@
 /** Staged images to where they will run from, through the Installer port. */
-import type { LocalPorts, Ports } from '../ports.ts';
+import type { LocalPorts, Ports, Progress } from '../ports.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
 import { queueEvent } from './events.ts';
 import { failureOf } from './failure.ts';
@@ -9,7 +9,7 @@ export async function write(plan: Plan, ports: Ports): Promise<Event> {
   try {
     for (const target of plan.targets) {
       await queueEvent(ports, 'EcuInstallationStarted', { plan, target });
-      await ports.installer.write(target, await staged(target, ports), (done, total) => {
+      await writeOne(target, ports, (done, total) => {
         ports.reporter.progress('install', target.filename, done, total);
       });
     }
@@ -17,6 +17,12 @@ export async function write(plan: Plan, ports: Ports): Promise<Event> {
   } catch (error) {
     return { type: 'install-failed', failure: failureOf(error) };
   }
+}
+
+async function writeOne(target: TrustedTarget, ports: Ports, progress: Progress): Promise<void> {
+  const { installer } = ports;
+  if (installer.takes === 'stream') return installer.prove(target, progress);
+  return installer.write(target, await staged(target, ports), progress);
 }
 
 export async function activate(plan: Plan, ports: Ports): Promise<Event> {

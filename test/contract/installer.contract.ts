@@ -1,150 +1,204 @@
-/** What every Installer must do. Run once per implementation. */
+/** What every Installer must do, whatever tool it drives. Run once per implementation. */
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 
-import { isOtaError } from '../../agent/errors.ts';
+import { isOtaError, type FailureCode } from '../../agent/errors.ts';
 import type { Installer } from '../../agent/ports.ts';
 import type { TrustedTarget } from '../../agent/uptane/plan.ts';
-import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 export interface InstallerFixture {
   readonly installer: Installer;
-  /** What runs now. */
-  running(): Buffer;
+  /** What is to be installed, and its bytes as they are downloaded. */
+  readonly target: TrustedTarget;
+  readonly content: Buffer;
+  /** The system as it is now, without asking the installer: which image runs? */
+  running(): Running | Promise<Running>;
   /** A power cut and the boot after it; nothing for installers that need none. */
-  boot(): void;
+  boot(): void | Promise<void>;
   /** Lets go of what is not in the directory. */
-  close?(): void;
+  close?(): void | Promise<void>;
 }
 
+/** `update` is the image of `target`; anything else is for the message of a failure. */
+export type Running = 'factory' | 'update' | `neither: ${string}`;
+
+/** How a changed image may be found: by its hash, or by the tool's own check. */
+const CHANGED: readonly FailureCode[] = ['IMAGE_HASH_MISMATCH', 'INSTALL_FAILED'];
+
+/** @param open - a device in `directory` on which the factory's image runs */
 export function installerContract(
   name: string,
-  open: (directory: string, factory: Buffer) => InstallerFixture,
+  open: (directory: string) => InstallerFixture | Promise<InstallerFixture>,
 ): void {
   describe(`Installer contract: ${name}`, () => {
-    const factory = Buffer.from('factory image');
-    const content = Buffer.alloc(3 * 1024 * 1024 + 17, 'new image ');
-    const target = targetFor(content);
     let directory: ReturnType<typeof temporaryDirectory>;
     let staged: string;
     let fixture: InstallerFixture;
 
-    beforeEach(() => {
+    beforeEach(async () => {
       directory = temporaryDirectory('installer');
+      fixture = await open(directory.path);
       staged = join(directory.path, 'staged');
-      writeFileSync(staged, content);
-      fixture = open(directory.path, factory);
+      writeFileSync(staged, fixture.content);
     });
-    afterEach(() => {
-      fixture.close?.();
+    afterEach(async () => {
+      await fixture.close?.();
       directory.remove();
     });
 
-    const runs = (expected: Buffer): void => {
-      assert.ok(fixture.running().subarray(0, expected.length).equals(expected));
+    const runs = async (expected: Running): Promise<void> => {
+      assert.equal(await fixture.running(), expected);
     };
-    const install = async (wanted: TrustedTarget): Promise<void> => {
-      await fixture.installer.check(wanted);
-      await fixture.installer.write(wanted, staged, () => undefined);
-      await fixture.installer.activate(wanted);
-      fixture.boot();
+    const take = (): Promise<void> => takeImage(fixture, staged);
+    const install = async (): Promise<void> => {
+      await fixture.installer.check(fixture.target);
+      await take();
+      await fixture.installer.activate(fixture.target);
+      await fixture.boot();
     };
 
+    test('it says what it finds on the device before and after an update', async () => {
+      assert.notEqual(Object.keys(await fixture.installer.describe()).length, 0);
+      await install();
+      assert.notEqual(Object.keys(await fixture.installer.describe()).length, 0);
+    });
+
     test('writing does not change what runs, now or after a power cut', async () => {
-      await fixture.installer.write(target, staged, () => undefined);
-      runs(factory);
-      fixture.boot();
-      runs(factory);
-      assert.equal(await fixture.installer.booted(target), false);
+      await take();
+      await runs('factory');
+      await fixture.boot();
+      await runs('factory');
+      assert.equal(await fixture.installer.booted(fixture.target), false);
     });
 
     test('the new image runs after activation, and is confirmed', async () => {
-      await install(target);
-      runs(content);
-      assert.equal(await fixture.installer.booted(target), true);
-      await fixture.installer.confirm(target);
-      for (let boot = 0; boot < 5; boot += 1) fixture.boot();
-      runs(content);
+      const { installer, target } = fixture;
+      await install();
+      await runs('update');
+      assert.equal(await installer.booted(target), true);
+      await installer.confirm(target);
+      for (let boot = 0; boot < 5; boot += 1) await fixture.boot();
+      await runs('update');
+      assert.equal(await installer.booted(target), true);
     });
 
     test('every step may be repeated, as after a power cut', async () => {
-      const { installer } = fixture;
-      await installer.write(target, staged, () => undefined);
-      await installer.write(target, staged, () => undefined);
+      const { installer, target } = fixture;
+      await take();
+      await take();
       await installer.activate(target);
       await installer.activate(target);
-      fixture.boot();
+      await fixture.boot();
       await installer.confirm(target);
       await installer.confirm(target);
-      runs(content);
+      await runs('update');
     });
 
     test('rolling back before confirmation brings the previous image back', async () => {
-      await install(target);
-      await fixture.installer.rollBack(target);
-      await fixture.installer.rollBack(target);
-      fixture.boot();
-      runs(factory);
+      const { installer, target } = fixture;
+      await install();
+      await installer.rollBack(target);
+      await installer.rollBack(target);
+      await fixture.boot();
+      await runs('factory');
+      assert.equal(await installer.booted(target), false);
     });
 
     test('rolling back after confirmation brings the previous image back', async () => {
-      await install(target);
-      await fixture.installer.confirm(target);
-      await fixture.installer.rollBack(target);
-      await fixture.installer.rollBack(target);
-      fixture.boot();
-      runs(factory);
-      await fixture.installer.rollBack(target);
-      fixture.boot();
-      runs(factory);
+      const { installer, target } = fixture;
+      await install();
+      await installer.confirm(target);
+      await installer.rollBack(target);
+      await installer.rollBack(target);
+      await fixture.boot();
+      await runs('factory');
+      await installer.rollBack(target);
+      await fixture.boot();
+      await runs('factory');
     });
 
     test('rolling back what was only written keeps what runs', async () => {
-      await fixture.installer.write(target, staged, () => undefined);
-      await fixture.installer.rollBack(target);
-      fixture.boot();
-      runs(factory);
+      await take();
+      await fixture.installer.rollBack(fixture.target);
+      await fixture.boot();
+      await runs('factory');
     });
 
-    test('a staged image that changed after its check is refused and never runs', async () => {
-      const changed = Buffer.from(content);
+    test('an image rolled back may be installed again', async () => {
+      await install();
+      await fixture.installer.rollBack(fixture.target);
+      await fixture.boot();
+      await install();
+      await runs('update');
+    });
+
+    test('an image of other bytes is refused and never runs', async () => {
+      const { installer, target } = fixture;
+      const changed = Buffer.from(fixture.content);
       changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1;
       writeFileSync(staged, changed);
+      await assert.rejects(take(), (error) => isOtaError(error) && CHANGED.includes(error.code));
       await assert.rejects(
-        fixture.installer.write(target, staged, () => undefined),
-        (error) => {
-          return isOtaError(error) && error.code === 'IMAGE_HASH_MISMATCH';
-        },
+        installer.activate(target),
+        (error) => isOtaError(error) && error.code !== 'BUG',
       );
-      await assert.rejects(fixture.installer.activate(target), (error) => {
-        return isOtaError(error) && error.code !== 'BUG';
-      });
-      fixture.boot();
-      runs(factory);
+      await fixture.boot();
+      await runs('factory');
     });
 
-    test('a staged image that vanished is an INSTALL_FAILED that names it', async () => {
-      rmSync(staged);
+    test('what was never written cannot be activated', async () => {
+      const { installer, target } = fixture;
       await assert.rejects(
-        fixture.installer.write(target, staged, () => undefined),
-        (error) => {
-          return (
-            isOtaError(error) &&
-            error.code === 'INSTALL_FAILED' &&
-            error.details.cause.includes(staged)
-          );
-        },
+        installer.activate(target),
+        (error) => isOtaError(error) && CHANGED.includes(error.code),
       );
-      runs(factory);
+      await fixture.boot();
+      await runs('factory');
+    });
+
+    test('a staged image that vanished is an INSTALL_FAILED that names it', async (t) => {
+      if (fixture.installer.takes !== 'staged') {
+        t.skip('nothing is staged');
+        return;
+      }
+      rmSync(staged);
+      await assert.rejects(take(), (error) => {
+        if (!isOtaError(error) || error.code !== 'INSTALL_FAILED') return false;
+        return error.details.cause.includes(staged);
+      });
+      await runs('factory');
     });
 
     test('going back from what does not run changes nothing', async () => {
-      await fixture.installer.rollBack(target);
-      fixture.boot();
-      runs(factory);
+      await fixture.installer.rollBack(fixture.target);
+      await fixture.boot();
+      await runs('factory');
     });
   });
+}
+
+/** Writes and proves `fixture.target` from the file at `staged`, in the way of the installer. */
+export async function takeImage(
+  { installer, target }: Pick<InstallerFixture, 'installer' | 'target'>,
+  staged: string,
+): Promise<void> {
+  if (installer.takes === 'staged') return installer.write(target, staged, () => undefined);
+  await installer.receive(
+    target,
+    (offsetBytes) => chunks(staged, offsetBytes),
+    () => undefined,
+  );
+  return installer.prove(target, () => undefined);
+}
+
+const CHUNK_BYTES = 64 * 1024;
+
+async function* chunks(path: string, offsetBytes: number): AsyncGenerator<Uint8Array> {
+  const content = await Promise.resolve(readFileSync(path));
+  for (let at = offsetBytes; at < content.byteLength; at += CHUNK_BYTES) {
+    yield content.subarray(at, at + CHUNK_BYTES);
+  }
 }

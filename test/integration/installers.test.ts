@@ -7,7 +7,11 @@ import { after, before, describe, test } from 'node:test';
 import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
 import { formatMarker, parseMarker } from '../../agent/io/installers/boot-marker.ts';
 import { FileInstaller } from '../../agent/io/installers/file.ts';
-import { installerContract, type InstallerFixture } from '../contract/installer.contract.ts';
+import {
+  installerContract,
+  type InstallerFixture,
+  type Running,
+} from '../contract/installer.contract.ts';
 import { bootBoard, readMarkerValues } from '../support/boot-loader.ts';
 import { rejectsCode, throwsCode } from '../support/expect-code.ts';
 import { targetFor } from '../support/targets.ts';
@@ -15,23 +19,29 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 const DISK_BYTES = 8 * 1024 * 1024;
 
-installerContract('file', (directory, factory) => {
+const FACTORY = Buffer.from('factory image');
+const UPDATE = Buffer.alloc(3 * 1024 * 1024 + 17, 'new image ');
+const UPDATE_TARGET = targetFor(UPDATE);
+
+installerContract('file', (directory) => {
   const path = join(directory, 'installed.bin');
-  writeFileSync(path, factory);
+  writeFileSync(path, FACTORY);
   return {
     installer: new FileInstaller(path),
-    running: () => readFileSync(path),
+    target: UPDATE_TARGET,
+    content: UPDATE,
+    running: () => whichIs(readFileSync(path)),
     boot: () => undefined,
   };
 });
 
-installerContract('ab-slot', (directory, factory) => openBoard(directory, factory));
+installerContract('ab-slot', (directory) => openBoard(directory, FACTORY));
 
 if (canAttachLoop()) {
-  installerContract('ab-slot on block devices', (directory, factory) => {
+  installerContract('ab-slot on block devices', (directory) => {
     const [a, b] = [attachLoop(join(directory, 'disk-a')), attachLoop(join(directory, 'disk-b'))];
     return {
-      ...openBoard(directory, factory, { a, b }),
+      ...openBoard(directory, FACTORY, { a, b }),
       close: () => {
         for (const device of [a, b]) execFileSync('losetup', ['-d', device]);
       },
@@ -39,6 +49,13 @@ if (canAttachLoop()) {
   });
 } else {
   test('ab-slot on block devices', { skip: 'attaching loop devices needs root' }, () => undefined);
+}
+
+/** A block device holds more than its image. */
+function whichIs(content: Buffer): Running {
+  if (content.subarray(0, UPDATE.byteLength).equals(UPDATE)) return 'update';
+  if (content.subarray(0, FACTORY.byteLength).equals(FACTORY)) return 'factory';
+  return `neither: ${content.subarray(0, 32).toString('latin1')}`;
 }
 
 function attachLoop(path: string): string {
@@ -58,11 +75,19 @@ function canAttachLoop(): boolean {
   }
 }
 
+interface Board extends InstallerFixture {
+  readonly installer: AbSlotInstaller;
+  readonly marker: string;
+  boot(): void;
+  /** All of the slot that booted. */
+  slot(): Buffer;
+}
+
 function openBoard(
   directory: string,
   factory: Buffer,
   slots = { a: join(directory, 'slot-a'), b: join(directory, 'slot-b') },
-): InstallerFixture & { marker: string } {
+): Board {
   const board = {
     marker: join(directory, 'marker'),
     booted: join(directory, 'booted'),
@@ -71,6 +96,8 @@ function openBoard(
   writeFileSync(slots.a, factory, { flag: existsSync(slots.a) ? 'r+' : 'w' });
   writeFileSync(slots.b, '', { flag: 'a' });
   bootBoard(board);
+  const slot = (): Buffer =>
+    readFileSync(slots[readFileSync(board.booted, 'utf8').trim() as 'a' | 'b']);
   return {
     installer: new AbSlotInstaller({
       slots,
@@ -78,7 +105,10 @@ function openBoard(
       bootedPath: board.booted,
       tries: 2,
     }),
-    running: () => readFileSync(slots[readFileSync(board.booted, 'utf8').trim() as 'a' | 'b']),
+    target: UPDATE_TARGET,
+    content: UPDATE,
+    running: () => whichIs(slot()),
+    slot,
     boot: () => {
       bootBoard(board);
     },
@@ -114,9 +144,9 @@ describe('ab-slot', () => {
     await installer.activate(target);
     board.boot();
     board.boot();
-    assert.ok(board.running().equals(content));
+    assert.ok(board.slot().equals(content));
     board.boot();
-    assert.equal(board.running().toString(), 'first');
+    assert.equal(board.slot().toString(), 'first');
     assert.equal(await installer.booted(target), false);
   });
 
@@ -135,7 +165,7 @@ describe('ab-slot', () => {
       cause: 'there is no image to go back to: slot a holds none that ran',
     });
     board.boot();
-    assert.ok(board.running().subarray(0, content.length).equals(content));
+    assert.ok(board.slot().subarray(0, content.length).equals(content));
   });
 
   test('a boot loader that names no slot is an error that says what to do', async () => {

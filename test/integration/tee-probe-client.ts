@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { PROBE } from '../support/probe-ta.ts';
 import * as wire from '../unit/tee/wire-client.ts';
@@ -15,6 +16,10 @@ function socketPath(): string {
   const path = process.env['OTA_TEE_SOCKET'];
   assert.ok(path, 'the test says where the world is');
   return path;
+}
+
+function isQueueFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EAGAIN';
 }
 
 /** One connection to a world with probe TAs, by the bytes of WIRE.md. */
@@ -39,9 +44,18 @@ export class Client {
   }
 
   static async connect(): Promise<Client> {
-    const client = new Client(connect(socketPath()));
-    await once(client.socket, 'connect');
-    return client;
+    const end = Date.now() + ANSWER_TIMEOUT_MS;
+    for (;;) {
+      const client = new Client(connect(socketPath()));
+      try {
+        await once(client.socket, 'connect');
+        return client;
+      } catch (error) {
+        // As many wait for accept(2) as the kernel allows (net.core.somaxconn), 128 on some machines.
+        if (!isQueueFull(error) || Date.now() > end) throw error;
+        await sleep(10);
+      }
+    }
   }
 
   /** With HELLO said and a session open. */

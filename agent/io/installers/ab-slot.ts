@@ -8,7 +8,7 @@ import { open, readFile, realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 
 import { OtaError } from '../../errors.ts';
-import type { Installer, Progress } from '../../ports.ts';
+import type { Progress, StagedInstaller } from '../../ports.ts';
 import type { Target, TrustedTarget } from '../../uptane/plan.ts';
 import { readBytes, verifyImageAt, writeAt } from '../image-file.ts';
 import { guarded } from './guard.ts';
@@ -23,8 +23,9 @@ export interface AbSlotSettings {
   readonly tries: number;
 }
 
-export class AbSlotInstaller implements Installer {
+export class AbSlotInstaller implements StagedInstaller {
   readonly kind = 'ab-slot';
+  readonly takes = 'staged';
   readonly needsReboot = true;
   readonly #settings: AbSlotSettings;
 
@@ -105,6 +106,14 @@ export class AbSlotInstaller implements Installer {
         fallback: undefined,
       }),
     );
+  }
+
+  async describe(): Promise<Readonly<Record<string, string>>> {
+    const booted = await this.#bootedSlot('');
+    const marker = await readMarker(this.#settings.markerPath, '');
+    const { a, b } = this.#settings.slots;
+    const images = { image_a: marker.images.a ?? 'unknown', image_b: marker.images.b ?? 'unknown' };
+    return { booted, active: marker.active, state: marker.state, slot_a: a, slot_b: b, ...images };
   }
 
   async #bootedSlot(ecu: string): Promise<Slot> {

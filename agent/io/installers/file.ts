@@ -2,13 +2,14 @@
 import { copyFile, link, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import type { Installer, Progress } from '../../ports.ts';
+import type { Progress, StagedInstaller } from '../../ports.ts';
 import type { TrustedTarget } from '../../uptane/plan.ts';
 import { syncDirectory, verifyImageAt } from '../image-file.ts';
 import { guarded } from './guard.ts';
 
-export class FileInstaller implements Installer {
+export class FileInstaller implements StagedInstaller {
   readonly kind = 'file';
+  readonly takes = 'staged';
   readonly needsReboot = false;
   readonly #path: string;
 
@@ -68,6 +69,11 @@ export class FileInstaller implements Installer {
       await rename(this.#previous, this.#path);
       await syncDirectory(dirname(this.#path));
     });
+  }
+
+  async describe(): Promise<Readonly<Record<string, string>>> {
+    const previous = (await exists(this.#previous)) ? this.#previous : 'none';
+    return { path: this.#path, installed: String(await exists(this.#path)), previous };
   }
 
   get #next(): string {

@@ -1,0 +1,83 @@
+/** Other people's programs, and every way in which they end. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import { runTool, ToolFailure, type ToolOptions } from '../../agent/io/run-tool.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+const MINUTE = { timeoutMs: 60_000 };
+
+const shell = (script: string, options: ToolOptions = MINUTE): ReturnType<typeof runTool> =>
+  runTool('/bin/sh', ['-c', script], options);
+
+function fails(reason: ToolFailure['reason'], message: RegExp): (error: unknown) => boolean {
+  return (error) =>
+    error instanceof ToolFailure && error.reason === reason && message.test(error.message);
+}
+
+/** Gone, or waiting for its parent to take note. */
+function isDead(pid: number): boolean {
+  try {
+    return /\) [ZX] /u.test(readFileSync(`/proc/${String(pid)}/stat`, 'utf8'));
+  } catch {
+    return true;
+  }
+}
+
+test('its exit code, what it said, and its lines, whole', async () => {
+  const lines: string[] = [];
+  const options = { ...MINUTE, onLine: (line: string) => lines.push(line) };
+  const result = await shell(
+    'printf "a\\nb"; sleep 0.05; printf "c\\n"; echo no >&2; exit 7',
+    options,
+  );
+  assert.deepEqual(result, { code: 7, stdout: 'a\nbc\n', stderr: 'no\n' });
+  assert.deepEqual(lines, ['a', 'bc']);
+});
+
+test('input goes to it, and what it does not read is its own affair', async () => {
+  assert.equal((await shell('cat', { ...MINUTE, input: 'text' })).stdout, 'text');
+  async function* endless(): AsyncGenerator<Uint8Array> {
+    for (;;) yield await Promise.resolve(Buffer.alloc(65_536));
+  }
+  assert.equal((await shell('head -c 1 >/dev/null', { ...MINUTE, input: endless() })).code, 0);
+});
+
+test('input that fails on the way is a failure, though the program took it for the end', async () => {
+  async function* broken(): AsyncGenerator<Uint8Array> {
+    yield await Promise.resolve(Buffer.from('half'));
+    throw new Error('the way is bad');
+  }
+  await assert.rejects(shell('cat', { ...MINUTE, input: broken() }), /the way is bad/u);
+});
+
+test('a program that is not there says which', async () => {
+  const missing = runTool('/nonexistent/rauc', [], MINUTE);
+  await assert.rejects(missing, fails('missing', /^\/nonexistent\/rauc cannot be run: .*ENOENT/u));
+});
+
+test('a program that hangs is killed, with all that it started', async (t) => {
+  const directory = temporaryDirectory('run-tool');
+  t.after(() => {
+    directory.remove();
+  });
+  const pidFile = `${directory.path}/pid`;
+  const hanging = shell(`sleep 600 & echo $! >${pidFile}; wait`, { timeoutMs: 500 });
+  await assert.rejects(hanging, fails('timeout', /^\/bin\/sh did not end within 0.5 s$/u));
+  const pid = Number(readFileSync(pidFile, 'utf8'));
+  assert.ok(isDead(pid));
+});
+
+test('a program that crashes says by which signal, and what it said last', async () => {
+  await assert.rejects(
+    shell('echo "at step 3" >&2; kill -SEGV $$'),
+    fails('signal', /was ended by SIGSEGV: at step 3$/u),
+  );
+});
+
+test('of a program that says more than anyone reads, the end is kept', async () => {
+  const { stdout } = await shell('yes | head -c 1000000; echo end');
+  assert.equal(stdout.length, 64 * 1024);
+  assert.match(stdout, /end\n$/u);
+});
