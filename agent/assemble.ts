@@ -7,7 +7,7 @@ import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
 import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
 import { requireInstaller, type InstallerSettings } from './config-installer.ts';
-import { requireGateway } from './config-rules.ts';
+import { requireGateway, type GatewayUrls } from './config-rules.ts';
 import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
@@ -23,6 +23,7 @@ import { takeLock } from './io/store/lock.ts';
 import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
 import { followCrls } from './io/crl-files.ts';
+import { gatewayRequest, type Ask } from './io/gateway-request.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
@@ -49,6 +50,8 @@ export interface Agent extends LocalAgent {
   readonly ports: Ports;
   readonly identity: Identity;
   readonly upkeep: IdentityUpkeep;
+  /** Asks whoever sends secrets to this device, where somebody does. */
+  readonly askSecrets: Ask | undefined;
 }
 
 /** What is remembered, to look at. */
@@ -149,6 +152,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
       store,
       identity,
       upkeep,
+      askSecrets: askSecrets(http, urls),
       close: async () => {
         await http.close();
         live.close();
@@ -161,6 +165,13 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     await local.close();
     throw error;
   }
+}
+
+const SECRETS_BYTES = 1024 * 1024;
+
+function askSecrets(http: HttpClient, { secrets }: GatewayUrls): Ask | undefined {
+  if (secrets === undefined) return undefined;
+  return gatewayRequest(http, { '/secrets': secrets }, SECRETS_BYTES);
 }
 
 /** What seals the state of this device in its token. */

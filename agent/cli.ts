@@ -17,6 +17,7 @@ const COMMANDS = {
   check: 'fetch and verify only; prints what would be installed',
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
   rotate: 'tls | uptane | certificate: a new one, now; cancel gives up',
+  secrets: 'receives what was encrypted to this device, as files in memory for services',
   status: 'identity, installed images, cycle state and the last verdict',
   doctor: 'checks configuration, clock, token, keys, gateway, disk and installer, with remedies',
   history: 'past updates and how they ended',

@@ -59,6 +59,8 @@ export interface GatewayUrls {
   readonly image: string;
   /** Only `gateway.url` has a place for events: the two repositories alone have none. */
   readonly events: string | undefined;
+  /** Likewise, unless `secrets.url` names one. */
+  readonly secrets?: string | undefined;
 }
 
 /**
@@ -74,7 +76,8 @@ export function requireGateway(loaded: LoadedSettings): GatewayUrls {
   const director = under(director_url, '/director');
   const image = under(image_url, '/repo');
   const events = under(undefined, '/events');
-  if (director !== undefined && image !== undefined) return { director, image, events };
+  const secrets = under(loaded.settings.secrets.url, '/secrets');
+  if (director !== undefined && image !== undefined) return { director, image, events, secrets };
   if (director === image) throw missing(loaded, 'gateway.url', 'the gateway is needed here');
   const [set, unset] = director === undefined ? ['image', 'director'] : ['director', 'image'];
   const why = `gateway.${set}_url alone is half a gateway`;

@@ -80,6 +80,8 @@ export interface FailureDetails {
   TOKEN_FAILED: { operation: string; cause: string };
   TOKEN_REPLACED: { uri: string; problem: string; remedy: string };
   CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };
+  SECRET_REFUSED: { secret: string; problem: string; remedy: string };
+  SECRETS_PLACE: { path: string; problem: string; remedy: string };
   ENROLMENT_REFUSED: { url: string; status: number; answer: string; remedy: string };
 
   STORAGE_CORRUPT: { path: string; cause: string; remedy: string };
@@ -189,6 +191,8 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   TOKEN_FAILED: token,
   TOKEN_REPLACED: { ...token, retry: 'never' },
   CERTIFICATE_INVALID: token,
+  SECRET_REFUSED: { kind: 'repository', retry: 'next-poll', exit: 21 },
+  SECRETS_PLACE: operator,
   ENROLMENT_REFUSED: token,
 
   STORAGE_CORRUPT: { kind: 'device', retry: 'never', exit: 2 },

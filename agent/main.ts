@@ -19,6 +19,7 @@ const COMMANDS: Readonly<
   check: async () => (await import('./commands/check.ts')).checkCommand,
   provision: async () => (await import('./commands/provision.ts')).provisionCommand,
   rotate: async () => (await import('./commands/rotate.ts')).rotateCommand,
+  secrets: async () => (await import('./commands/secrets.ts')).secretsCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
   history: async () => (await import('./commands/status.ts')).historyCommand,
   confirm: async () => (await import('./commands/confirm.ts')).confirmCommand,

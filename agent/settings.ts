@@ -196,6 +196,19 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   installer: installerSettings,
+  secrets: z
+    .strictObject({
+      url: url.optional().describe('Who sends secrets; unset: `/secrets` below `gateway.url`'),
+      directory: path
+        .default('/run/ota-agent/secrets')
+        .describe('Where services find them: a directory in memory, of this user alone'),
+      on_change: z
+        .array(z.string())
+        .default([])
+        .describe('Program and arguments to run when one changed; OTA_SECRETS_CHANGED names them')
+        .meta({ title: 'list of texts such as ["systemctl", "reload", "app"]' }),
+    })
+    .prefault({}),
   boot: z
     .strictObject({
       boot_id_file: path

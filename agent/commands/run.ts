@@ -11,6 +11,7 @@ import { formatInstant } from '../uptane/time.ts';
 import { withAgent, type CommandContext } from './context.ts';
 import { outcomeResult, type CommandResult } from './result.ts';
 import { readRequest, rotateNow } from './rotate.ts';
+import { secretsNow } from './secrets.ts';
 import { readStatus } from './status.ts';
 
 /** Runs until SIGTERM or SIGINT. Being killed in any other way loses nothing either. */
@@ -31,7 +32,10 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
     },
   });
   await mkdir(dirname(settings.api.socket), { recursive: true });
-  const handlers = apiHandlers(daemon, agent, () => status);
+  const handlers = {
+    ...apiHandlers(daemon, agent, () => status),
+    secrets: () => daemon.exclusively(() => secretsNow(agent, loaded, log)),
+  };
   const api = await serveApi(settings.api.socket, handlers);
   try {
     await notifier.ready();
@@ -45,7 +49,11 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
   }
 }
 
-function apiHandlers(daemon: Daemon, agent: Agent, status: () => string): ApiHandlers {
+function apiHandlers(
+  daemon: Daemon,
+  agent: Agent,
+  status: () => string,
+): Omit<ApiHandlers, 'secrets'> {
   return {
     status: async () => ({
       ...(await readStatus(agent.store, agent.ports.installer.kind)),

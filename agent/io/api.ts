@@ -12,6 +12,8 @@ export interface ApiHandlers {
   rollback(): Promise<object>;
   /** @param what - a key, `certificate` or `cancel`, unchecked */
   rotate(what: string): Promise<object>;
+  /** Receives what was encrypted to this device; answers with names alone. */
+  secrets(): Promise<object>;
   /** Starts a poll and returns at once. */
   poll(): Promise<object>;
 }
@@ -33,6 +35,7 @@ export async function serveApi(socketPath: string, handlers: ApiHandlers): Promi
   app.post<{ Params: { what: string } }>('/rotate/:what', ({ params }) =>
     handlers.rotate(params.what),
   );
+  app.post('/secrets', () => handlers.secrets());
   app.post('/poll', () => handlers.poll());
   app.setErrorHandler(async (error, _request, reply) => {
     const code = isOtaError(error) ? error.code : 'BUG';

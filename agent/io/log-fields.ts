@@ -57,6 +57,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   roles: true,
   sealed: true,
   searched: true,
+  secret: true,
   signed: true,
   status: true,
   threshold: true,

@@ -3,7 +3,7 @@ import graphene from 'graphene-pk11';
 
 import { isOtaError } from '../../agent/errors.ts';
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
-import { CKO, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
+import { CKO, SECRETS_KEY, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
 import { checkKeyAttributes } from '../../agent/io/token/key-attributes.ts';
 import { destroyKey, generateKey, inspectKey } from '../../agent/io/token/keys.ts';
@@ -11,6 +11,7 @@ import { openModule } from '../../agent/io/token/module.ts';
 import { signInToken, type Scheme } from '../../agent/io/token/sign.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { openSigner } from '../../agent/io/token/uptane-key.ts';
+import { ensureSecretsKey } from '../../provisioning/secrets-key.ts';
 import { startTee } from '../support/tee.ts';
 import { LABEL, SO_PIN, USER_PIN } from '../support/token-world.ts';
 
@@ -34,6 +35,24 @@ export function initialise({ settings }: Args): string[] {
     initialiseUserPin(settings, process.env),
   ];
   return [...once(), ...once()];
+}
+
+/** The device's key, and its secret with the point of somebody's. */
+export function agree({ settings, x, y }: Args & { x: string; y: string }): unknown {
+  const token = openToken(settings, 'read-only', process.env);
+  const key = ensureSecretsKey(token);
+  const point = Buffer.concat([
+    Buffer.of(4),
+    ...[x, y].map((one) => Buffer.from(one, 'base64url')),
+  ]);
+  const secret = Buffer.from(key.agree(point)).toString('hex');
+  token.close();
+  return { own: { kty: 'EC', crv: 'P-256', x: key.x, y: key.y }, secret };
+}
+
+export function signWithSecretsKey({ settings }: Args): string {
+  const token = openToken(settings, 'read-only', process.env);
+  return signInToken(token, SECRETS_KEY, 'ecdsa-sha256', Buffer.from('a')).toString('hex');
 }
 
 export function initialiseWithoutUserPin({ settings }: Args): string {

@@ -1,8 +1,8 @@
 /** Cryptoki numbers and the names of our objects. PKCS#11 v3.0, Appendix A and B. */
 
-export const CKO = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3 } as const;
+export const CKO = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3, SECRET_KEY: 4 } as const;
 
-export const CKK = { RSA: 0x00, EC: 0x03, EC_EDWARDS: 0x40 } as const;
+export const CKK = { RSA: 0x00, EC: 0x03, GENERIC_SECRET: 0x10, EC_EDWARDS: 0x40 } as const;
 
 export const CKA = {
   VALUE: 0x11,
@@ -29,6 +29,7 @@ export const CKM = {
   EC_KEY_PAIR_GEN: 0x1040,
   ECDSA: 0x1041,
   ECDSA_SHA256: 0x1044,
+  ECDH1_DERIVE: 0x1050,
   EC_EDWARDS_KEY_PAIR_GEN: 0x1055,
   EDDSA: 0x1057,
 } as const;
@@ -48,6 +49,8 @@ export interface ObjectName {
 
 /** The identifiers are those that aktualizr's sample configurations use. */
 export const TLS_KEY: ObjectName = { label: 'ota-agent-tls', id: 0x02 };
+/** For agreements: what is encrypted to this device. */
+export const SECRETS_KEY: ObjectName = { label: 'ota-agent-secrets', id: 0x04 };
 /** Data objects have no identifier: PKCS#11 v2.40 §4.5. */
 export const ANCHOR = { label: 'ota-agent-anchor' } as const;
 export const UPTANE_KEY: ObjectName = { label: 'ota-agent-uptane', id: 0x03 };

@@ -68,17 +68,30 @@ export function inspectKey(token: Token, name: ObjectName): KeyState {
   });
 }
 
+/** A key does one thing: what it signs can never be mistaken for what it agrees on. */
+export type KeyPurpose = 'sign' | 'agree';
+
 /**
  * Makes a key pair inside the token and reads back that it can never leave.
  *
  * @throws OtaError TOKEN_MECHANISM if the token cannot make such keys
  * @throws OtaError TOKEN_KEY_UNSAFE, after which the pair is gone again
  */
-export function generateKey(token: Token, name: ObjectName, type: KeyType): TokenKey {
+export function generateKey(
+  token: Token,
+  name: ObjectName,
+  type: KeyType,
+  purpose: KeyPurpose = 'sign',
+): TokenKey {
   const { mechanism, keyType, forms } = GENERATION[type];
   token.chooseMechanism(mechanism);
   const common = { token: true, keyType, label: name.label, id: idOf(name) };
-  const usage = { sign: true, decrypt: false, unwrap: false, derive: false };
+  const usage = {
+    sign: purpose === 'sign',
+    decrypt: false,
+    unwrap: false,
+    derive: purpose === 'agree',
+  };
   const secret = { sensitive: true, extractable: false };
   // With `login = "none"` nobody logs in, and a private object would be out of reach.
   const visible = { private: token.settings.login === 'pin' };
@@ -92,7 +105,7 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
           class: CKO.PUBLIC_KEY,
           ...common,
           private: false,
-          verify: true,
+          ...(purpose === 'sign' ? { verify: true } : { derive: true }),
           ...form,
         }),
         graphene.Template.toPkcs11({

@@ -1,4 +1,5 @@
 /** The commands that take more than one step. */
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 import type { ActiveFault } from '../faults.ts';
@@ -42,6 +43,18 @@ export async function assign(control: Control, line: CommandLine): Promise<Outpu
     ({ filename, ecus }) => `${filename} for ${Object.keys(ecus).join(', ')}`,
   );
   return { json: assignment, text: [...text, assignment.correlationId].join('\n') };
+}
+
+export async function sendSecret(control: Control, line: CommandLine): Promise<Output> {
+  const [device = '', name = '', file = ''] = line.words;
+  const path = `/devices/${encodeURIComponent(device)}/secrets/${encodeURIComponent(name)}`;
+  if (file === '-') {
+    await control('DELETE', path);
+    return { json: { device, name }, text: `${device} has no ${name} any more` };
+  }
+  const value = readFileSync(file).toString('base64');
+  const kept = (await control('PUT', path, { value })) as { readonly version: number };
+  return { json: kept, text: `${name} for ${device}, version ${String(kept.version)}` };
 }
 
 export async function switchFault(control: Control, line: CommandLine): Promise<Output> {

@@ -5,7 +5,7 @@ import type { EventRecord, ManifestRecord } from '../gateway/reports.ts';
 import type { Image } from '../metadata/image-content.ts';
 import type { IssuedCertificate } from '../pki/device-ca.ts';
 import type { Device } from '../state/devices.ts';
-import { assign, publish, switchFault, type Control, type Output } from './actions.ts';
+import { assign, publish, sendSecret, switchFault, type Control, type Output } from './actions.ts';
 import { misuse, type CommandLine, type Shape } from './command-line.ts';
 import { describeDevice, describeEvent, describeManifest, lines, table } from './render.ts';
 
@@ -71,6 +71,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: [2, 20],
     what: 'decide what a device shall run',
     run: assign,
+  },
+  secret: {
+    usage: 'DEVICE NAME FILE',
+    options: [],
+    words: [3, 3],
+    what: 'send the content of a file, encrypted to the device; - takes the secret back',
+    run: sendSecret,
   },
   cancel: {
     ...ONE_DEVICE,

@@ -12,6 +12,7 @@ import { addImageRoutes } from './images.ts';
 import { addMetadataRoutes } from './metadata.ts';
 import { Peers, type Gateway, type PeerOf } from './peers.ts';
 import { addReportRoutes } from './reports.ts';
+import { addSecretsRoutes } from './secrets.ts';
 import { addTimeRoute } from './time.ts';
 
 export interface RunningGateway {
@@ -60,6 +61,7 @@ export async function createGateway(world: World): Promise<RunningGateway> {
   addMetadataRoutes(app, world, peerOf);
   addImageRoutes(app, world, peerOf);
   addReportRoutes(app, world, peerOf);
+  addSecretsRoutes(app, world, peerOf);
   addTimeRoute(app, world, peerOf);
   const reloadRevocations = async (): Promise<void> => {
     app.server.setSecureContext(await secureContext(world));

@@ -7,6 +7,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { SecretsKey } from '../gateway/encrypt.ts';
 import type { JsonMap } from '../json/canonical-json.ts';
 import { makeDirectory, readState, writeState } from './state-file.ts';
 
@@ -52,6 +53,12 @@ export interface Assignment {
   readonly report?: JsonMap;
 }
 
+/** Values in Base64, by name. The version counts changes. */
+export interface Secrets {
+  readonly version: number;
+  readonly values: Readonly<Record<string, string>>;
+}
+
 export interface Device {
   readonly id: string;
   readonly firstSeenAt: string;
@@ -66,6 +73,9 @@ export interface Device {
   readonly reportCounter?: number;
   readonly installed: Readonly<Record<string, InstalledImage>>;
   readonly assignment?: Assignment;
+  /** What is encrypted to it; absent until it registered it. */
+  readonly secretsKey?: SecretsKey;
+  readonly secrets?: Secrets;
   /** What it told about itself, by path: `system_info`, `core/installed` … */
   readonly telemetry: Readonly<Record<string, JsonMap>>;
 }

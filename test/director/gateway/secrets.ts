@@ -1,0 +1,28 @@
+/** `/secrets`: values for one device, encrypted to the key that it registered. */
+import { bodyOf } from '../answers.ts';
+import { Refusal } from '../failure.ts';
+import { JsonReader, parseJson } from '../json/read-json.ts';
+import type { World } from '../world.ts';
+import { checkKey, encrypt } from './encrypt.ts';
+import type { Gateway, PeerOf } from './peers.ts';
+
+export function addSecretsRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
+  app.put('/secrets/key', (request, reply) => {
+    const device = world.devices.meet(peerOf(request).device);
+    const key = new JsonReader(parseJson(bodyOf(request))).object('key');
+    world.devices.save({ ...device, secretsKey: checkKey(key.string('x'), key.string('y')) });
+    return reply.code(204).send();
+  });
+
+  app.get('/secrets', (request) => {
+    const { id, secretsKey: key, secrets } = world.devices.meet(peerOf(request).device);
+    if (secrets === undefined) throw new Refusal(404, 'no_secrets', `none are kept for ${id}`);
+    if (key === undefined) return { key: '', version: 0, secrets: {} };
+    const { version, values } = secrets;
+    const entries = Object.entries(values).map(([name, value]) => {
+      const content = Buffer.from(value, 'base64');
+      return [name, encrypt(content, key, { sub: id, name, version })];
+    });
+    return { key: key.kid, version, secrets: Object.fromEntries(entries) as object };
+  });
+}
