@@ -1,6 +1,12 @@
 /** Cryptoki numbers and the names of our objects. PKCS#11 v3.0, Appendix A and B. */
 
-export const CKO = { DATA: 0, CERTIFICATE: 1, PUBLIC_KEY: 2, PRIVATE_KEY: 3, SECRET_KEY: 4 } as const;
+export const CKO = {
+  DATA: 0,
+  CERTIFICATE: 1,
+  PUBLIC_KEY: 2,
+  PRIVATE_KEY: 3,
+  SECRET_KEY: 4,
+} as const;
 
 export const CKK = { RSA: 0x00, EC: 0x03, GENERIC_SECRET: 0x10, EC_EDWARDS: 0x40 } as const;
 
