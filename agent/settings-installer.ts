@@ -1,7 +1,7 @@
 /** Settings of the installers: which one, and what each needs. A new one adds its name and its keys. */
 import { z } from 'zod';
 
-import { path, wholeNumber } from './setting-values.ts';
+import { path, wholeNumber } from './settings-values.ts';
 
 export const installerSettings = z
   .strictObject({

@@ -20,7 +20,7 @@ import {
   text,
   url,
   wholeNumber,
-} from './setting-values.ts';
+} from './settings-values.ts';
 
 const KIBIBYTE = 1024;
 
