@@ -100,7 +100,9 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   try {
     await demandProvisioned(local.store);
     const ca = await gatewayCa(settings);
-    const identity = loadIdentity(settings.token, ca, local.ports.clock.now(), process.env);
+    const parts = { ...settings.token, ...settings.identity };
+    const identity = loadIdentity(parts, ca, local.ports.clock.now(), process.env);
+    for (const warning of identity.warnings) log.warn(warning);
     const http = openHttp(settings, identity);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
     const limits = {

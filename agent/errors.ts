@@ -74,7 +74,8 @@ export interface FailureDetails {
   TOKEN_PIN_MISSING: { which: string; remedy: string };
   TOKEN_OBJECT: { uri: string; problem: string; remedy: string };
   TOKEN_KEY_UNSAFE: { uri: string; attribute: string; remedy: string };
-  TOKEN_MECHANISM: { mechanism: string; offered: string };
+  /** `supported`: settings that would work instead. */
+  TOKEN_MECHANISM: { mechanism: string; offered: string; supported?: string };
   TOKEN_FAILED: { operation: string; cause: string };
   CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };
   ENROLMENT_REFUSED: { url: string; status: number; answer: string; remedy: string };

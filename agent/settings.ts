@@ -96,7 +96,13 @@ export const settingsSchema = z.strictObject({
     .strictObject({
       module: path.default('/usr/lib/libckteec.so.0').describe('PKCS#11 shared library'),
       uri: pkcs11Uri.default('pkcs11:token=ota-agent').describe('Token to use'),
-      login: z.enum(['pin', 'none']).default('pin').describe('How to log in to the token'),
+      login: z
+        .enum(['pin', 'tee-user', 'tee-group', 'none'])
+        .default('pin')
+        .describe('How to log in; `tee-*`: OP-TEE knows the user or group of the process, no PIN'),
+      tee_group: wholeNumber(0, 0xffff_fffe)
+        .optional()
+        .describe("Group number for login `tee-group`. Unset: the agent's own group"),
       pin_file: path
         .optional()
         .describe('File with the user PIN. Unset: the systemd credential `pin`'),
@@ -112,13 +118,17 @@ export const settingsSchema = z.strictObject({
   identity: z
     .strictObject({
       tls_key_type: z
-        .enum(['ec-p256', 'rsa-2048'])
+        .enum(['ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072'])
         .default('ec-p256')
         .describe('TLS key to generate in the token'),
       uptane_key_type: z
-        .enum(['rsa-2048', 'ed25519'])
+        .enum(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ed25519', 'ec-p256'])
         .default('rsa-2048')
-        .describe('Uptane key of the Primary ECU to generate in the token'),
+        .describe('Uptane key to generate in the token; the Director of OTA-CE refuses `ec-p256`'),
+      allow_imported: z
+        .boolean()
+        .default(false)
+        .describe('Accept keys that were made outside the token: there may be copies'),
     })
     .prefault({}),
   device: z

@@ -41,10 +41,11 @@ export async function provision(
   const caPem = await gatewayCa(settings);
   provisionToken(all);
   await provisionInToken(all);
-  const identity = loadIdentity(settings.token, caPem, options.now(), options.env);
+  const parts = { ...settings.token, ...settings.identity };
+  const identity = loadIdentity(parts, caPem, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    const warnings = await provisionRoots(all, gateway);
+    const warnings = [...identity.warnings, ...(await provisionRoots(all, gateway))];
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
     return { deviceId, ecu, warnings };

@@ -3,12 +3,13 @@ import graphene from 'graphene-pk11';
 
 import { isOtaError } from '../../agent/errors.ts';
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
-import { CKO, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
+import { CKO, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
 import { checkKeyAttributes } from '../../agent/io/token/key-attributes.ts';
+import type { KeyType, Scheme } from '../../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, inspectKey } from '../../agent/io/token/keys.ts';
 import { openModule } from '../../agent/io/token/module.ts';
-import { signInToken, type Scheme } from '../../agent/io/token/sign.ts';
+import { signInToken } from '../../agent/io/token/sign.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { openSigner } from '../../agent/io/token/uptane-key.ts';
 import { startTee } from '../support/tee.ts';
@@ -236,7 +237,7 @@ export function initialiseTwins({ settings }: Args): void {
 }
 
 function slots(settings: TokenSettings): { slot: graphene.Slot; label: string; flags: number }[] {
-  const all = openModule(settings.module).getSlots(true);
+  const all = openModule(settings).getSlots(true);
   return Array.from({ length: all.length }, (_, index) => {
     const slot = all.items(index);
     const { label, flags } = slot.getToken();

@@ -12,7 +12,9 @@ import {
   type TlsBackend,
 } from '../tls.ts';
 import { readCertificates } from './certificate.ts';
-import { TLS_KEY } from './cryptoki.ts';
+import { TLS_KEY, UPTANE_KEY } from './cryptoki.ts';
+import { checkKeyAttributes } from './key-attributes.ts';
+import { reviewKeyTypes, type WantedKeyTypes } from './key-review.ts';
 import { inspectKey, type TokenKey } from './keys.ts';
 import { PROVISION } from './token-errors.ts';
 import { openToken, type Token, type TokenSettings } from './token.ts';
@@ -25,10 +27,14 @@ export interface Identity {
   readonly signer: Signer;
   readonly secureContext: SecureContext;
   readonly token: Token;
+  /** What a person should not overlook, on every run: keys that `identity.allow_imported` let pass. */
+  readonly warnings: readonly string[];
 }
 
-export interface IdentitySettings extends TokenSettings {
+/** The sections `token` and `identity` of the settings. */
+export interface IdentitySettings extends TokenSettings, WantedKeyTypes {
   readonly tls_backend: TlsBackend;
+  readonly allow_imported: boolean;
 }
 
 /**
@@ -36,6 +42,8 @@ export interface IdentitySettings extends TokenSettings {
  *
  * @param caPem - CAs of the gateway, PEM; the system's roots if absent
  * @throws OtaError NOT_PROVISIONED naming what is missing
+ * @throws OtaError TOKEN_MECHANISM if the settings ask for keys that the token cannot do
+ * @throws OtaError TOKEN_KEY_UNSAFE if a key was not made in the token, unless that is allowed
  * @throws OtaError CERTIFICATE_INVALID, TOKEN_MODULE, TOKEN_ABSENT, TOKEN_OBJECT, TOKEN_PIN_MISSING,
  *   TOKEN_PIN_INCORRECT, TOKEN_LOCKED, TOKEN_FAILED
  */
@@ -47,13 +55,19 @@ export function loadIdentity(
 ): Identity {
   const token = openToken(settings, 'read-only', env);
   try {
+    reviewKeyTypes(token, settings);
     const certificate = chooseCertificate(token, tlsKey(token), now);
+    const signer = openSigner(token);
+    const warnings = [TLS_KEY, UPTANE_KEY].flatMap(
+      (name) => checkKeyAttributes(token, name, settings.allow_imported) ?? [],
+    );
     return {
       deviceId: certificate.commonName,
       certificate,
-      signer: openSigner(token),
+      signer,
       secureContext: createIdentityContext(token, certificate.pem, caPem, settings.tls_backend),
       token,
+      warnings,
     };
   } catch (error) {
     token.close();

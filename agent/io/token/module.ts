@@ -4,8 +4,14 @@ import { existsSync } from 'node:fs';
 import graphene from 'graphene-pk11';
 
 import { causeOf, OtaError } from '../../errors.ts';
+import { announceTeeIdentity, type TeeLogin } from './tee-identity.ts';
 
 const CKF_OS_LOCKING_OK = 2;
+
+/** The part of the `token` section that says how to reach the library. */
+export interface ModuleSettings extends TeeLogin {
+  readonly module: string;
+}
 
 /** Cryptoki's state belongs to the process, and libp11 shares it: one entry per library for good. */
 const loaded = new Map<string, graphene.Module>();
@@ -18,10 +24,12 @@ const loaded = new Map<string, graphene.Module>();
  *
  * @throws OtaError TOKEN_MODULE if it cannot be loaded, or has nothing to talk to
  */
-export function openModule(path: string): graphene.Module {
+export function openModule(settings: ModuleSettings): graphene.Module {
+  const { module: path } = settings;
   const present = loaded.get(path);
   if (present !== undefined) return present;
   const module = load(path);
+  announceTeeIdentity(settings);
   try {
     module.initialize({ flags: CKF_OS_LOCKING_OK });
   } catch (cause) {

@@ -4,18 +4,17 @@ import graphene from 'graphene-pk11';
 import { OtaError } from '../../errors.ts';
 import { findToken, type Candidate } from './find-token.ts';
 import { logIn } from './login.ts';
-import { openModule } from './module.ts';
+import { openModule, type ModuleSettings } from './module.ts';
 import { readPin, type Pin, type PinSettings } from './pin.ts';
+import { asTeeIdentity, isTeeIdentity, TEE_IDENTITY } from './tee-identity.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
 import { isCkr, isSessionLost, translated } from './token-errors.ts';
 
 const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
 
 /** The `token` section of the settings. */
-export interface TokenSettings extends PinSettings {
-  readonly module: string;
+export interface TokenSettings extends PinSettings, ModuleSettings {
   readonly uri: string;
-  readonly login: 'pin' | 'none';
 }
 
 /** What names this token among all others, as the token itself says. */
@@ -85,6 +84,20 @@ export class Token {
     return this.#mechanisms;
   }
 
+  /** Names of all mechanisms, for messages. */
+  offeredMechanisms(): string {
+    return [...this.mechanisms()].map(mechanismName).join(' ');
+  }
+
+  /** Key sizes that a mechanism takes, as the token says; `undefined` if it has no such mechanism. */
+  keySizes(mechanism: number): { minBits: number; maxBits: number } | undefined {
+    if (!this.mechanisms().has(mechanism)) return undefined;
+    return this.run('C_GetMechanismInfo', ({ slot: { lib, handle } }) => {
+      const { minKeySize, maxKeySize } = lib.C_GetMechanismInfo(handle, mechanism);
+      return { minBits: minKeySize, maxBits: maxKeySize };
+    });
+  }
+
   /** @throws OtaError TOKEN_MECHANISM, with what there is, unless the token has one of `wanted` */
   chooseMechanism(...wanted: readonly number[]): number {
     const offered = this.mechanisms();
@@ -92,7 +105,7 @@ export class Token {
     if (chosen === undefined) {
       throw new OtaError('TOKEN_MECHANISM', {
         mechanism: wanted.map(mechanismName).join(' or '),
-        offered: [...offered].map(mechanismName).join(' '),
+        offered: this.offeredMechanisms(),
       });
     }
     return chosen;
@@ -132,8 +145,8 @@ export class Token {
   }
 
   #present(): Candidate {
-    const { module, uri } = this.settings;
-    this.#found ??= findToken(openModule(module), parseTokenUri(uri), uri);
+    const { uri } = this.settings;
+    this.#found ??= findToken(openModule(this.settings), parseTokenUri(uri), uri);
     return this.#found;
   }
 }
@@ -149,10 +162,12 @@ export function openToken(
   access: 'read-only' | 'read-write',
   env: NodeJS.ProcessEnv,
 ): Token {
-  const pin = settings.login === 'none' ? undefined : readPin('user', settings, env);
+  const pin = readSecret(settings, env);
   const token = new Token(settings, access, pin);
   try {
-    token.run('open', () => undefined);
+    asTeeIdentity(settings, () => {
+      token.run('open', () => undefined);
+    });
     return token;
   } catch (error) {
     // Without login there is still a session, and the daemon tries again at every poll.
@@ -161,7 +176,13 @@ export function openToken(
   }
 }
 
-function mechanismName(mechanism: number): string {
+function readSecret(settings: TokenSettings, env: NodeJS.ProcessEnv): Pin | undefined {
+  if (settings.login === 'none') return undefined;
+  return isTeeIdentity(settings) ? TEE_IDENTITY : readPin('user', settings, env);
+}
+
+/** As PKCS#11 spells it, without CKM_. */
+export function mechanismName(mechanism: number): string {
   const name: unknown = Reflect.get(graphene.MechanismEnum, mechanism);
   return typeof name === 'string' ? name : `0x${mechanism.toString(16)}`;
 }
