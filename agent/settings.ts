@@ -95,6 +95,10 @@ export const settingsSchema = z.strictObject({
   token: z
     .strictObject({
       module: path.default('/usr/lib/libckteec.so.0').describe('PKCS#11 shared library'),
+      isolation: z
+        .enum(['none', 'p11-kit'])
+        .default('none')
+        .describe('Where the library runs; `p11-kit`: in a process of its own, which may crash'),
       uri: pkcs11Uri.default('pkcs11:token=ota-agent').describe('Token to use'),
       login: z
         .enum(['pin', 'tee-user', 'tee-group', 'none'])

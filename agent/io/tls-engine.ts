@@ -2,26 +2,19 @@
  * The OpenSSL engine that lets TLS sign with a key in the token: Debian's libengine-pkcs11-openssl
  * (libp11). OpenSSL 4 has no engines; what replaces them replaces this file.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
+import { libraryFolders } from './library-folders.ts';
 import { TLS_KEY } from './token/cryptoki.ts';
+import { libraryOf } from './token/module.ts';
 import { formatPkcs11Uri } from './token/pkcs11-uri.ts';
 import type { Token } from './token/token.ts';
 
 const ENGINE_FILE = 'pkcs11.so';
-const LIBRARY_ROOTS = ['/usr/lib', '/usr/lib64', '/usr/local/lib'];
 const ENGINE_FOLDER = 'engines-3';
-/** Debian's multiarch names, so that a foreign architecture's engine is not the one that is found. */
-const MULTIARCH: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
-  arm: 'arm-linux-gnueabihf',
-  arm64: 'aarch64-linux-gnu',
-  ia32: 'i386-linux-gnu',
-  riscv64: 'riscv64-linux-gnu',
-  x64: 'x86_64-linux-gnu',
-};
 
 /**
  * A SecureContext whose private key is the token's TLS key.
@@ -34,7 +27,7 @@ const MULTIARCH: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
  */
 export function createEngineContext(token: Token, options: SecureContextOptions): SecureContext {
   const identifier = formatPkcs11Uri({ ...token.name, object: TLS_KEY.label, type: 'private' });
-  useEngine(token.settings.module);
+  useEngine(libraryOf(token.settings));
   // Login and session as libp11 will find them, now.
   token.run('log in for TLS', () => undefined);
   try {
@@ -63,7 +56,7 @@ function useEngine(module: string): void {
 }
 
 function findEngineDirectory(configured: string | undefined, module: string): string {
-  const directories = configured === undefined ? engineDirectories() : [configured];
+  const directories = configured === undefined ? libraryFolders(ENGINE_FOLDER) : [configured];
   const found = directories.find((directory) => existsSync(join(directory, ENGINE_FILE)));
   if (found !== undefined) return found;
   throw new OtaError('TOKEN_MODULE', {
@@ -71,21 +64,4 @@ function findEngineDirectory(configured: string | undefined, module: string): st
     cause: `no ${ENGINE_FILE} in ${directories.join(', ')}`,
     remedy: 'apt-get install libengine-pkcs11-openssl, or set OPENSSL_ENGINES to its directory',
   });
-}
-
-function engineDirectories(): string[] {
-  return LIBRARY_ROOTS.flatMap((root) => {
-    const native = MULTIARCH[process.arch];
-    const folders = native === undefined ? subfolders(root) : [native];
-    return [
-      ...folders.map((folder) => join(root, folder, ENGINE_FOLDER)),
-      join(root, ENGINE_FOLDER),
-    ];
-  });
-}
-
-function subfolders(root: string): string[] {
-  if (!existsSync(root)) return [];
-  const entries = readdirSync(root, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
 }

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import graphene from 'graphene-pk11';
 
 import { causeOf, OtaError } from '../../errors.ts';
+import { clientLibrary, startIsolated, type IsolatedModule } from './isolation.ts';
 import { announceTeeIdentity, type TeeLogin } from './tee-identity.ts';
 
 const CKF_OS_LOCKING_OK = 2;
@@ -11,10 +12,17 @@ const CKF_OS_LOCKING_OK = 2;
 /** The part of the `token` section that says how to reach the library. */
 export interface ModuleSettings extends TeeLogin {
   readonly module: string;
+  /** Absent: `none`. */
+  readonly isolation?: 'none' | 'p11-kit' | undefined;
+}
+
+interface Loaded {
+  readonly module: graphene.Module;
+  isolated: IsolatedModule | undefined;
 }
 
 /** Cryptoki's state belongs to the process, and libp11 shares it: one entry per library for good. */
-const loaded = new Map<string, graphene.Module>();
+const loaded = new Map<string, Loaded>();
 
 /**
  * Loads a PKCS#11 library and initialises it, or returns the one that is there.
@@ -27,16 +35,51 @@ const loaded = new Map<string, graphene.Module>();
 export function openModule(settings: ModuleSettings): graphene.Module {
   const { module: path } = settings;
   const present = loaded.get(path);
-  if (present !== undefined) return present;
-  const module = load(path);
+  if (present !== undefined) return present.module;
   announceTeeIdentity(settings);
+  const isolated = isIsolated(settings) ? isolate(path) : undefined;
+  const module = load(libraryOf(settings));
   try {
     module.initialize({ flags: CKF_OS_LOCKING_OK });
   } catch (cause) {
+    isolated?.stop();
     throw unusable(path, `C_Initialize: ${causeOf(cause)}`, WAKE, cause);
   }
-  loaded.set(path, module);
+  loaded.set(path, { module, isolated });
   return module;
+}
+
+/** The library that is loaded into this process, by us and by the TLS engine. */
+export function libraryOf(settings: ModuleSettings): string {
+  return isIsolated(settings) ? clientLibrary() : settings.module;
+}
+
+/**
+ * After the library has crashed in its own process: a new one, with none of the sessions of the old.
+ *
+ * @returns whether there was anything to start again
+ */
+export function restartModule({ module: path }: ModuleSettings): boolean {
+  const present = loaded.get(path);
+  if (present?.isolated === undefined) return false;
+  present.isolated.stop();
+  present.isolated = isolate(path);
+  try {
+    present.module.finalize();
+  } catch {
+    // There is nobody left to say goodbye to.
+  }
+  present.module.initialize({ flags: CKF_OS_LOCKING_OK });
+  return true;
+}
+
+function isIsolated({ isolation }: ModuleSettings): boolean {
+  return isolation === 'p11-kit';
+}
+
+function isolate(path: string): IsolatedModule {
+  if (!existsSync(path)) throw absent(path);
+  return startIsolated(path);
 }
 
 const WAKE =
@@ -44,15 +87,17 @@ const WAKE =
   'for the emulator the secure world behind the socket $OTA_TEE_SOCKET';
 
 function load(path: string): graphene.Module {
-  if (!existsSync(path)) {
-    throw unusable(path, 'no such file', 'install the PKCS#11 library or set token.module');
-  }
+  if (!existsSync(path)) throw absent(path);
   try {
     return graphene.Module.load(path);
   } catch (cause) {
     const remedy = 'set token.module to a PKCS#11 library built for this machine';
     throw unusable(path, causeOf(cause), remedy, cause);
   }
+}
+
+function absent(path: string): OtaError<'TOKEN_MODULE'> {
+  return unusable(path, 'no such file', 'install the PKCS#11 library or set token.module');
 }
 
 function unusable(

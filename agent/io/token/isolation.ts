@@ -1,0 +1,94 @@
+/**
+ * The PKCS#11 library in a process of its own: a library that crashes then takes nobody along, and one
+ * that is linked with the system's OpenSSL never meets the one in Node.js.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { OtaError } from '../../errors.ts';
+import { libraryFolders } from '../library-folders.ts';
+
+const CLIENT = 'p11-kit-client.so';
+const START_MS = 10_000;
+const POLL_MS = 5;
+
+/**
+ * $1 library, $2 socket, $3 directory.
+ *
+ * Standard input is a pipe that the agent never writes to. Whatever ends the agent, SIGKILL included,
+ * closes it; then the whole process group goes, with a library that hangs, and the directory with it.
+ */
+const SUPERVISE = `
+{ p11-kit server --foreground --provider "$1" --name "$2" pkcs11: </dev/null >/dev/null
+  : >"$3/ended"; } &
+read -r _
+rm -rf "$3"
+kill -KILL 0
+`;
+
+/** A running server, and how to end it. */
+export interface IsolatedModule {
+  /** The process group of the server, which is that of everything it starts. */
+  readonly group: number;
+  stop(): void;
+}
+
+/**
+ * The library that speaks to the server.
+ *
+ * @throws OtaError TOKEN_MODULE if it is not installed
+ */
+export function clientLibrary(): string {
+  const folders = libraryFolders('pkcs11');
+  const found = folders.map((folder) => join(folder, CLIENT)).find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw unusable(CLIENT, `not in ${folders.join(', ')}`);
+}
+
+/**
+ * Starts p11-kit's server for one library, on a socket that only this user can reach.
+ *
+ * It blocks until the server listens, as loading a library does. `P11_KIT_SERVER_ADDRESS` then names the
+ * socket to everything in this process that loads the client library.
+ *
+ * @throws OtaError TOKEN_MODULE if it does not start
+ */
+export function startIsolated(module: string): IsolatedModule {
+  const directory = mkdtempSync(join(process.env['RUNTIME_DIRECTORY'] ?? tmpdir(), 'ota-agent-p11-'));
+  const socket = join(directory, 'socket');
+  const child = spawn('/bin/sh', ['-c', SUPERVISE, 'ota-agent-p11-kit', module, socket, directory], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    detached: true,
+  });
+  child.on('error', () => undefined);
+  child.stdin.on('error', () => undefined);
+  child.unref();
+  if ('unref' in child.stdin && typeof child.stdin.unref === 'function') child.stdin.unref();
+  const stop = (): void => {
+    child.stdin.destroy();
+  };
+  if (child.pid === undefined || !waitFor(socket, join(directory, 'ended'))) {
+    stop();
+    throw unusable(module, 'p11-kit server did not start');
+  }
+  process.env['P11_KIT_SERVER_ADDRESS'] = `unix:path=${socket}`;
+  return { group: child.pid, stop };
+}
+
+/** @returns whether `socket` came before `ended` */
+function waitFor(socket: string, ended: string): boolean {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; waitedMs < START_MS; waitedMs += POLL_MS) {
+    if (existsSync(ended)) return false;
+    if (existsSync(socket)) return true;
+    Atomics.wait(clock, 0, 0, POLL_MS);
+  }
+  return false;
+}
+
+function unusable(module: string, cause: string): OtaError<'TOKEN_MODULE'> {
+  const remedy = 'apt-get install p11-kit p11-kit-modules, or set token.isolation = "none"';
+  return new OtaError('TOKEN_MODULE', { module, cause, remedy });
+}
