@@ -20,13 +20,15 @@ const ENGINE_FOLDER = 'engines-3';
  * A SecureContext whose private key is the token's TLS key.
  *
  * The token must be logged in, and libp11 gets no PIN: login is shared, so it needs none, it prints the
- * whole key URI when it does not find a key, and it would spend tries of its own.
+ * whole key URI when it does not find a key, and it would spend tries of its own. Behind p11-kit every
+ * user of the library has a connection of its own, so there libp11 is told where to read the PIN.
  *
  * @throws OtaError TOKEN_MODULE if the engine is not installed
  * @throws OtaError TOKEN_OBJECT if it cannot load the key
  */
 export function createEngineContext(token: Token, options: SecureContextOptions): SecureContext {
-  const identifier = formatPkcs11Uri({ ...token.name, object: TLS_KEY.label, type: 'private' });
+  const uri = formatPkcs11Uri({ ...token.name, object: TLS_KEY.label, type: 'private' });
+  const identifier = uri + pinSource(token);
   useEngine(libraryOf(token.settings));
   // Login and session as libp11 will find them, now.
   token.run('log in for TLS', () => undefined);
@@ -38,8 +40,15 @@ export function createEngineContext(token: Token, options: SecureContextOptions)
     });
   } catch (cause) {
     const problem = `the TLS engine cannot load the key: ${causeOf(cause)}`;
-    throw new OtaError('TOKEN_OBJECT', { uri: identifier, problem, remedy: REMEDY }, { cause });
+    throw new OtaError('TOKEN_OBJECT', { uri, problem, remedy: REMEDY }, { cause });
   }
+}
+
+/** The PIN has just been accepted: it costs no try. */
+function pinSource(token: Token): string {
+  token.run('log in for TLS', () => undefined);
+  const path = token.pinFileForIsolation();
+  return path === undefined ? '' : `?pin-source=file:${path}`;
 }
 
 const REMEDY =

@@ -3,7 +3,7 @@
  * that is linked with the system's OpenSSL never meets the one in Node.js.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -21,7 +21,7 @@ const POLL_MS = 5;
  * closes it; then the whole process group goes, with a library that hangs, and the directory with it.
  */
 const SUPERVISE = `
-{ p11-kit server --foreground --provider "$1" --name "$2" pkcs11: </dev/null >/dev/null
+{ p11-kit server --foreground --provider "$1" --name "$2" pkcs11: </dev/null >"$3/listens"
   : >"$3/ended"; } &
 read -r _
 rm -rf "$3"
@@ -32,6 +32,8 @@ kill -KILL 0
 export interface IsolatedModule {
   /** The process group of the server, which is that of everything it starts. */
   readonly group: number;
+  /** In memory where the system allows; for this user alone; gone with the server. */
+  readonly directory: string;
   stop(): void;
 }
 
@@ -56,7 +58,7 @@ export function clientLibrary(): string {
  * @throws OtaError TOKEN_MODULE if it does not start
  */
 export function startIsolated(module: string): IsolatedModule {
-  const directory = mkdtempSync(join(process.env['RUNTIME_DIRECTORY'] ?? tmpdir(), 'ota-agent-p11-'));
+  const directory = mkdtempSync(join(memoryDirectory(), 'ota-agent-p11-'));
   const socket = join(directory, 'socket');
   const child = spawn('/bin/sh', ['-c', SUPERVISE, 'ota-agent-p11-kit', module, socket, directory], {
     stdio: ['pipe', 'ignore', 'inherit'],
@@ -69,20 +71,26 @@ export function startIsolated(module: string): IsolatedModule {
   const stop = (): void => {
     child.stdin.destroy();
   };
-  if (child.pid === undefined || !waitFor(socket, join(directory, 'ended'))) {
+  if (child.pid === undefined || !listens(directory)) {
     stop();
     throw unusable(module, 'p11-kit server did not start');
   }
   process.env['P11_KIT_SERVER_ADDRESS'] = `unix:path=${socket}`;
-  return { group: child.pid, stop };
+  return { group: child.pid, directory, stop };
 }
 
-/** @returns whether `socket` came before `ended` */
-function waitFor(socket: string, ended: string): boolean {
+/** systemd's RUNTIME_DIRECTORY may be a list. */
+function memoryDirectory(): string {
+  const [runtime] = process.env['RUNTIME_DIRECTORY']?.split(':') ?? [];
+  return [runtime, '/dev/shm'].find((path) => path !== undefined && existsSync(path)) ?? tmpdir();
+}
+
+/** The server says where it listens as soon as it does: a socket that is only bound refuses us. */
+function listens(directory: string): boolean {
   const clock = new Int32Array(new SharedArrayBuffer(4));
   for (let waitedMs = 0; waitedMs < START_MS; waitedMs += POLL_MS) {
-    if (existsSync(ended)) return false;
-    if (existsSync(socket)) return true;
+    if (existsSync(join(directory, 'ended'))) return false;
+    if ((statSync(join(directory, 'listens'), { throwIfNoEntry: false })?.size ?? 0) > 0) return true;
     Atomics.wait(clock, 0, 0, POLL_MS);
   }
   return false;

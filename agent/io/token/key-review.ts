@@ -45,13 +45,13 @@ export function unsupported(
   token: Token,
   type: KeyType,
   mechanism: string,
-  cause: OtaError,
+  cause?: OtaError,
 ): OtaError<'TOKEN_MECHANISM'> {
   const supported = (Object.keys(KEY_TYPES) as KeyType[])
     .filter((one) => one !== type && missing(token, 'uptane', one) === undefined)
     .join(', ');
   const details = { mechanism, offered: token.offeredMechanisms(), supported };
-  return new OtaError('TOKEN_MECHANISM', details, { cause });
+  return new OtaError('TOKEN_MECHANISM', details, cause && { cause });
 }
 
 function demand(token: Token, use: Use, type: KeyType): void {

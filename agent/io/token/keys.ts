@@ -4,13 +4,13 @@ import type { KeyObject } from 'node:crypto';
 import graphene from 'graphene-pk11';
 
 import { isOtaError, OtaError } from '../../errors.ts';
-import { CKO, type ObjectName } from './cryptoki.ts';
+import { CKM, CKO, type ObjectName } from './cryptoki.ts';
 import { checkKeyAttributes } from './key-attributes.ts';
 import { KEY_TYPES, type KeyType } from './key-types.ts';
 import { unsupported } from './key-review.ts';
 import { readPublicKey } from './public-key.ts';
 import { isCkr } from './token-errors.ts';
-import type { Token } from './token.ts';
+import { mechanismName, type Token } from './token.ts';
 
 /** A key pair as far as the outside may know it. */
 export interface TokenKey {
@@ -48,9 +48,10 @@ export function inspectKey(token: Token, name: ObjectName): KeyState {
  */
 export function generateKey(token: Token, name: ObjectName, type: KeyType): TokenKey {
   const { generation: mechanism, keyType, forms } = KEY_TYPES[type];
-  token.chooseMechanism(mechanism);
+  if (!token.mechanisms().has(mechanism)) throw unsupported(token, type, mechanismName(mechanism));
   const common = { token: true, keyType, label: name.label, id: Buffer.from([name.id]) };
-  const usage = { sign: true, decrypt: false, unwrap: false, derive: false };
+  const decrypt = mustDecryptToSign(token, type);
+  const usage = { sign: true, decrypt, unwrap: false, derive: false };
   const secret = { sensitive: true, extractable: false };
   // With `login = "none"` nobody logs in, and a private object would be out of reach.
   const visible = { private: token.settings.login !== 'none' };
@@ -116,6 +117,17 @@ function tryForms(
       if (index === forms.length - 1 || !isFormRefused(error)) throw error;
     }
   }
+}
+
+/**
+ * A TPM does the bare RSA operation, which PSS is then made of, only with a key that may decrypt.
+ *
+ * Nobody encrypts to our keys, so there is nothing that it could decrypt.
+ */
+function mustDecryptToSign(token: Token, type: KeyType): boolean {
+  if (!type.startsWith('rsa-')) return false;
+  const offered = token.mechanisms();
+  return ![CKM.SHA256_RSA_PKCS_PSS, CKM.RSA_PKCS_PSS].some((mechanism) => offered.has(mechanism));
 }
 
 /** What a token says to a curve or a size that it does not have, below a mechanism that it has. */

@@ -54,6 +54,11 @@ export function libraryOf(settings: ModuleSettings): string {
   return isIsolated(settings) ? clientLibrary() : settings.module;
 }
 
+/** A directory of this process alone, as long as the library is isolated. */
+export function privateDirectory({ module }: ModuleSettings): string | undefined {
+  return loaded.get(module)?.isolated?.directory;
+}
+
 /**
  * After the library has crashed in its own process: a new one, with none of the sessions of the old.
  *

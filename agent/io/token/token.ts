@@ -1,14 +1,17 @@
 /** One PKCS#11 token: session, login and what to do when either ends under us. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
 import { findToken, type Candidate } from './find-token.ts';
 import { logIn } from './login.ts';
-import { openModule, type ModuleSettings } from './module.ts';
+import { openModule, privateDirectory, restartModule, type ModuleSettings } from './module.ts';
 import { readPin, type Pin, type PinSettings } from './pin.ts';
 import { asTeeIdentity, isTeeIdentity, TEE_IDENTITY } from './tee-identity.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
-import { isCkr, isSessionLost, translated } from './token-errors.ts';
+import { isCkr, isServerGone, isSessionLost, translated } from './token-errors.ts';
 
 const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
 
@@ -49,8 +52,8 @@ export class Token {
   /**
    * Runs `act` with a session that is open and logged in.
    *
-   * libp11 may close every session of the slot, and a secure world may restart: a session that is
-   * lost is opened again and `act` is run once more. So `act` must look its objects up itself, and
+   * libp11 may close every session of the slot, a secure world may restart, and an isolated library may
+   * crash: a session that is lost is opened again and `act` is run once more. So `act` must look its objects up itself, and
    * must not have had an effect before the call that failed.
    *
    * @param operation - what is being done, for TOKEN_FAILED
@@ -60,7 +63,10 @@ export class Token {
     try {
       return act(this.#open());
     } catch (error) {
-      if (!isSessionLost(error)) throw translated(error, { operation, uri: this.uri });
+      const isCrash = isServerGone(error) && restartModule(this.settings);
+      if (!isSessionLost(error) && !isCrash) {
+        throw translated(error, { operation, uri: this.uri });
+      }
       if (!isCkr(error, 'USER_NOT_LOGGED_IN')) this.#session = undefined;
     }
     try {
@@ -82,6 +88,22 @@ export class Token {
       return new Set(lib.C_GetMechanismList(handle));
     });
     return this.#mechanisms;
+  }
+
+  /**
+   * A file with the PIN, in the private directory of an isolated library: libp11 has to log in there by
+   * itself, and would print a PIN that stood in the URI.
+   *
+   * @returns `undefined` where login is shared, or needs no PIN
+   */
+  pinFileForIsolation(): string | undefined {
+    const directory = privateDirectory(this.settings);
+    if (directory === undefined || this.#pin === undefined || isTeeIdentity(this.settings)) {
+      return undefined;
+    }
+    const path = join(directory, 'pin');
+    writeFileSync(path, this.#pin.reveal(), { mode: 0o600 });
+    return path;
   }
 
   /** Names of all mechanisms, for messages. */
