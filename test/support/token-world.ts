@@ -32,6 +32,10 @@ export interface TokenKind {
   readonly locksPins: boolean;
   /** What the token can do, of all the types that can be chosen. */
   readonly keyTypes: readonly KeyType[];
+  /** `identity`: the secure world knows who the process runs as, and there is no PIN. */
+  readonly login: 'PIN' | 'identity';
+  /** What two tokens differ in: tpm2-pkcs11 gives all the same serial number, but no label twice. */
+  readonly differIn: 'serial' | 'token';
   /** What brings a private key in from outside; a TPM takes none through PKCS#11. */
   readonly importsBy: 'C_CreateObject' | 'tpm2_ptool';
   /** What becomes of a key that is asked to be extractable. */
@@ -41,6 +45,8 @@ export interface TokenKind {
 
 const ALL_KEY_TYPES = ['ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096', 'ed25519'] as const;
 const SOFTWARE = {
+  login: 'PIN',
+  differIn: 'serial',
   keyTypes: ALL_KEY_TYPES,
   importsBy: 'C_CreateObject',
   extractable: 'made',
@@ -89,6 +95,7 @@ export const emulatorOnRpmb: TokenKind = {
 export const emulatorForUser: TokenKind = {
   ...SOFTWARE,
   name: 'TEE emulator, login tee-user',
+  login: 'identity',
   locksPins: false,
   open: async () => withLogin(await openEmulator(), 'tee-user'),
 };
@@ -96,12 +103,15 @@ export const emulatorForUser: TokenKind = {
 export const emulatorForGroup: TokenKind = {
   ...SOFTWARE,
   name: 'TEE emulator, login tee-group',
+  login: 'identity',
   locksPins: false,
   open: async () => withLogin(await openEmulator('--rpmb', '--private', 'rpmb'), 'tee-group'),
 };
 
 export const tpm: TokenKind = {
   name: 'TPM 2.0',
+  login: 'PIN',
+  differIn: 'token',
   locksPins: false,
   keyTypes: ['ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072'],
   importsBy: 'tpm2_ptool',

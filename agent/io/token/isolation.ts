@@ -3,7 +3,7 @@
  * that is linked with the system's OpenSSL never meets the one in Node.js.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -17,12 +17,18 @@ const POLL_MS = 5;
 /**
  * $1 library, $2 socket, $3 directory.
  *
- * Standard input is a pipe that the agent never writes to. Whatever ends the agent, SIGKILL included,
- * closes it; then the whole process group goes, with a library that hangs, and the directory with it.
+ * The server starts a process for every connection, so a library that crashes ends only that one; a server
+ * that ends is started again, under the same address. Standard input is a pipe that the agent never
+ * writes to. Whatever ends the agent, SIGKILL included, closes it; then the whole process group goes, with
+ * a library that hangs, and the directory with it.
  */
 const SUPERVISE = `
-{ p11-kit server --foreground --provider "$1" --name "$2" pkcs11: </dev/null >"$3/listens"
-  : >"$3/ended"; } &
+while :; do
+  rm -f "$2"
+  p11-kit server --foreground --provider "$1" --name "$2" pkcs11: </dev/null >"$3/listens"
+  : >"$3/ended"
+  sleep 1
+done &
 read -r _
 rm -rf "$3"
 kill -KILL 0
@@ -30,8 +36,6 @@ kill -KILL 0
 
 /** A running server, and how to end it. */
 export interface IsolatedModule {
-  /** The process group of the server, which is that of everything it starts. */
-  readonly group: number;
   /** In memory where the system allows; for this user alone; gone with the server. */
   readonly directory: string;
   stop(): void;
@@ -73,10 +77,11 @@ export function startIsolated(module: string): IsolatedModule {
   };
   if (child.pid === undefined || !listens(directory)) {
     stop();
+    rmSync(directory, { recursive: true, force: true });
     throw unusable(module, 'p11-kit server did not start');
   }
   process.env['P11_KIT_SERVER_ADDRESS'] = `unix:path=${socket}`;
-  return { group: child.pid, directory, stop };
+  return { directory, stop };
 }
 
 /** systemd's RUNTIME_DIRECTORY may be a list. */

@@ -8,6 +8,8 @@ import { clientLibrary, startIsolated, type IsolatedModule } from './isolation.t
 import { announceTeeIdentity, type TeeLogin } from './tee-identity.ts';
 
 const CKF_OS_LOCKING_OK = 2;
+const REVIVAL_MS = 3000;
+const REVIVAL_STEP_MS = 50;
 
 /** The part of the `token` section that says how to reach the library. */
 export interface ModuleSettings extends TeeLogin {
@@ -18,7 +20,7 @@ export interface ModuleSettings extends TeeLogin {
 
 interface Loaded {
   readonly module: graphene.Module;
-  isolated: IsolatedModule | undefined;
+  readonly isolated: IsolatedModule | undefined;
 }
 
 /** Cryptoki's state belongs to the process, and libp11 shares it: one entry per library for good. */
@@ -35,15 +37,18 @@ const loaded = new Map<string, Loaded>();
 export function openModule(settings: ModuleSettings): graphene.Module {
   const { module: path } = settings;
   const present = loaded.get(path);
-  if (present !== undefined) return present.module;
+  if (present !== undefined) {
+    revive(path, present);
+    return present.module;
+  }
   announceTeeIdentity(settings);
   const isolated = isIsolated(settings) ? isolate(path) : undefined;
   const module = load(libraryOf(settings));
   try {
-    module.initialize({ flags: CKF_OS_LOCKING_OK });
-  } catch (cause) {
+    initialise(path, module);
+  } catch (error) {
     isolated?.stop();
-    throw unusable(path, `C_Initialize: ${causeOf(cause)}`, WAKE, cause);
+    throw error;
   }
   loaded.set(path, { module, isolated });
   return module;
@@ -60,22 +65,35 @@ export function privateDirectory({ module }: ModuleSettings): string | undefined
 }
 
 /**
- * After the library has crashed in its own process: a new one, with none of the sessions of the old.
+ * Where the library crashed in its own process: another connection, which has none of the old sessions.
  *
- * @returns whether there was anything to start again
+ * It disturbs nobody: libp11 has a connection of its own. A server that is gone itself is back within a
+ * second, and until then looks like a library without slots.
  */
-export function restartModule({ module: path }: ModuleSettings): boolean {
-  const present = loaded.get(path);
-  if (present?.isolated === undefined) return false;
-  present.isolated.stop();
-  present.isolated = isolate(path);
-  try {
-    present.module.finalize();
-  } catch {
-    // There is nobody left to say goodbye to.
+function revive(path: string, { module, isolated }: Loaded): void {
+  if (isolated === undefined) return;
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; !answers(module) && waitedMs < REVIVAL_MS; waitedMs += REVIVAL_STEP_MS) {
+    if (waitedMs > 0) Atomics.wait(clock, 0, 0, REVIVAL_STEP_MS);
+    module.finalize();
+    initialise(path, module);
   }
-  present.module.initialize({ flags: CKF_OS_LOCKING_OK });
-  return true;
+}
+
+function answers(module: graphene.Module): boolean {
+  try {
+    return module.lib.C_GetSlotList(false).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+function initialise(path: string, module: graphene.Module): void {
+  try {
+    module.initialize({ flags: CKF_OS_LOCKING_OK });
+  } catch (cause) {
+    throw unusable(path, `C_Initialize: ${causeOf(cause)}`, WAKE, cause);
+  }
 }
 
 function isIsolated({ isolation }: ModuleSettings): boolean {

@@ -51,11 +51,6 @@ export function isSessionLost(error: unknown): boolean {
   return isCkr(error, 'SESSION_HANDLE_INVALID', 'SESSION_CLOSED', 'USER_NOT_LOGGED_IN');
 }
 
-/** What p11-kit's client answers when the process at the other end is gone. */
-export function isServerGone(error: unknown): boolean {
-  return isCkr(error, 'DEVICE_ERROR', 'DEVICE_REMOVED');
-}
-
 /**
  * Turns a Cryptoki failure into an `OtaError` with the original as its cause.
  *

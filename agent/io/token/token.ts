@@ -7,11 +7,11 @@ import graphene from 'graphene-pk11';
 import { OtaError } from '../../errors.ts';
 import { findToken, type Candidate } from './find-token.ts';
 import { logIn } from './login.ts';
-import { openModule, privateDirectory, restartModule, type ModuleSettings } from './module.ts';
+import { openModule, privateDirectory, type ModuleSettings } from './module.ts';
 import { readPin, type Pin, type PinSettings } from './pin.ts';
 import { asTeeIdentity, isTeeIdentity, TEE_IDENTITY } from './tee-identity.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
-import { isCkr, isServerGone, isSessionLost, translated } from './token-errors.ts';
+import { isCkr, isSessionLost, translated } from './token-errors.ts';
 
 const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
 
@@ -63,8 +63,8 @@ export class Token {
     try {
       return act(this.#open());
     } catch (error) {
-      const isCrash = isServerGone(error) && restartModule(this.settings);
-      if (!isSessionLost(error) && !isCrash) {
+      const crashed = this.settings.isolation === 'p11-kit' && isCkr(error, 'DEVICE_ERROR');
+      if (!isSessionLost(error) && !crashed) {
         throw translated(error, { operation, uri: this.uri });
       }
       if (!isCkr(error, 'USER_NOT_LOGGED_IN')) this.#session = undefined;
