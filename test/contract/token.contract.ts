@@ -13,11 +13,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 
-import {
-  TLS_KEY_TYPES,
-  UPTANE_KEY_TYPES,
-  type KeyType,
-} from '../../agent/io/token/key-types.ts';
+import { TLS_KEY_TYPES, UPTANE_KEY_TYPES, type KeyType } from '../../agent/io/token/key-types.ts';
 import { importIntoTpm } from '../support/import-key.ts';
 import { inChild, type Outcome } from '../support/in-child.ts';
 import {
@@ -153,7 +149,8 @@ export function tokenContract(kind: TokenKind): void {
         usePin('wrong-pin-1');
         const outcomes = (await value('openOften', { times: 10 })) as string[];
         assert.equal(outcomes.length, 10);
-        for (const one of outcomes) assert.match(one, /^TOKEN_PIN_INCORRECT .*(at least 1, fewer|does not say)/u);
+        for (const one of outcomes)
+          assert.match(one, /^TOKEN_PIN_INCORRECT .*(at least 1, fewer|does not say)/u);
         usePin(USER_PIN);
         assert.deepEqual(await value('openOften', { times: 2 }), ['open', 'open']);
       });
@@ -225,7 +222,10 @@ export function tokenContract(kind: TokenKind): void {
             continue;
           }
           assert.equal(code, 'TOKEN_MECHANISM');
-          assert.match(String(details['mechanism']), new RegExp(`uptane_key_type = "${type}"$`, 'u'));
+          assert.match(
+            String(details['mechanism']),
+            new RegExp(`uptane_key_type = "${type}"$`, 'u'),
+          );
           assert.equal(details['supported'], supported.uptane.join(', '));
           assert.equal((await run('generate', { type })).code, 'TOKEN_MECHANISM');
         }
@@ -288,14 +288,18 @@ export function tokenContract(kind: TokenKind): void {
         assert.equal(signed['keyId'], keyId);
       });
 
-      test('signs manifests with Ed25519', { skip: !kind.keyTypes.includes('ed25519') }, async () => {
-        const key = await withKey('ed25519');
-        const signed = (await value('signer', { payload: PAYLOAD })) as Record<string, string>;
-        const signature = Buffer.from(signed['signature'] ?? '', 'base64');
-        assert.ok(verify(null, Buffer.from(PAYLOAD), key, signature));
-        assert.ok(!verify(null, Buffer.from(`${PAYLOAD} `), key, signature));
-        assert.equal(signed['method'], 'ed25519');
-      });
+      test(
+        'signs manifests with Ed25519',
+        { skip: !kind.keyTypes.includes('ed25519') },
+        async () => {
+          const key = await withKey('ed25519');
+          const signed = (await value('signer', { payload: PAYLOAD })) as Record<string, string>;
+          const signature = Buffer.from(signed['signature'] ?? '', 'base64');
+          assert.ok(verify(null, Buffer.from(PAYLOAD), key, signature));
+          assert.ok(!verify(null, Buffer.from(`${PAYLOAD} `), key, signature));
+          assert.equal(signed['method'], 'ed25519');
+        },
+      );
 
       test('signs manifests with ECDSA P-256, as aktualizr spells it', async () => {
         const key = await withKey('ec-p256');

@@ -205,8 +205,15 @@ export function importKey({ settings, d, point }: Args & { d: string; point: str
   });
 }
 
-export function checkAttributes({ settings, allowImported }: Args & { allowImported?: boolean }): unknown {
-  return checkKeyAttributes(openToken(settings, 'read-only', process.env), UPTANE_KEY, allowImported);
+export function checkAttributes({
+  settings,
+  allowImported,
+}: Args & { allowImported?: boolean }): unknown {
+  return checkKeyAttributes(
+    openToken(settings, 'read-only', process.env),
+    UPTANE_KEY,
+    allowImported,
+  );
 }
 
 export function review({ settings, wanted }: Args & { wanted?: WantedKeyTypes }): unknown {

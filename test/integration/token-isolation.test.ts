@@ -52,7 +52,12 @@ describe('a PKCS#11 library in a process of its own', () => {
 
   test('says what to install where p11-kit is not', async () => {
     const env = { ...world.env, PATH: '/nonexistent' };
-    const { code, details } = await inChild(SCENARIOS, 'lookAround', { settings: world.settings }, env);
+    const { code, details } = await inChild(
+      SCENARIOS,
+      'lookAround',
+      { settings: world.settings },
+      env,
+    );
     assert.equal(code, 'TOKEN_MODULE');
     assert.match(String(details['remedy']), /^apt-get install p11-kit p11-kit-modules/u);
   });
@@ -65,7 +70,10 @@ describe('a PKCS#11 library in a process of its own', () => {
         env: { ...process.env, ...world.env },
       });
       const [line] = (await once(agent.stdout, 'data')) as [Buffer];
-      const { group, directory } = JSON.parse(line.toString()) as { group: number; directory: string };
+      const { group, directory } = JSON.parse(line.toString()) as {
+        group: number;
+        directory: string;
+      };
       assert.ok(members(group).length >= 2);
       const exited = once(agent, 'exit');
       agent.kill(signal);
@@ -90,7 +98,9 @@ function members(group: number): number[] {
 /** From the state on (proc(5)): state, parent, group. */
 function statFields(pid: string): string[] {
   try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /su, '').split(' ');
+    return readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /su, '')
+      .split(' ');
   } catch {
     return [];
   }

@@ -66,7 +66,7 @@ function answers(env: Readonly<Record<string, string>>): boolean {
 }
 
 async function until(holds: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + START_MS; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + START_MS; Date.now() < deadline;) {
     if (holds()) return;
     await setTimeout(20);
   }

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -64,14 +65,19 @@ export function clientLibrary(): string {
 export function startIsolated(module: string): IsolatedModule {
   const directory = mkdtempSync(join(memoryDirectory(), 'ota-agent-p11-'));
   const socket = join(directory, 'socket');
-  const child = spawn('/bin/sh', ['-c', SUPERVISE, 'ota-agent-p11-kit', module, socket, directory], {
-    stdio: ['pipe', 'ignore', 'inherit'],
-    detached: true,
-  });
+  const child = spawn(
+    '/bin/sh',
+    ['-c', SUPERVISE, 'ota-agent-p11-kit', module, socket, directory],
+    {
+      stdio: ['pipe', 'ignore', 'inherit'],
+      detached: true,
+    },
+  );
   child.on('error', () => undefined);
   child.stdin.on('error', () => undefined);
   child.unref();
-  if ('unref' in child.stdin && typeof child.stdin.unref === 'function') child.stdin.unref();
+  // A pipe is a socket to Node.js; neither it nor the server keeps a command from ending.
+  if (child.stdin instanceof Socket) child.stdin.unref();
   const stop = (): void => {
     child.stdin.destroy();
   };
@@ -95,7 +101,8 @@ function listens(directory: string): boolean {
   const clock = new Int32Array(new SharedArrayBuffer(4));
   for (let waitedMs = 0; waitedMs < START_MS; waitedMs += POLL_MS) {
     if (existsSync(join(directory, 'ended'))) return false;
-    if ((statSync(join(directory, 'listens'), { throwIfNoEntry: false })?.size ?? 0) > 0) return true;
+    if ((statSync(join(directory, 'listens'), { throwIfNoEntry: false })?.size ?? 0) > 0)
+      return true;
     Atomics.wait(clock, 0, 0, POLL_MS);
   }
   return false;

@@ -47,14 +47,8 @@ const SCHEMES: Readonly<Record<Scheme, readonly Way[]>> = {
       input: (payload) => Buffer.concat([SHA256_INFO, sha256(payload)]),
     },
   ],
-  'ecdsa-sha256': [
-    { mechanism: CKM.ECDSA_SHA256 },
-    { mechanism: CKM.ECDSA, input: sha256 },
-  ],
-  'ecdsa-sha384': [
-    { mechanism: CKM.ECDSA_SHA384 },
-    { mechanism: CKM.ECDSA, input: sha384 },
-  ],
+  'ecdsa-sha256': [{ mechanism: CKM.ECDSA_SHA256 }, { mechanism: CKM.ECDSA, input: sha256 }],
+  'ecdsa-sha384': [{ mechanism: CKM.ECDSA_SHA384 }, { mechanism: CKM.ECDSA, input: sha384 }],
   ed25519: [{ mechanism: CKM.EDDSA }],
 };
 

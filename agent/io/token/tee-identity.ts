@@ -32,7 +32,10 @@ export function announceTeeIdentity({ login, tee_group: group }: TeeLogin): void
  *
  * @throws OtaError TOKEN_PIN_INCORRECT with the remedy for identities
  */
-export function asTeeIdentity(settings: TeeLogin & { readonly uri: string }, act: () => void): void {
+export function asTeeIdentity(
+  settings: TeeLogin & { readonly uri: string },
+  act: () => void,
+): void {
   try {
     act();
   } catch (error) {
