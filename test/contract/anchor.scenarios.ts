@@ -63,7 +63,7 @@ export function storeBeside({ settings, texts: all }: Args & { texts: string[] }
 
 /** What somebody without the PIN finds: a session of a process that never logged in. */
 export function withoutLogin({ settings }: Args): number {
-  const slots = openModule(settings.module).getSlots(true);
+  const slots = openModule(settings).getSlots(true);
   const slot = Array.from({ length: slots.length }, (_, index) => slots.items(index)).find(
     (one) => one.getToken().label === LABEL,
   );

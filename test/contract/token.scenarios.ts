@@ -3,12 +3,18 @@ import graphene from 'graphene-pk11';
 
 import { isOtaError } from '../../agent/errors.ts';
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
-import { CKO, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
+import { CKO, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
 import { checkKeyAttributes } from '../../agent/io/token/key-attributes.ts';
+import {
+  reviewKeyTypes,
+  supportedKeyTypes,
+  type WantedKeyTypes,
+} from '../../agent/io/token/key-review.ts';
+import type { KeyType, Scheme } from '../../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, inspectKey } from '../../agent/io/token/keys.ts';
 import { openModule } from '../../agent/io/token/module.ts';
-import { signInToken, type Scheme } from '../../agent/io/token/sign.ts';
+import { signInToken } from '../../agent/io/token/sign.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { openSigner } from '../../agent/io/token/uptane-key.ts';
 import { startTee } from '../support/tee.ts';
@@ -114,6 +120,12 @@ export function generate({ settings, type }: Args & { type: KeyType }): unknown 
   };
 }
 
+/** A token that is ready, with one key in it. */
+export function prepare(args: Args & { type: KeyType }): unknown {
+  initialise(args);
+  return generate(args);
+}
+
 export function sign(args: Args & { scheme: Scheme; payload: string }): unknown {
   const token = openToken(args.settings, 'read-only', process.env);
   return signInToken(token, UPTANE_KEY, args.scheme, Buffer.from(args.payload)).toString('base64');
@@ -152,16 +164,21 @@ export function readSecret({ settings, attribute }: Args & { attribute: number }
   });
 }
 
-/** A key pair that was made in the token, but may leave it. */
-export function makeExtractableKey({ settings }: Args): void {
-  withRawUser(settings, (session) => {
-    const common = { token: true, label: UPTANE_KEY.label, id: Buffer.from([3]), keyType: 3 };
-    session.generateKeyPair(
-      graphene.KeyGenMechanism.EC,
-      { ...common, verify: true, paramsEC: P256 },
-      { ...common, private: true, sensitive: true, extractable: true, sign: true },
-    );
-  });
+/** A key pair that was made in the token, but may leave it; a token need not make one. */
+export function makeExtractableKey({ settings }: Args): string {
+  try {
+    withRawUser(settings, (session) => {
+      const common = { token: true, label: UPTANE_KEY.label, id: Buffer.from([3]), keyType: 3 };
+      session.generateKeyPair(
+        graphene.KeyGenMechanism.EC,
+        { ...common, verify: true, paramsEC: P256 },
+        { ...common, private: true, sensitive: true, extractable: true, sign: true },
+      );
+    });
+    return 'made';
+  } catch (error) {
+    return messageOf(error);
+  }
 }
 
 /** A key that was made elsewhere: the aktualizr way. */
@@ -188,8 +205,21 @@ export function importKey({ settings, d, point }: Args & { d: string; point: str
   });
 }
 
-export function checkAttributes({ settings }: Args): void {
-  checkKeyAttributes(openToken(settings, 'read-only', process.env), UPTANE_KEY);
+export function checkAttributes({
+  settings,
+  allowImported,
+}: Args & { allowImported?: boolean }): unknown {
+  return checkKeyAttributes(
+    openToken(settings, 'read-only', process.env),
+    UPTANE_KEY,
+    allowImported,
+  );
+}
+
+export function review({ settings, wanted }: Args & { wanted?: WantedKeyTypes }): unknown {
+  const token = openToken(settings, 'read-only', process.env);
+  if (wanted !== undefined) reviewKeyTypes(token, wanted);
+  return { tls: supportedKeyTypes(token, 'tls'), uptane: supportedKeyTypes(token, 'uptane') };
 }
 
 /** One of a pair lost, and then both. */
@@ -227,16 +257,15 @@ export function storeCertificates({ settings, certificates }: Stored): string[][
   });
 }
 
-/** Two tokens with one label: nothing forbids it. */
-export function initialiseTwins({ settings }: Args): void {
-  for (let round = 0; round < 2; round += 1) {
-    const blank = slots(settings).find(({ flags }) => (flags & TOKEN_INITIALIZED) === 0);
-    blank?.slot.lib.C_InitToken(blank.slot.handle, SO_PIN, LABEL.padEnd(32));
-  }
+/** One more token: nothing forbids that it has the label of another. */
+export function initialiseTwin({ settings, label }: Args & { label: string }): void {
+  const blank = slots(settings).find(({ flags }) => (flags & TOKEN_INITIALIZED) === 0);
+  const pin = settings.login === 'pin' ? SO_PIN : '';
+  blank?.slot.lib.C_InitToken(blank.slot.handle, pin, label.padEnd(32));
 }
 
 function slots(settings: TokenSettings): { slot: graphene.Slot; label: string; flags: number }[] {
-  const all = openModule(settings.module).getSlots(true);
+  const all = openModule(settings).getSlots(true);
   return Array.from({ length: all.length }, (_, index) => {
     const slot = all.items(index);
     const { label, flags } = slot.getToken();

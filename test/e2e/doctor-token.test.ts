@@ -152,8 +152,9 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
 `,
     );
     const report = await bench.doctor({ token: { module } });
-    const names = /mechanism ECDSA, offered .*RSA_PKCS/u;
-    report.finds('mechanisms', ['fail', 'TOKEN_MECHANISM'], [names, /another key type/u]);
+    const names =
+      /mechanism ECDSA \(256 bit\) for identity.tls_key_type = .*supported rsa-2048, rsa-3072$/u;
+    report.finds('mechanisms', ['fail', 'TOKEN_MECHANISM'], [names, /supported key types/u]);
     report.isOk('token', 'tls-key', 'certificate');
     assert.equal(report.exit, 50);
   });

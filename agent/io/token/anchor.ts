@@ -58,7 +58,7 @@ function storeOnly(token: Token, record: Uint8Array): void {
     class: CKO.DATA,
     token: true,
     // With `login = "none"` nobody logs in, and a private object would be out of reach.
-    private: token.settings.login === 'pin',
+    private: token.settings.login !== 'none',
     label: ANCHOR.label,
     application: 'ota-agent',
     value: Buffer.from(record),
