@@ -10,7 +10,7 @@ import { causeOf, OtaError } from '../errors.ts';
 import { libraryFolders } from './library-folders.ts';
 import type { ObjectName } from './token/cryptoki.ts';
 import { idOf } from './token/generations.ts';
-import { destroyedKeyCount } from './token/keys.ts';
+import { changedKeyCount } from './token/keys.ts';
 import { libraryOf } from './token/module.ts';
 import { formatPkcs11Uri } from './token/pkcs11-uri.ts';
 import type { Token } from './token/token.ts';
@@ -53,10 +53,10 @@ export function createEngineContext(
         privateKeyIdentifier: pinFile === undefined ? uri : `${uri}?pin-source=file:${pinFile}`,
       }),
     );
-    destroyedBefore ??= destroyedKeyCount();
+    changedBefore ??= changedKeyCount();
     return context;
   } catch (cause) {
-    if (destroyedBefore !== undefined && destroyedKeyCount() > destroyedBefore) {
+    if (changedBefore !== undefined && changedKeyCount() > changedBefore) {
       const details = { operation: 'load the TLS key', cause: `${causeOf(cause)}: ${STALE}` };
       throw new OtaError('TOKEN_FAILED', details, { cause });
     }
@@ -65,11 +65,14 @@ export function createEngineContext(
   }
 }
 
-/** Key objects that this process had destroyed when libp11 first listed what there is. */
-let destroyedBefore: number | undefined;
+/** Key objects that this process had made and destroyed when libp11 first listed what there is. */
+let changedBefore: number | undefined;
 
-/** A token may give a new object the handle of one that is gone; libp11 takes it for that one. */
-const STALE = 'the TLS engine still knows a key that is gone; a new process finds the new one';
+/**
+ * A token may give a new object the handle of one that is gone; libp11 takes it for that one. And each
+ * process of tpm2-pkcs11 knows the keys that there were when it began: behind p11-kit, libp11's is not ours.
+ */
+const STALE = 'the TLS engine knows the keys of before; a new process finds the new one';
 
 const REMEDY =
   'if the token holds an Ed25519 key, use libp11 0.4.13 or identity.uptane_key_type = "rsa-2048": ' +

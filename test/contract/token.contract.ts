@@ -144,6 +144,14 @@ export function tokenContract(kind: TokenKind): void {
         return;
       }
 
+      test('does not offer an identity to a token with a PIN, where it would count as a wrong one', async () => {
+        await value('initialise');
+        const settings = { ...world.settings, login: 'tee-user' };
+        const outcomes = (await value('openOften', { settings, times: 12 })) as string[];
+        for (const one of outcomes) assert.match(one, /^TOKEN_PIN_INCORRECT .*or has a PIN/u);
+        assert.deepEqual(await value('openOften', { times: 1 }), ['open']);
+      });
+
       test('tries a wrong PIN once per process, and says so without showing it', async () => {
         await value('initialise');
         usePin('wrong-pin-1');
@@ -183,7 +191,7 @@ export function tokenContract(kind: TokenKind): void {
         test('leaves no session behind when it cannot log in', async () => {
           await value('initialise');
           usePin('wrong-pin-1');
-          assert.equal(await value('nextSessionAfter', { times: 12 }), 1);
+          assert.equal(await value('sessionsAfter', { times: 12 }), 1);
         });
 
         test('says that a token is locked, and does not try the right PIN on it', async () => {

@@ -84,10 +84,10 @@ export function openOften({ settings, times }: Args & { times: number }): string
   });
 }
 
-/** The number of the next session: OP-TEE takes the lowest that is free. */
-export function nextSessionAfter({ settings, times }: Args & { times: number }): number {
+/** How many sessions the token counts, with one that is opened last. */
+export function sessionsAfter({ settings, times }: Args & { times: number }): number {
   openOften({ settings, times });
-  return rawSession(settings).handle.readUInt32LE(0);
+  return rawSession(settings).slot.getToken().sessionCount;
 }
 
 /** Wrong PINs behind the agent's back, as somebody with pkcs11-tool would try them. */

@@ -6,6 +6,7 @@ import { UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
 import { generateKey } from '../../agent/io/token/keys.ts';
 import { openModule, privateDirectory } from '../../agent/io/token/module.ts';
+import { probeModule } from '../../agent/io/token/probe-module.ts';
 import { signInToken } from '../../agent/io/token/sign.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 
@@ -48,6 +49,22 @@ export async function signAfterCrash({
     await gone(victims);
   }
   return { signatures, servers };
+}
+
+/** What there is of the PIN while libp11 reads it, and afterwards. */
+export function lendPin({ settings }: Args): unknown {
+  const token = openToken(settings, 'read-only', process.env);
+  const during = token.withPinFile((path = '/') => ({
+    mode: statSync(path).mode & 0o777,
+    text: readFileSync(path, 'utf8'),
+  }));
+  return { ...during, after: readdirSync(privateDirectory(settings) ?? '/').includes('pin') };
+}
+
+/** As the agent starts: another process tries the library, then this one uses it. */
+export async function probeAndLoad({ settings }: Args): Promise<void> {
+  await probeModule(settings, 2000);
+  openModule(settings);
 }
 
 /** Stays until somebody ends it. */

@@ -7,7 +7,8 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
 import { inChild } from '../support/in-child.ts';
-import { isolated, softHsm, type TokenWorld } from '../support/token-world.ts';
+import { faultyModule, faults } from '../support/faulty-module.ts';
+import { isolated, softHsm, USER_PIN, type TokenWorld } from '../support/token-world.ts';
 
 const SCENARIOS = join(import.meta.dirname, 'token-isolation.scenarios.ts');
 const RUNNER = join(import.meta.dirname, '../support/child-main.ts');
@@ -40,6 +41,23 @@ describe('a PKCS#11 library in a process of its own', () => {
       const outcome = (await value('signAfterCrash', { victim })) as Record<string, number[]>;
       assert.deepEqual(outcome['signatures'], [256, 256, 256]);
       assert.equal(new Set(outcome['servers']).size, 3);
+    });
+  }
+
+  test('is logged in to by libp11 with a PIN that is in a file for that long only', async () => {
+    assert.deepEqual(await value('lendPin'), { mode: 0o600, text: USER_PIN, after: false });
+  });
+
+  for (const how of ['hang', 'crash'] as const) {
+    test(`is tried there before the agent depends on it (${how})`, async () => {
+      const settings = { ...world.settings, module: faultyModule() };
+      const env = { ...world.env, ...faults(world.settings.module, 'C_Initialize', how) };
+      const { code, details } = await inChild(SCENARIOS, 'probeAndLoad', { settings }, env);
+      assert.equal(code, 'TOKEN_MODULE');
+      assert.equal(details['module'], faultyModule());
+      const cause =
+        how === 'hang' ? /C_Initialize: no answer within 2 s$/u : /^C_Initialize: CKR_/u;
+      assert.match(String(details['cause']), cause);
     });
   }
 

@@ -6,6 +6,7 @@ import graphene from 'graphene-pk11';
 import { isOtaError, OtaError } from '../../errors.ts';
 import { CKM, CKO, type ObjectName } from './cryptoki.ts';
 import { idOf, searchFor } from './generations.ts';
+import { demandOwnHandles } from './handles.ts';
 import { checkKeyAttributes } from './key-attributes.ts';
 import { KEY_TYPES, type KeyType } from './key-types.ts';
 import { unsupported } from './key-review.ts';
@@ -56,6 +57,7 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
   const secret = { sensitive: true, extractable: false };
   // With `login = "none"` nobody logs in, and a private object would be out of reach.
   const visible = { private: token.settings.login !== 'none' };
+  const operation = `generate key ${name.label}`;
   const generate = (session: graphene.Session): void => {
     tryForms(forms, (form) => {
       // graphene's own generateKeyPair overrides CKA_PRIVATE. There is no CKA_VERIFY: tpm2-pkcs11 takes
@@ -78,16 +80,18 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
         }),
       );
     });
+    demandOwnHandles(session, operation);
   };
   try {
-    token.run(`generate key ${name.label}`, generate);
+    token.run(operation, generate);
+    madeKeys += 2;
   } catch (error) {
     throw isTypeRefused(error) ? unsupported(token, type, `key pair ${type}`, error) : error;
   }
   const state = inspectKey(token, name);
   if (state.is !== 'whole') {
     const cause = `the generated key is ${state.is}`;
-    throw new OtaError('TOKEN_FAILED', { operation: `generate key ${name.label}`, cause });
+    throw new OtaError('TOKEN_FAILED', { operation, cause });
   }
   try {
     checkKeyAttributes(token, name);
@@ -98,7 +102,13 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
   return state.key;
 }
 
+let madeKeys = 0;
 let destroyedKeys = 0;
+
+/** How many key objects this process has made or destroyed: libp11 may know of none of it. */
+export function changedKeyCount(): number {
+  return madeKeys + destroyedKeys;
+}
 
 /** How many key objects this process has destroyed: libp11 may still know them. */
 export function destroyedKeyCount(): number {
@@ -107,7 +117,9 @@ export function destroyedKeyCount(): number {
 
 /** Destroys every key object of that name. */
 export function destroyKey(token: Token, name: ObjectName): void {
-  token.run(`destroy key ${name.label}`, (session) => {
+  const operation = `destroy key ${name.label}`;
+  token.run(operation, (session) => {
+    demandOwnHandles(session, operation);
     for (const type of [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]) {
       destroyedKeys += session.destroy({ class: type, ...searchFor(name) });
     }
