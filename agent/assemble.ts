@@ -119,7 +119,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   let sealing: Sealing | undefined;
   try {
     await demandProvisioned(local.store);
-    await probeModule(settings.token.module);
+    await probeModule(settings.token);
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings, process.env);
     // Before the identity: that of another token is not this device's, and may be none at all.
@@ -130,6 +130,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const chosen = { ...identitySettings(settings), choice };
     const identity = loadIdentity(chosen, trust, clock.now(), process.env);
     if (identity.tlsBackend.backend === 'file') log.warn(identity.tlsBackend.reason);
+    for (const warning of identity.warnings) log.warn(warning);
     const live = new LiveIdentity(identity);
     const http = openHttp(settings, () => live.current, clock);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;

@@ -1,4 +1,4 @@
-/** The kinds of value that settings have: how each is written, what it is decoded to, its name for people. */
+/** The kinds of values that settings are made of: `title` names each for people. */
 import { z } from 'zod';
 
 import { parsePkcs11Uri, PKCS11_PREFIX, type UriUse } from './config-pkcs11-uri.ts';
@@ -8,6 +8,8 @@ const DURATION = /^\d{1,9}(ms|s|m|h|d)$/u;
 const SIZE = /^\d{1,12}(B|KiB|MiB|GiB)?$/u;
 const DURATION_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
 const SIZE_BYTES = { GiB: 1024 ** 3, MiB: 1024 ** 2, KiB: 1024, B: 1 } as const;
+
+export const KIBIBYTE = SIZE_BYTES.KiB;
 
 /** Timers count in 31 bits: a longer one would fire at once, for ever. */
 const MAX_DURATION_MS = 24 * DURATION_MS.d;
@@ -49,7 +51,6 @@ export const sizeBetween = (
     .default(parse(byDefault, SIZE_BYTES))
     .meta({ title: `size from "${format(min, SIZE_BYTES)}" to "${format(max, SIZE_BYTES)}"` });
 
-/** Absolute: a daemon has no working directory to speak of. */
 export const path = z
   .string()
   .regex(/^\/[^\0]*$/u)

@@ -3,11 +3,13 @@ import { constants, randomBytes, verify } from 'node:crypto';
 
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { readCertificates } from '../agent/io/token/certificate.ts';
-import { TLS_KEY, UPTANE_KEY, type KeyType, type ObjectName } from '../agent/io/token/cryptoki.ts';
+import { TLS_KEY, UPTANE_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { listGenerations } from '../agent/io/token/generations.ts';
 import { checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
+import { reviewKeyTypes } from '../agent/io/token/key-review.ts';
+import { KEY_TYPES, type KeyType, type Scheme } from '../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
-import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
+import { signInToken } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
 import type { Outcome, Provisioning } from './record.ts';
@@ -32,6 +34,7 @@ interface WantedKey {
  */
 export async function provisionKeys(all: Provisioning, token: Token): Promise<TokenKey> {
   const { identity } = all.settings;
+  reviewKeyTypes(token, identity, identity);
   const unfinished = destroyUnfinished(token);
   if (unfinished > 0)
     all.say('keys', 'done now', `removed ${String(unfinished)} unfinished objects`);
@@ -78,7 +81,7 @@ function acceptNamed(all: Provisioning, token: Token, name: ObjectName): TokenKe
     });
   if (state.is === 'broken') throw unusable(state.problem);
   if (state.is === 'absent') throw unusable('it is gone');
-  checkKeyAttributes(token, name);
+  checkKeyAttributes(token, name, all.settings.identity.allow_imported);
   if (!proves(token, name, state.key)) throw unusable('what it signs does not verify');
   all.say('keys', 'found done', `${name.label} (${state.key.type}), named in [identity]`);
   return state.key;
@@ -91,7 +94,7 @@ function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey
   };
   const state = inspectKey(token, name);
   if (state.is === 'whole') {
-    checkKeyAttributes(token, name);
+    checkKeyAttributes(token, name, all.settings.identity.allow_imported);
     const problem = problemOf(token, name, state.key, type);
     if (problem === undefined) {
       say('found done');
@@ -116,20 +119,23 @@ function problemOf(
   return proves(token, name, key) ? undefined : 'what it signs does not verify';
 }
 
-const SCHEMES: Readonly<Record<KeyType, Scheme>> = {
-  'ec-p256': 'ecdsa-sha256',
-  'rsa-2048': 'rsassa-pss-sha256',
-  ed25519: 'ed25519',
+const DIGESTS: Readonly<Record<Scheme, string | null>> = {
+  'ecdsa-sha256': 'sha256',
+  'ecdsa-sha384': 'sha384',
+  'rsassa-pkcs1-sha256': 'sha256',
+  'rsassa-pss-sha256': 'sha256',
+  ed25519: null,
 };
 
 /** Whether private and public key belong together: objects alone do not say so after a power cut. */
 function proves(token: Token, name: ObjectName, { type, publicKey }: TokenKey): boolean {
   const challenge = randomBytes(32);
+  const { manifest } = KEY_TYPES[type];
   try {
-    const signature = signInToken(token, name, SCHEMES[type], challenge);
+    const signature = signInToken(token, name, manifest, challenge);
     const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
-    const options = type === 'rsa-2048' ? pss : { dsaEncoding: 'ieee-p1363' as const };
-    const digest = type === 'ed25519' ? null : 'sha256';
+    const options = type.startsWith('rsa-') ? pss : { dsaEncoding: 'ieee-p1363' as const };
+    const digest = DIGESTS[manifest];
     return verify(digest, challenge, { key: publicKey, ...options }, signature);
   } catch (error) {
     if (isOtaError(error) && error.code === 'TOKEN_FAILED') return false;

@@ -49,7 +49,7 @@ export async function provision(
   const identity = loadIdentity(chosen, trust, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    const warnings = [...said, ...(await provisionRoots(all, gateway))];
+    const warnings = [...said, ...identity.warnings, ...(await provisionRoots(all, gateway))];
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
     return { deviceId, ecu, warnings };

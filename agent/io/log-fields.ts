@@ -60,6 +60,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   secret: true,
   signed: true,
   status: true,
+  supported: true,
   threshold: true,
   timeoutMs: true,
   triesLeft: true,
