@@ -30,7 +30,7 @@ gnutls-bin                p11tool, another one
 openssh-client            ssh-keygen and ssh-agent, which sign with keys in a token
 openssl                   an independent judge of certificates and signatures
 squashfs-tools            makes the root file systems of the demonstration
-jose                      an independent judge of what is encrypted to a device
+python3-jwcrypto          an independent judge of what is encrypted to a device
 time                      what a run of the agent costs
 valgrind                  memory errors and leaks in the C programs of the emulated TEE
 libc6-dbg                 symbols of the C library, without which valgrind does not start

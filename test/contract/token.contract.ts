@@ -4,10 +4,8 @@ import {
   constants,
   createHash,
   createPublicKey,
-  diffieHellman,
   generateKeyPairSync,
   verify,
-  type JsonWebKey,
   type KeyObject,
   type VerifyKeyObjectInput,
 } from 'node:crypto';
@@ -338,17 +336,6 @@ export function tokenContract(kind: TokenKind): void {
         assert.deepEqual(await value('signAfterLoss'), [256, 256, 256]);
       });
 
-      test('agrees on a secret with a key that signs nothing and that it made itself', async () => {
-        await value('initialise');
-        const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-        const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
-        const agreed = (await value('agree', { x, y })) as { own: JsonWebKey; secret: string };
-        const own = createPublicKey({ key: agreed.own, format: 'jwk' });
-        const expected = diffieHellman({ privateKey, publicKey: own });
-        assert.equal(agreed.secret, expected.toString('hex'));
-        assert.deepEqual(await value('agree', { x, y }), agreed);
-        assert.equal((await run('signWithSecretsKey')).code, 'TOKEN_FAILED');
-      });
       test('says which key is missing', async () => {
         await value('initialise');
         const { code, details } = await run('signer', { payload: PAYLOAD });

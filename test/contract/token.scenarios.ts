@@ -4,6 +4,7 @@ import graphene from 'graphene-pk11';
 import { isOtaError } from '../../agent/errors.ts';
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
 import { CKO, SECRETS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
+import { JweRefused, openJwe } from '../../agent/io/secrets/jwe.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
 import { checkKeyAttributes } from '../../agent/io/token/key-attributes.ts';
 import {
@@ -43,22 +44,30 @@ export function initialise({ settings }: Args): string[] {
   return [...once(), ...once()];
 }
 
-/** The device's key, and its secret with the point of somebody's. */
-export function agree({ settings, x, y }: Args & { x: string; y: string }): unknown {
+/** The key that others encrypt to. */
+export function secretsKey({ settings }: Args): unknown {
   const token = openToken(settings, 'read-only', process.env);
-  const key = ensureSecretsKey(token);
-  const point = Buffer.concat([
-    Buffer.of(4),
-    ...[x, y].map((one) => Buffer.from(one, 'base64url')),
-  ]);
-  const secret = Buffer.from(key.agree(point)).toString('hex');
+  const { jwk, alg } = ensureSecretsKey(token);
   token.close();
-  return { own: { kty: 'EC', crv: 'P-256', x: key.x, y: key.y }, secret };
+  return { jwk, alg };
+}
+
+export function openSecret({ settings, jwe }: Args & { jwe: string }): string {
+  const token = openToken(settings, 'read-only', process.env);
+  try {
+    return openJwe(jwe, ensureSecretsKey(token)).content.toString();
+  } catch (error) {
+    if (error instanceof JweRefused) return `refused: ${error.message}`;
+    throw error;
+  } finally {
+    token.close();
+  }
 }
 
 export function signWithSecretsKey({ settings }: Args): string {
   const token = openToken(settings, 'read-only', process.env);
-  return signInToken(token, SECRETS_KEY, 'ecdsa-sha256', Buffer.from('a')).toString('hex');
+  const scheme = ensureSecretsKey(token).alg === 'ECDH-ES' ? 'ecdsa-sha256' : 'rsassa-pkcs1-sha256';
+  return signInToken(token, SECRETS_KEY, scheme, Buffer.from('a')).toString('hex');
 }
 
 export function initialiseWithoutUserPin({ settings }: Args): string {

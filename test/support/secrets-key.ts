@@ -1,23 +1,56 @@
-/** A P-256 key pair in software, in the place of the one in a token. */
-import { createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
+/** Key pairs in software, in the place of one in a token: what is encrypted to each, and how it is opened. */
+import {
+  constants,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  privateDecrypt,
+  type KeyObject,
+} from 'node:crypto';
 
-import type { Agree } from '../../agent/io/secrets/jwe.ts';
-import { checkKey, type SecretsKey } from '../director/gateway/encrypt.ts';
+import type { PublicJwk } from '../../agent/io/secrets/jwe.ts';
+import type { SecretsKey } from '../../agent/io/secrets/receive.ts';
+import { checkKey, type SecretsKey as RegisteredKey } from '../director/gateway/encrypt.ts';
+import { JsonReader } from '../director/json/read-json.ts';
 
-export interface SoftwareKey extends SecretsKey {
+export interface SoftwareKey {
+  readonly key: SecretsKey;
+  /** As whoever encrypts has it. */
+  readonly registered: RegisteredKey;
   readonly privateKey: KeyObject;
-  readonly agree: Agree;
 }
 
-export function softwareKey(): SoftwareKey {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
-  return { ...checkKey(x, y), privateKey, agree: (point) => agree(privateKey, point) };
+export function softwareKey(type: 'EC' | 'RSA' = 'EC'): SoftwareKey {
+  const { privateKey, publicKey } =
+    type === 'EC'
+      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwk = publicKey.export({ format: 'jwk' }) as PublicJwk;
+  const registered = registeredKey(jwk);
+  if (type === 'EC') {
+    const key = { jwk, alg: 'ECDH-ES', agree: agreement(privateKey) } as const;
+    return { key, registered, privateKey };
+  }
+  const decrypt = (ciphertext: Uint8Array): Buffer | undefined => {
+    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    try {
+      return privateDecrypt({ key: privateKey, padding, oaepHash: 'sha1' }, ciphertext);
+    } catch {
+      return undefined;
+    }
+  };
+  return { key: { jwk, alg: 'RSA-OAEP', decrypt }, registered, privateKey };
 }
 
-function agree(privateKey: KeyObject, point: Uint8Array): Buffer {
-  const coordinate = (from: number): string =>
-    Buffer.from(point.slice(from, from + 32)).toString('base64url');
-  const jwk = { kty: 'EC', crv: 'P-256', x: coordinate(1), y: coordinate(33) };
-  return diffieHellman({ privateKey, publicKey: createPublicKey({ key: jwk, format: 'jwk' }) });
+export function registeredKey(jwk: PublicJwk): RegisteredKey {
+  return checkKey(new JsonReader({ ...jwk }));
+}
+
+function agreement(privateKey: KeyObject): (point: Uint8Array) => Buffer {
+  return (point) => {
+    const coordinate = (from: number): string =>
+      Buffer.from(point.slice(from, from + 32)).toString('base64url');
+    const jwk = { kty: 'EC', crv: 'P-256', x: coordinate(1), y: coordinate(33) };
+    return diffieHellman({ privateKey, publicKey: createPublicKey({ key: jwk, format: 'jwk' }) });
+  };
 }

@@ -1,16 +1,29 @@
 /**
- * Opens what was encrypted to this device: compact JWE, ECDH-ES on P-256 with A256GCM, and nothing else.
+ * Opens what was encrypted to this device: compact JWE with A256GCM, and ECDH-ES on P-256 or RSA-OAEP.
  *
- * The private key stays in its token, which does the agreement; the rest is done here.
+ * The private key stays in its token, which agrees or decrypts; the rest is done here.
  *
- * Source: RFC 7516 §5.2; RFC 7518 §4.6 and §5.3.
+ * Source: RFC 7516 §5.2; RFC 7518 §4.3, §4.6 and §5.3.
  */
-import { createDecipheriv, createHash, createPublicKey } from 'node:crypto';
+import { createDecipheriv, createHash, createPublicKey, randomBytes } from 'node:crypto';
 
 import { Fields, parseJson } from '../../decode.ts';
 
 /** Both keys' shared secret: the x coordinate, 32 bytes. The point is uncompressed and on the curve. */
 export type Agree = (point: Uint8Array) => Uint8Array;
+
+/** @returns `undefined` when it was not encrypted to the key of the token */
+export type Decrypt = (ciphertext: Uint8Array) => Uint8Array | undefined;
+
+/** What the token can do with its key, by the `alg` that it is good for. */
+export type Recipient =
+  | { readonly alg: 'ECDH-ES'; readonly agree: Agree }
+  | { readonly alg: 'RSA-OAEP'; readonly decrypt: Decrypt };
+
+/** Public members of the key, as RFC 7638 wants them: exactly those that make its thumbprint. */
+export type PublicJwk =
+  | { readonly crv: 'P-256'; readonly kty: 'EC'; readonly x: string; readonly y: string }
+  | { readonly e: string; readonly kty: 'RSA'; readonly n: string };
 
 export interface OpenedJwe {
   /** The protected header: what the sender said beside the content, authenticated with it. */
@@ -23,11 +36,11 @@ export class JweRefused extends Error {
   override readonly name = 'JweRefused';
 }
 
-const ALGORITHM = 'ECDH-ES';
 const ENCRYPTION = 'A256GCM';
 /** They decide what the other members mean: a header with more of them is of another profile. */
 const REFUSED_MEMBERS = ['crit', 'zip'] as const;
 const KEY_BITS = 256;
+const KEY_BYTES = KEY_BITS / 8;
 const COORDINATE_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
@@ -37,19 +50,17 @@ const BASE64URL = /^[A-Za-z0-9_-]*$/u;
  * @param text - `HEADER..IV.CIPHERTEXT.TAG`; the caller has bounded its length
  * @throws JweRefused
  */
-export function openJwe(text: string, agree: Agree): OpenedJwe {
-  const parts = text.split('.');
-  const [protectedText = '', encryptedKey, ...rest] = parts;
-  if (parts.length !== 5) throw new JweRefused('it is not compact JWE: five parts between dots');
-  if (encryptedKey !== '') throw new JweRefused(`${ALGORITHM} has no encrypted key`);
-  const [iv, ciphertext, tag] = rest.map((part) => decode(part)) as [Buffer, Buffer, Buffer];
+export function openJwe(text: string, recipient: Recipient): OpenedJwe {
+  const [protectedText = '', ...rest] = text.split('.');
+  if (rest.length !== 4) throw new JweRefused('it is not compact JWE: five parts between dots');
+  const [wrapped, iv, ciphertext, tag] = rest.map(decode) as [Buffer, Buffer, Buffer, Buffer];
   if (iv.byteLength !== IV_BYTES)
     throw new JweRefused(`the IV must have ${String(IV_BYTES)} bytes`);
   if (tag.byteLength !== TAG_BYTES) {
     throw new JweRefused(`the tag must have ${String(TAG_BYTES)} bytes`);
   }
-  const header = readHeader(protectedText);
-  const key = deriveKey(agree(readPoint(header.object('epk'))), header);
+  const header = readHeader(protectedText, recipient.alg);
+  const key = contentKey(header, wrapped, recipient);
   const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: TAG_BYTES });
   decipher.setAAD(Buffer.from(protectedText, 'ascii')).setAuthTag(tag);
   try {
@@ -61,13 +72,24 @@ export function openJwe(text: string, agree: Agree): OpenedJwe {
   }
 }
 
-/** An RFC 7638 thumbprint of a P-256 key, Base64url: the `kid` by which senders name it. */
-export function thumbprint({ x, y }: { readonly x: string; readonly y: string }): string {
-  const text = JSON.stringify({ crv: 'P-256', kty: 'EC', x, y });
+/** An RFC 7638 thumbprint, Base64url: the `kid` by which senders name the key. */
+export function thumbprint(jwk: PublicJwk): string {
+  const members = Object.entries(jwk).sort(([a], [b]) => (a < b ? -1 : 1));
+  const text = JSON.stringify(Object.fromEntries(members));
   return createHash('sha256').update(text).digest('base64url');
 }
 
-function readHeader(text: string): Fields {
+function contentKey(header: Fields, wrapped: Buffer, recipient: Recipient): Uint8Array {
+  if (recipient.alg === 'ECDH-ES') {
+    if (wrapped.byteLength > 0) throw new JweRefused('ECDH-ES has no encrypted key');
+    return deriveKey(recipient.agree(readPoint(header.object('epk'))), header);
+  }
+  const key = recipient.decrypt(wrapped);
+  // RFC 7516 §11.5: who sends what does not decrypt learns no more than that it did not open.
+  return key?.byteLength === KEY_BYTES ? key : randomBytes(KEY_BYTES);
+}
+
+function readHeader(text: string, alg: Recipient['alg']): Fields {
   let header: Fields;
   try {
     header = new Fields(parseJson(decode(text), 'header'), 'header');
@@ -76,9 +98,7 @@ function readHeader(text: string): Fields {
     throw new JweRefused('its header is not a JSON object', { cause });
   }
   const named = (name: string): string => (header.has(name) ? header.string(name) : 'none');
-  if (named('alg') !== ALGORITHM) {
-    throw new JweRefused(`its alg is ${named('alg')}, want ${ALGORITHM}`);
-  }
+  if (named('alg') !== alg) throw new JweRefused(`its alg is ${named('alg')}, want ${alg}`);
   if (named('enc') !== ENCRYPTION) {
     throw new JweRefused(`its enc is ${named('enc')}, want ${ENCRYPTION}`);
   }

@@ -9,14 +9,10 @@
 import { Fields, parseJson } from '../../decode.ts';
 import { isOtaError, OtaError } from '../../errors.ts';
 import type { Ask } from '../gateway-request.ts';
-import { JweRefused, openJwe, thumbprint, type Agree } from './jwe.ts';
+import { JweRefused, openJwe, thumbprint, type PublicJwk, type Recipient } from './jwe.ts';
 
-/** The key that others encrypt to, as JWK members, and what agrees with it. */
-export interface SecretsKey {
-  readonly x: string;
-  readonly y: string;
-  readonly agree: Agree;
-}
+/** The key that others encrypt to, and what its token does with it. */
+export type SecretsKey = Recipient & { readonly jwk: PublicJwk };
 
 export interface Receiving {
   readonly ask: Ask;
@@ -54,7 +50,7 @@ export async function receiveSecrets(all: Receiving): Promise<Received> {
 }
 
 async function receive(all: Receiving): Promise<Received> {
-  const kid = thumbprint(all.key);
+  const kid = thumbprint(all.key.jwk);
   let offered = await fetchSecrets(all);
   if (offered !== undefined && offered.optionalString('key') !== kid) {
     await registerKey(all, kid);
@@ -100,7 +96,7 @@ function openOne(name: string, jwe: string, key: SecretsKey, claims: Claims): Bu
     throw refused(name, 'its name cannot be that of a file here', remedy);
   }
   try {
-    const { header, content } = openJwe(jwe, key.agree);
+    const { header, content } = openJwe(jwe, key);
     demandClaim('sub', claims.sub, header.string('sub'));
     demandClaim('name', name, header.string('name'));
     demandClaim('version', claims.version, header.integer('version', 0));
@@ -131,8 +127,8 @@ async function fetchSecrets({ ask }: Receiving): Promise<Fields | undefined> {
   return new Fields(parseJson(body, PATH), PATH);
 }
 
-async function registerKey({ ask, key: { x, y } }: Receiving, kid: string): Promise<void> {
-  const key = { kty: 'EC', crv: 'P-256', x, y, kid, use: 'enc', alg: 'ECDH-ES' };
+async function registerKey({ ask, key: { jwk, alg } }: Receiving, kid: string): Promise<void> {
+  const key = { ...jwk, kid, use: 'enc', alg };
   const path = `${PATH}/key`;
   const { status, body } = await ask('PUT', path, Buffer.from(JSON.stringify({ key })));
   if (status !== 200 && status !== 204) throw answered('PUT', path, status, body);

@@ -43,7 +43,7 @@ export function inspectKey(token: Token, name: ObjectName): KeyState {
 }
 
 /** A key does one thing: what it signs can never be mistaken for what it agrees on. */
-export type KeyPurpose = 'sign' | 'agree';
+export type KeyPurpose = 'sign' | 'agree' | 'decrypt';
 
 /**
  * Makes a key pair inside the token and reads back that it can never leave.
@@ -62,7 +62,7 @@ export function generateKey(
   const common = { token: true, keyType, label: name.label, id: idOf(name) };
   const usage = {
     sign: purpose === 'sign',
-    decrypt: purpose === 'sign' && mustDecryptToSign(token, type),
+    decrypt: purpose === 'decrypt' || (purpose === 'sign' && mustDecryptToSign(token, type)),
     unwrap: false,
     derive: purpose === 'agree',
   };

@@ -10,7 +10,7 @@ export function addSecretsRoutes(app: Gateway, world: World, peerOf: PeerOf): vo
   app.put('/secrets/key', (request, reply) => {
     const device = world.devices.meet(peerOf(request).device);
     const key = new JsonReader(parseJson(bodyOf(request))).object('key');
-    world.devices.save({ ...device, secretsKey: checkKey(key.string('x'), key.string('y')) });
+    world.devices.save({ ...device, secretsKey: checkKey(key) });
     return reply.code(204).send();
   });
 

@@ -7,7 +7,7 @@ import { encrypt } from '../../director/gateway/encrypt.ts';
 import { rejectsCode } from '../../support/expect-code.ts';
 import { softwareKey } from '../../support/secrets-key.ts';
 
-const KEY = softwareKey();
+const { key: KEY, registered: REGISTERED } = softwareKey();
 const REMEDY = 'encrypt it again, to the key that the device registered';
 
 interface Answer {
@@ -40,7 +40,7 @@ function receive(
 }
 
 const sealed = (name: string, claims: object = {}): string =>
-  encrypt(Buffer.from(`value of ${name}`), KEY, {
+  encrypt(Buffer.from(`value of ${name}`), REGISTERED, {
     sub: 'device-1',
     name,
     version: 3,
@@ -48,7 +48,7 @@ const sealed = (name: string, claims: object = {}): string =>
   });
 const answer = (secrets: object, more: object = {}): Answer => ({
   status: 200,
-  body: { key: KEY.kid, version: 3, secrets, ...more },
+  body: { key: REGISTERED.kid, version: 3, secrets, ...more },
 });
 const refused = (received: Promise<unknown>, secret: string, problem: string, remedy = REMEDY) =>
   rejectsCode(received, 'SECRET_REFUSED', { secret, problem, remedy });

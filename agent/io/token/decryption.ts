@@ -1,4 +1,4 @@
-/** Key agreement with a private key that stays in the token: ECDH on P-256. */
+/** What a private key that stays in the token does for what is encrypted to it: ECDH, or RSA-OAEP. */
 import graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
@@ -70,3 +70,42 @@ function firstThatIsTaken(forms: readonly Buffer[], act: (form: Buffer) => Buffe
 }
 
 const FORM_REFUSED = ['ARGUMENTS_BAD', 'MECHANISM_PARAM_INVALID', 'GENERAL_ERROR'] as const;
+
+/**
+ * What was encrypted to a key of the token with OAEP, SHA-1 and MGF1 with SHA-1: `RSA-OAEP` of JWE.
+ *
+ * With SHA-256 few tokens do it (SoftHSM2 and p11-kit do not), and OAEP needs no collision resistance.
+ *
+ * Source: PKCS#11 v2.40 §2.1.8 (CKM_RSA_PKCS_OAEP); RFC 7518 §4.3.
+ *
+ * @returns `undefined` when it was not encrypted to that key
+ * @throws OtaError TOKEN_MECHANISM, NOT_PROVISIONED, TOKEN_FAILED
+ */
+export function decryptInToken(
+  token: Token,
+  name: ObjectName,
+  ciphertext: Uint8Array,
+): Buffer | undefined {
+  const mechanism = token.chooseMechanism(CKM.RSA_PKCS_OAEP);
+  const params = new graphene.RsaOaepParams(CKM.SHA_1, graphene.RsaMgf.MGF1_SHA1);
+  const input = Buffer.from(ciphertext);
+  return token.run(`decrypt with ${name.label}`, (session) => {
+    const key = findPrivateKey(session, token, name).toType<graphene.Key>();
+    try {
+      return session
+        .createDecipher({ name: mechanism, params }, key)
+        .once(input, Buffer.alloc(512));
+    } catch (error) {
+      if (isCkr(error, ...NOT_OURS)) return undefined;
+      throw error;
+    }
+  });
+}
+
+/** OP-TEE and SoftHSM2 say GENERAL_ERROR to a padding that is wrong, TPM2-PKCS#11 FUNCTION_FAILED. */
+const NOT_OURS = [
+  'ENCRYPTED_DATA_INVALID',
+  'ENCRYPTED_DATA_LEN_RANGE',
+  'FUNCTION_FAILED',
+  'GENERAL_ERROR',
+] as const;
