@@ -12,7 +12,6 @@ import {
   generateKeyPairSync,
   publicEncrypt,
   randomBytes,
-  type JsonWebKey,
   type KeyObject,
 } from 'node:crypto';
 
