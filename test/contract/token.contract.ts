@@ -277,6 +277,16 @@ export function tokenContract(kind: TokenKind): void {
         await withKey('ec-p256');
         assert.deepEqual(await value('destroyByHalves'), ['whole', 'broken', 'absent']);
       });
+
+      test('destroys none in place of another where their handles are the same', async () => {
+        await value('initialise');
+        const { code, details } = await run('replaceFirst');
+        if (code !== undefined) {
+          assert.equal(code, 'TOKEN_FAILED');
+          assert.match(String(details['cause']), /one handle for several objects; a new process/u);
+        }
+        assert.deepEqual(await value('destroyLater'), ['absent', 'whole', 'absent']);
+      });
     });
 
     describe('signatures', () => {
