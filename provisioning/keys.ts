@@ -47,8 +47,8 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
           type: identity.tls_key_type,
           isKnownOutside: hasCertificate,
         })
-      : acceptNamed(all, token, namedTls);
-  if (namedUptane !== undefined) acceptNamed(all, token, namedUptane);
+      : acceptNamed(all, token, namedTls, 'tls');
+  if (namedUptane !== undefined) acceptNamed(all, token, namedUptane, 'uptane');
   else {
     ensureKey(all, token, {
       name: all.choice?.uptane ?? oneOf(token, UPTANE_KEY),
@@ -67,11 +67,17 @@ function oneOf(token: Token, name: ObjectName): ObjectName {
 }
 
 /**
- * A key that the settings name: whoever made it, it has to be whole, safe and working, of any type.
+ * A key that the settings name: whoever made it, it has to be whole, safe and working. Its type is
+ * whatever the use can do.
  *
  * @throws OtaError TOKEN_OBJECT, TOKEN_KEY_UNSAFE
  */
-function acceptNamed(all: Provisioning, token: Token, name: ObjectName): TokenKey {
+function acceptNamed(
+  all: Provisioning,
+  token: Token,
+  name: ObjectName,
+  use: 'tls' | 'uptane',
+): TokenKey {
   const state = inspectKey(token, name);
   const unusable = (problem: string): OtaError<'TOKEN_OBJECT'> =>
     new OtaError('TOKEN_OBJECT', {
@@ -81,6 +87,9 @@ function acceptNamed(all: Provisioning, token: Token, name: ObjectName): TokenKe
     });
   if (state.is === 'broken') throw unusable(state.problem);
   if (state.is === 'absent') throw unusable('it is gone');
+  if (use === 'tls' && state.key.type === 'ed25519') {
+    throw unusable('it is an Ed25519 key, with which libp11 does no TLS');
+  }
   checkKeyAttributes(token, name, all.settings.identity.allow_imported);
   if (!proves(token, name, state.key)) throw unusable('what it signs does not verify');
   all.say('keys', 'found done', `${name.label} (${state.key.type}), named in [identity]`);

@@ -3,7 +3,7 @@ import graphene from 'graphene-pk11';
 
 import { isOtaError } from '../../agent/errors.ts';
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
-import { CKO, SECRETS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
+import { CKO, SECRETS_KEY, UPTANE_KEY, type ObjectName } from '../../agent/io/token/cryptoki.ts';
 import { JweRefused, openJwe } from '../../agent/io/secrets/jwe.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
 import { checkKeyAttributes } from '../../agent/io/token/key-attributes.ts';
@@ -261,6 +261,27 @@ export function destroyByHalves({ settings }: Args): string[] {
   destroyKey(token, UPTANE_KEY);
   states.push(inspectKey(token, UPTANE_KEY).is);
   return states;
+}
+
+const FIRST: ObjectName = { label: 'first', id: 0x21 };
+const LATER: ObjectName = { label: 'later', id: 0x22 };
+
+/** The first object of a token goes, and then there is a new one: as when a process rotates twice. */
+export function replaceFirst({ settings }: Args): void {
+  const token = openToken(settings, 'read-write', process.env);
+  for (const name of [FIRST, UPTANE_KEY]) generateKey(token, name, 'ec-p256');
+  destroyKey(token, FIRST);
+  try {
+    generateKey(token, LATER, 'ec-p256');
+  } finally {
+    destroyKey(token, LATER);
+  }
+}
+
+export function destroyLater({ settings }: Args): string[] {
+  const token = openToken(settings, 'read-write', process.env);
+  destroyKey(token, LATER);
+  return [FIRST, UPTANE_KEY, LATER].map((name) => inspectKey(token, name).is);
 }
 
 export function chooseUnknownMechanism({ settings }: Args): number {
