@@ -10,7 +10,10 @@ export interface Vendor {
 
 /** A self-signed certificate, which is its own keyring. */
 export function makeVendor(directory: string, name: string): Vendor {
-  const vendor = { certificate: join(directory, `${name}.pem`), key: join(directory, `${name}.key`) };
+  const vendor = {
+    certificate: join(directory, `${name}.pem`),
+    key: join(directory, `${name}.key`),
+  };
   const out = ['-keyout', vendor.key, '-out', vendor.certificate];
   const what = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const subject = ['-subj', `/CN=${name}`, '-days', '30'];

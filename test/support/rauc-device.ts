@@ -149,6 +149,12 @@ export class RaucDevice {
     );
   }
 
+  /** As a person would, with RAUC's own program. */
+  mark(state: 'active' | 'good' | 'bad', slot: string): void {
+    const env = { ...process.env, DBUS_SYSTEM_BUS_ADDRESS: this.address };
+    execFileSync('rauc', ['status', `mark-${state}`, slot], { env, stdio: 'ignore' });
+  }
+
   /** Waits until a bundle's hook waits: the image is written, and RAUC has not noted it. */
   async held(): Promise<void> {
     for (let attempt = 0; attempt < 500; attempt += 1) {

@@ -35,6 +35,8 @@ export class RaucInstaller implements StagedInstaller {
   readonly needsReboot = true;
   readonly #settings: RaucSettings;
   readonly #rauc: Rauc;
+  /** Once for each RAUC, and so for each boot: what boot loaders count in is flash that wears. */
+  #goodNotedBy: string | undefined;
 
   constructor(settings: RaucSettings) {
     const { busAddress, callTimeoutMs, installTimeoutMs } = settings;
@@ -99,6 +101,20 @@ export class RaucInstaller implements StagedInstaller {
       // A boot loader that tries a slot once only, such as UEFI's BootNext, has not chosen it for good.
       if ((await this.#rauc.primary()) !== booted.name) await this.#choose(booted);
       await this.#note({ ...record.slots, [booted.name]: { ...noted, confirmed: true } });
+    });
+  }
+
+  async noteGoodBoot(): Promise<void> {
+    await this.#guard('', async () => {
+      const by = await this.#rauc.owner();
+      if (by !== undefined && by === this.#goodNotedBy) return;
+      const slots = await this.#rauc.slots();
+      const { slots: noted, begun } = await this.#record();
+      const { booted } = slots;
+      const isOnTrial = noted[booted.name]?.confirmed === false;
+      const isUnproven = begun !== undefined && begun.from !== booted.name;
+      if (!isOnTrial && !isUnproven) await this.#rauc.mark('good', booted.name);
+      this.#goodNotedBy = await this.#rauc.owner();
     });
   }
 

@@ -39,6 +39,12 @@ export class Rauc {
     return this.#activityOf(NAME);
   }
 
+  /** Which process it is now, on which bus; `undefined` where there is none. */
+  async owner(): Promise<string | undefined> {
+    const owner = await this.#bus.owner(NAME);
+    return owner === undefined ? undefined : `${owner.bus} ${owner.unique}`;
+  }
+
   async slots(): Promise<Slots> {
     const [answer] = await this.#bus.call(RAUC, 'GetSlotStatus');
     return readSlots(answer);
