@@ -47,15 +47,12 @@ type BootName = 'A' | 'B';
 export class RaucDevice {
   readonly directory: string;
   readonly slots: Readonly<Record<BootName, string>>;
-  /** While this is there, the hook of a bundle waits. */
-  readonly hold: string;
   readonly bootId: string;
   #bus: ChildProcess | undefined;
 
   constructor(directory: string, options: RaucOptions) {
     this.directory = directory;
     mkdirSync(directory, { recursive: true });
-    this.hold = this.#at('hold');
     this.bootId = this.#at('boot-id');
     this.slots = options.slots ?? { A: this.#at('slot-a.img'), B: this.#at('slot-b.img') };
     for (const slot of Object.values(this.slots)) {
@@ -79,6 +76,11 @@ export class RaucDevice {
     );
   }
 
+  /** While this file is there, the hook of a bundle waits. */
+  get #hold(): string {
+    return this.#at('hold');
+  }
+
   get systemConf(): string {
     return this.#at('system.conf');
   }
@@ -95,6 +97,11 @@ export class RaucDevice {
       callTimeoutMs: 5000,
       installTimeoutMs: 30_000,
     };
+  }
+
+  /** RAUC is not installed, as far as the bus knows. */
+  removeRauc(): void {
+    rmSync(this.#at('services/de.pengutronix.rauc.service'));
   }
 
   async startBus(): Promise<void> {
@@ -118,7 +125,7 @@ export class RaucDevice {
   /** Power fails, and comes back. */
   boot(): BootName {
     this.killRauc();
-    rmSync(this.hold, { force: true });
+    this.releaseHooks();
     return this.#choose();
   }
 
@@ -157,15 +164,28 @@ export class RaucDevice {
 
   /** Waits until a bundle's hook waits: the image is written, and RAUC has not noted it. */
   async held(): Promise<void> {
+    const held = `${this.#hold}.held`;
     for (let attempt = 0; attempt < 500; attempt += 1) {
-      if (existsSync(`${this.hold}.held`)) return;
+      if (existsSync(held)) {
+        rmSync(held);
+        return;
+      }
       await setTimeout(20);
     }
     throw new Error('no hook was called');
   }
 
+  /** From now on the hook of a bundle waits. */
+  holdHooks(): void {
+    writeFileSync(this.#hold, '');
+  }
+
+  releaseHooks(): void {
+    rmSync(this.#hold, { force: true });
+  }
+
   async close(): Promise<void> {
-    rmSync(this.hold, { force: true });
+    this.releaseHooks();
     await this.stopBus();
     this.killRauc();
   }
@@ -212,7 +232,7 @@ export class RaucDevice {
     this.#program(
       'start-rauc',
       `echo $$ >${this.#at('rauc.pid')}
-export PATH=${this.#at('bin')}:$PATH OTA_TEST_HOLD=${this.hold} DBUS_SYSTEM_BUS_ADDRESS=${this.address}
+export PATH=${this.#at('bin')}:$PATH OTA_TEST_HOLD=${this.#hold} DBUS_SYSTEM_BUS_ADDRESS=${this.address}
 ${rauc} --override-boot-slot="$(cat ${this.#at('booted')})" service >>${this.#at('rauc.log')} 2>&1`,
     );
     writeFileSync(

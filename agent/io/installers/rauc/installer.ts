@@ -46,7 +46,6 @@ export class RaucInstaller implements StagedInstaller {
 
   async check({ ecu }: TrustedTarget): Promise<void> {
     await this.#guard(ecu, async () => {
-      await this.#rauc.activity();
       await this.#rauc.slots();
       await readRecord(this.#settings.recordPath);
     });
@@ -143,27 +142,30 @@ export class RaucInstaller implements StagedInstaller {
   async describe(): Promise<Readonly<Record<string, string>>> {
     return this.#guard('', async () => {
       const { operation, compatible, lastError } = await this.#rauc.activity();
-      const slots = await this.#rauc.slots();
-      const { slots: noted } = await this.#record();
-      const activation = await readActivation(this.#settings.systemConf);
-      const lines = [slots.booted, ...slots.others].map(
-        (slot) => [`slot_${slot.name}`, describeSlot(slot, noted[slot.name], slots)] as const,
-      );
+      const { systemConf } = this.#settings;
       return {
         operation,
         compatible,
-        booted: slots.booted.name,
-        primary: (await this.#rauc.primary()) ?? 'unknown',
-        ...Object.fromEntries(lines),
-        activation: describeActivation(activation, this.#settings.systemConf),
+        activation: describeActivation(await readActivation(systemConf), systemConf),
         ...(lastError === '' ? {} : { last_error: lastError }),
+        // While it installs, RAUC does not speak of slots.
+        ...(operation === 'idle' ? await this.#describeSlots() : {}),
       };
     });
   }
 
+  async #describeSlots(): Promise<Readonly<Record<string, string>>> {
+    const slots = await this.#rauc.slots();
+    const { slots: noted } = await this.#record();
+    const lines = [slots.booted, ...slots.others].map(
+      (slot) => [`slot_${slot.name}`, describeSlot(slot, noted[slot.name], slots)] as const,
+    );
+    const primary = (await this.#rauc.primary()) ?? 'unknown';
+    return { booted: slots.booted.name, primary, ...Object.fromEntries(lines) };
+  }
+
   /** @returns false where RAUC went away in between */
   async #install(target: TrustedTarget, path: string, progress: Progress): Promise<boolean> {
-    const by = await this.#rauc.idle();
     const before = await this.#rauc.slots();
     const { booted } = before;
     const { slots: noted } = await this.#record();
@@ -172,7 +174,7 @@ export class RaucInstaller implements StagedInstaller {
     const begun = { image: imageId(target), from: booted.name, stamps: stampsOf(before) };
     // From now on nothing is known of the other slots, until RAUC has come to an end.
     await writeRecord(this.#settings.recordPath, { slots: kept, begun });
-    const ending = await this.#rauc.install(path, by, (percent) => {
+    const ending = await this.#rauc.install(path, (percent) => {
       progress(Math.floor((target.lengthBytes * percent) / 100), target.lengthBytes);
     });
     if (ending === 'vanished') return false;

@@ -45,7 +45,9 @@ export class Rauc {
     return owner === undefined ? undefined : `${owner.bus} ${owner.unique}`;
   }
 
+  /** As soon as RAUC is idle: it does not say while it installs. */
   async slots(): Promise<Slots> {
+    await this.#idle();
     const [answer] = await this.#bus.call(RAUC, 'GetSlotStatus');
     return readSlots(answer);
   }
@@ -77,33 +79,15 @@ export class Rauc {
   }
 
   /**
-   * Waits until RAUC is there and does nothing: an installation that somebody has started, or an
-   * agent that was killed, cannot be stopped.
-   *
-   * @returns who has to do the installation that follows
-   * @throws Error if that takes too long
-   */
-  async idle(): Promise<Owner> {
-    const deadline = performance.now() + this.#timeoutMs;
-    for (const pause of pauses()) {
-      const { operation } = await this.activity();
-      if (operation === 'idle') break;
-      if (performance.now() > deadline) throw new Error(`RAUC is still ${operation}; ${RESTART}`);
-      await setTimeout(pause);
-    }
-    const owner = await this.#bus.owner(NAME);
-    if (owner === undefined) throw new Error(`nobody answers as ${NAME} on D-Bus; ${RESTART}`);
-    return owner;
-  }
-
-  /**
    * Installs a bundle, and asks how far that is until it is done: a signal may be lost, a property
    * is there to be read.
    *
    * @throws Error if RAUC stops answering, or takes too long
    */
-  async install(bundle: string, by: Owner, onPercent: (percent: number) => void): Promise<Ending> {
+  async install(bundle: string, onPercent: (percent: number) => void): Promise<Ending> {
     const deadline = performance.now() + this.#timeoutMs;
+    const by = await this.#bus.owner(NAME);
+    if (by === undefined) return 'vanished';
     try {
       await this.#bus.call({ ...RAUC, name: by.unique }, 'InstallBundle', 'sa{sv}', bundle, '0');
       for (const pause of pauses()) {
@@ -132,6 +116,21 @@ export class Rauc {
         if (!(error instanceof BusFailure) || performance.now() > deadline) return;
         await setTimeout(pause);
       }
+    }
+  }
+
+  /**
+   * An installation that somebody else has started, or an agent that was killed, cannot be stopped.
+   *
+   * @throws Error if it takes too long
+   */
+  async #idle(): Promise<void> {
+    const deadline = performance.now() + this.#timeoutMs;
+    for (const pause of pauses()) {
+      const { operation } = await this.activity();
+      if (operation === 'idle') return;
+      if (performance.now() > deadline) throw new Error(`RAUC is still ${operation}; ${RESTART}`);
+      await setTimeout(pause);
     }
   }
 
