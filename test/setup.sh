@@ -19,7 +19,10 @@ opensc                    pkcs11-tool, an independent PKCS#11 client
 gnutls-bin                p11tool, another one
 openssh-client            ssh-keygen and ssh-agent, which sign with keys in a token
 openssl                   an independent judge of certificates and signatures
-squashfs-tools            makes the root file systems of the demonstration
+squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
+rauc                      the installer of the same name is tested with it
+dbus                      the bus that it is on
+libubootenv-tool          U-Boot's environment in a file, where it counts boots
 time                      what a run of the agent costs
 valgrind                  memory errors and leaks in the C programs of the emulated TEE
 libc6-dbg                 symbols of the C library, without which valgrind does not start

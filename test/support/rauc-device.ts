@@ -206,7 +206,7 @@ export class RaucDevice {
 
   #set(name: string, value: string): void {
     const where = ['-c', this.#at('fw_env.config'), '-f', this.#at('no-defaults')];
-    execFileSync('fw_setenv', [...where, name, value]);
+    execFileSync('fw_setenv', [...where, name, value], { stdio: 'pipe' });
   }
 
   #writeEnvironment(): void {
