@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 
 import { isOtaError } from '../../agent/errors.ts';
+import { RaucInstaller } from '../../agent/io/installers/rauc/installer.ts';
 import { installerContract } from '../contract/installer.contract.ts';
 import { RaucBench, silent, type Device, type Staged } from '../support/rauc-bench.ts';
 import { makeVendor } from '../support/rauc-bundle.ts';
@@ -94,18 +95,22 @@ function suite(bench: RaucBench): void {
     test('an image larger than its slot, and a slot that cannot be written, are INSTALL_FAILED with RAUC’s words', async () => {
       const disk = join(bench.directory, 'small-disk');
       writeFileSync(disk, Buffer.alloc(512 * 1024));
-      const loop = execFileSync('losetup', ['-f', '--show', disk]).toString().trim();
-      try {
-        const slots = { A: join(bench.directory, 'slot-a'), B: loop };
-        writeFileSync(slots.A, '');
-        const at = await device({ slots });
-        await refuses(at, update, /RAUC: .*No space left on device/u);
-        assert.equal(at.environment()['BOOT_B_LEFT'], '0', 'a slot that was spoiled is bad');
-        execFileSync('blockdev', ['--setro', loop]);
-        await refuses(at, update, /RAUC: .*(Operation not permitted|Read-only)/u);
-      } finally {
-        execFileSync('losetup', ['-d', loop]);
-      }
+      const onLoop = async (how: readonly string[], cause: RegExp): Promise<Device> => {
+        const args = [...how, '-f', '--show', disk];
+        const loop = execFileSync('losetup', args).toString().trim();
+        try {
+          const slots = { A: join(bench.directory, 'slot-a'), B: loop };
+          writeFileSync(slots.A, '');
+          const at = await device({ slots });
+          await refuses(at, update, cause);
+          return at;
+        } finally {
+          execFileSync('losetup', ['-d', loop]);
+        }
+      };
+      const at = await onLoop([], /RAUC: .*No space left on device/u);
+      assert.equal(at.environment()['BOOT_B_LEFT'], '0', 'a slot that was spoiled is bad');
+      await onLoop(['-r'], /RAUC: .*(Operation not permitted|Permission denied|Read-only)/u);
     });
 
     test('a record that cannot be written stops before RAUC is asked', async () => {
@@ -116,7 +121,6 @@ function suite(bench: RaucBench): void {
       execFileSync('mount', [...mount, full]);
       try {
         const settings = { ...at.settings, recordPath: join(full, 'rauc-slots.json') };
-        const { RaucInstaller } = await import('../../agent/io/installers/rauc/installer.ts');
         const installer = new RaucInstaller(settings);
         writeFileSync(join(full, 'filler'), Buffer.alloc(4096));
         await fails(installer.write(update.target, update.path, silent), /ENOSPC/u);
@@ -135,6 +139,13 @@ function suite(bench: RaucBench): void {
       await fails(at.installer.check(update.target), /rauc-slots\.json is damaged .* remove it/u);
       truncateSync(recordPath);
       await fails(at.installer.booted(update.target), /is damaged/u);
+    });
+
+    test('a boot loader that RAUC cannot ask is found before the download', async () => {
+      const at = await device();
+      writeFileSync(join(at.directory, 'uboot.env'), Buffer.alloc(0x8000));
+      await fails(at.installer.check(update.target), /D-Bus: GetPrimary of de\.pengutronix\.rauc/u);
+      await fails(at.installer.describe(), /GetPrimary/u);
     });
 
     test('a slot that somebody else has installed to holds no image of the agent', async () => {

@@ -47,6 +47,7 @@ export class RaucInstaller implements StagedInstaller {
   async check({ ecu }: TrustedTarget): Promise<void> {
     await this.#guard(ecu, async () => {
       await this.#rauc.slots();
+      await this.#rauc.demandPrimary();
       await readRecord(this.#settings.recordPath);
     });
   }
@@ -160,7 +161,7 @@ export class RaucInstaller implements StagedInstaller {
     const lines = [slots.booted, ...slots.others].map(
       (slot) => [`slot_${slot.name}`, describeSlot(slot, noted[slot.name], slots)] as const,
     );
-    const primary = (await this.#rauc.primary()) ?? 'unknown';
+    const primary = await this.#rauc.demandPrimary();
     return { booted: slots.booted.name, primary, ...Object.fromEntries(lines) };
   }
 

@@ -52,11 +52,20 @@ export class Rauc {
     return readSlots(answer);
   }
 
-  /** @returns the slot that the boot loader would choose; `undefined` where RAUC cannot tell */
+  /**
+   * The slot that the boot loader would choose.
+   *
+   * @throws BusFailure where RAUC cannot ask the boot loader, or that would choose none
+   */
+  async demandPrimary(): Promise<string> {
+    const [name] = await this.#bus.call(RAUC, 'GetPrimary');
+    return String(name);
+  }
+
+  /** The same for those who are about to choose one. */
   async primary(): Promise<string | undefined> {
     try {
-      const [name] = await this.#bus.call(RAUC, 'GetPrimary');
-      return String(name);
+      return await this.demandPrimary();
     } catch (error) {
       if (error instanceof BusFailure) return undefined;
       throw error;
