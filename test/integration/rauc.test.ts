@@ -83,10 +83,13 @@ function suite(bench: RaucBench): void {
 
     test('what RAUC refuses early leaves the image of the other slot one to go back to', async () => {
       const at = await device();
+      const foreign = bench.stage({}, makeVendor(bench.directory, 'late'));
+      const refused = (): Promise<void> =>
+        fails(at.installer.write(foreign.target, foreign.path, silent), /signature/u);
+      await refused();
       await install(at, update);
       await at.installer.confirm(update.target);
-      const foreign = bench.stage({}, makeVendor(bench.directory, 'late'));
-      await fails(at.installer.write(foreign.target, foreign.path, silent), /signature/u);
+      await refused();
       await at.installer.rollBack(update.target);
       at.boot();
       assert.equal(at.runs(), 'factory');
@@ -139,6 +142,19 @@ function suite(bench: RaucBench): void {
       await fails(at.installer.check(update.target), /rauc-slots\.json is damaged .* remove it/u);
       truncateSync(recordPath);
       await fails(at.installer.booted(update.target), /is damaged/u);
+    });
+
+    test('while a roll-back waits for its reboot, nothing is written over the image to go back to', async () => {
+      const at = await device();
+      await install(at, update);
+      await at.installer.rollBack(update.target);
+      const next = bench.stage({ image: Buffer.from('third image') });
+      const cause =
+        /slot rootfs\.1 runs, and the boot loader would choose rootfs\.0: reboot first/u;
+      await fails(at.installer.check(next.target), cause);
+      await fails(at.installer.write(next.target, next.path, silent), cause);
+      at.boot();
+      assert.equal(at.runs(), 'factory');
     });
 
     test('a boot loader that RAUC cannot ask is found before the download', async () => {

@@ -107,15 +107,19 @@ export class RaucDevice {
   async startBus(): Promise<void> {
     rmSync(this.#at('bus'), { force: true });
     const args = ['--nofork', `--config-file=${this.#at('bus.conf')}`];
-    this.#bus = spawn('dbus-daemon', args, { stdio: 'ignore' });
-    while (!existsSync(this.#at('bus'))) await setTimeout(10);
+    const bus = spawn('dbus-daemon', args, { stdio: 'ignore' });
+    this.#bus = bus;
+    while (!existsSync(this.#at('bus'))) {
+      if (bus.exitCode !== null) throw new Error('dbus-daemon does not start');
+      await setTimeout(10);
+    }
   }
 
   /** RAUC ends with it. */
   async stopBus(): Promise<void> {
     const bus = this.#bus;
     this.#bus = undefined;
-    if (bus === undefined || bus.exitCode !== null) return;
+    if (bus?.exitCode !== null) return;
     const ended = once(bus, 'exit');
     bus.kill('SIGKILL');
     await ended;

@@ -46,9 +46,10 @@ export class RaucInstaller implements StagedInstaller {
 
   async check({ ecu }: TrustedTarget): Promise<void> {
     await this.#guard(ecu, async () => {
-      await this.#rauc.slots();
-      await this.#rauc.demandPrimary();
-      await readRecord(this.#settings.recordPath);
+      const { booted } = await this.#rauc.slots();
+      const primary = await this.#rauc.demandPrimary();
+      const { begun } = await this.#record();
+      if (primary !== booted.name && begun === undefined) throw rebootFirst(booted, primary);
     });
   }
 
@@ -108,9 +109,10 @@ export class RaucInstaller implements StagedInstaller {
     await this.#guard('', async () => {
       const by = await this.#rauc.owner();
       if (by !== undefined && by === this.#goodNotedBy) return;
-      const slots = await this.#rauc.slots();
+      const { operation } = await this.#rauc.activity();
+      if (operation !== 'idle') return;
+      const { booted } = await this.#rauc.slots();
       const { slots: noted, begun } = await this.#record();
-      const { booted } = slots;
       const isOnTrial = noted[booted.name]?.confirmed === false;
       const isUnproven = begun !== undefined && begun.from !== booted.name;
       if (!isOnTrial && !isUnproven) await this.#rauc.mark('good', booted.name);
@@ -169,7 +171,13 @@ export class RaucInstaller implements StagedInstaller {
   async #install(target: TrustedTarget, path: string, progress: Progress): Promise<boolean> {
     const before = await this.#rauc.slots();
     const { booted } = before;
-    const { slots: noted } = await this.#record();
+    const { slots: noted, begun: interrupted } = await this.#record();
+    const primary = await this.#rauc.primary();
+    if (primary !== booted.name) {
+      // RAUC has chosen by itself what it had installed, and the agent was killed before it took that back.
+      if (interrupted?.from !== booted.name) throw rebootFirst(booted, primary);
+      await this.#choose(booted);
+    }
     const runs = noted[booted.name];
     const kept = runs === undefined ? {} : { [booted.name]: runs };
     const begun = { image: imageId(target), from: booted.name, stamps: stampsOf(before) };
@@ -258,4 +266,11 @@ export class RaucInstaller implements StagedInstaller {
       }
     });
   }
+}
+
+/** While an image is written, what runs is all there is: the other slot must not be what is needed next. */
+function rebootFirst(booted: Slot, primary: string | undefined): Error {
+  return new Error(
+    `slot ${booted.name} runs, and the boot loader would choose ${primary ?? 'none'}: reboot first`,
+  );
 }
