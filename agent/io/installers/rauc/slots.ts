@@ -73,7 +73,7 @@ function readSlot(entry: unknown): Slot {
 }
 
 /** A slot and all that boot with it. */
-export function groupOf(root: Slot, all: readonly Slot[]): readonly Slot[] {
+function groupOf(root: Slot, all: readonly Slot[]): readonly Slot[] {
   const children = all.filter(({ parent }) => parent === root.name);
   return [root, ...children.flatMap((child) => groupOf(child, all))];
 }
