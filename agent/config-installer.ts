@@ -1,4 +1,6 @@
 /** What each installer needs of the settings. */
+import { join } from 'node:path';
+
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
 import type { Settings } from './settings.ts';
 
@@ -11,7 +13,18 @@ interface AbSlotRules {
   readonly tries: number;
 }
 
-export type InstallerSettings = { readonly type: 'file'; readonly path: string } | AbSlotRules;
+interface RaucRules {
+  readonly type: 'rauc';
+  /** The system bus where `undefined`. */
+  readonly busAddress: string | undefined;
+  readonly systemConf: string;
+  readonly recordPath: string;
+  readonly callTimeoutMs: number;
+  readonly installTimeoutMs: number;
+}
+
+export type InstallerSettings =
+  { readonly type: 'file'; readonly path: string } | AbSlotRules | RaucRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -32,6 +45,14 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
     refuseSamePath(loaded, ['slot_a', 'slot_b', 'marker', 'booted_file']);
     return rules;
   },
+  rauc: ({ settings: { installer, storage } }) => ({
+    type: 'rauc',
+    busAddress: installer.rauc_bus,
+    systemConf: installer.rauc_system_conf,
+    recordPath: join(storage.path, 'rauc-slots.json'),
+    callTimeoutMs: installer.rauc_call_timeout,
+    installTimeoutMs: installer.rauc_install_timeout,
+  }),
 };
 
 /**

@@ -261,6 +261,11 @@ interface InstallerSteps {
   /** Makes the running image permanent. */
   confirm(target: TrustedTarget): Promise<void>;
   /**
+   * Tells a boot loader that counts every boot, and not those of a trial alone, that this one went
+   * well; does nothing while an image is on trial. Absent where trials alone are counted.
+   */
+  noteGoodBoot?(): Promise<void>;
+  /**
    * Chooses the image that ran before `target`, atomically; does nothing where that is chosen already.
    *
    * @throws OtaError INSTALL_FAILED if `target` runs and there is nothing to go back to

@@ -31,6 +31,10 @@ openssh-client            ssh-keygen and ssh-agent, which sign with keys in a to
 openssl                   an independent judge of certificates and signatures
 squashfs-tools            makes the root file systems of the demonstration
 python3-jwcrypto          an independent judge of what is encrypted to a device
+squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
+rauc                      the installer of the same name is tested with it
+dbus                      the bus that it is on
+libubootenv-tool          U-Boot's environment in a file, where it counts boots
 time                      what a run of the agent costs
 valgrind                  memory errors and leaks in the C programs of the emulated TEE
 libc6-dbg                 symbols of the C library, without which valgrind does not start

@@ -5,11 +5,13 @@ import { bootedImage, confirmNow } from './confirm.ts';
 import type { Outcome } from './cycle.ts';
 import { loadState, remember } from './drive.ts';
 import { finishRollBack, goBack } from './go-back.ts';
+import { noteGoodBoot } from './good-boot.ts';
 import { rollBack } from './install.ts';
 import { next, resume, type Plan, type State } from './machine.ts';
 
 /** Marks the running image good without waiting for the Director. */
 export async function confirmByHand(ports: LocalPorts): Promise<Outcome> {
+  await noteGoodBoot(ports);
   const state = await bootedState(await loadState(ports.store), ports);
   if (state.at === 'rolling-back') return { outcome: 'failed', failure: state.failure };
   if (state.at === 'awaiting-boot') return { outcome: 'reboot-required', plan: state.plan };

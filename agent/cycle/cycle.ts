@@ -4,6 +4,7 @@ import { attestTime } from './attest-time.ts';
 import { finishRollBack } from './go-back.ts';
 import { drive, loadState, remember, type Rest } from './drive.ts';
 import { flushEvents } from './events.ts';
+import { noteGoodBoot } from './good-boot.ts';
 import { next, resume, type Failure, type Plan } from './machine.ts';
 import { poll } from './poll.ts';
 import { demandCurrent } from './recover.ts';
@@ -26,6 +27,7 @@ export type Outcome =
  * @throws OtaError when metadata is refused or the gateway cannot be used; nothing is lost by it
  */
 export async function runCycle(ports: Ports): Promise<Outcome> {
+  await noteGoodBoot(ports);
   await demandCurrent(ports);
   await finishRollBack(ports);
   await attestTime(ports);

@@ -1,5 +1,16 @@
 /** The Staging port: images on their way from the network to an installer. */
-import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import {
+  access,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  type FileHandle,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
@@ -25,7 +36,8 @@ export class StagingDirectory implements Staging {
   async receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const complete = join(this.#directory, stagedName(target));
-    if (this.#proven.has(complete) || (await isImage(complete, target))) return complete;
+    if (this.#proven.has(complete) && (await isReadable(complete))) return complete;
+    if (await isImage(complete, target)) return complete;
     const partial = `${complete}.part`;
     try {
       await this.#append(partial, target, open, progress);
@@ -112,6 +124,14 @@ const WRONG_BYTES = new Set(['IMAGE_TOO_LARGE', 'IMAGE_HASH_MISMATCH', 'IMAGE_TR
 function stagedName(target: TrustedTarget): string {
   const [entry] = target.hashes;
   return entry === undefined ? 'unhashed' : `${entry[0]}-${entry[1]}`;
+}
+
+/** RAUC makes a plain bundle its own, so that nobody can change it any more. */
+async function isReadable(path: string): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function isImage(path: string, target: TrustedTarget): Promise<boolean> {

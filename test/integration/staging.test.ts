@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -67,6 +67,13 @@ describe('the staging directory', () => {
     const later = new StagingDirectory(directory.path, 0);
     const never = (): never => assert.fail('asked again');
     assert.equal(await later.receive(target, never, silent), path);
+  });
+
+  test('an image that somebody took away since it was proven is fetched again', async () => {
+    const path = await staging.receive(target, () => pieces(content, []), silent);
+    rmSync(path);
+    assert.equal(await staging.receive(target, () => pieces(content, []), silent), path);
+    assert.ok(readFileSync(path).equals(content));
   });
 
   test('a complete image that rotted on disk is found out and fetched again', async () => {

@@ -6,7 +6,9 @@ import { dirname } from 'node:path';
 import { requireInstaller, type InstallerSettings } from '../../config-installer.ts';
 import { causeOf, OtaError } from '../../errors.ts';
 import { isSlot, readMarker } from '../../io/installers/boot-marker.ts';
-import { ok, type Check, type Finding } from './check.ts';
+import { BY_THE_AGENT } from '../../io/installers/rauc/describe.ts';
+import { openInstaller } from '../../io/installers/open-installer.ts';
+import { ok, warn, type Check, type Finding } from './check.ts';
 
 export const INSTALLER: Check = {
   name: 'installer',
@@ -21,6 +23,8 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineFile(settings.path);
     case 'ab-slot':
       return examineSlots(settings);
+    case 'rauc':
+      return examineRauc(settings);
   }
 }
 
@@ -28,6 +32,15 @@ async function examineFile(path: string): Promise<Finding> {
   const directory = dirname(path);
   await attempt('file', `${directory} cannot be written`, () => access(directory, constants.W_OK));
   return ok(`file ${path}`);
+}
+
+async function examineRauc(
+  settings: Extract<InstallerSettings, { type: 'rauc' }>,
+): Promise<Finding> {
+  const { booted = '', primary = '', activation = '' } = await openInstaller(settings).describe();
+  const detail = `rauc: booted ${booted}, next ${primary}, new images are chosen ${activation}`;
+  if (activation === BY_THE_AGENT) return ok(detail);
+  return warn(detail, `set activate-installed=false under [system] in ${settings.systemConf}`);
 }
 
 type AbSlot = Extract<InstallerSettings, { type: 'ab-slot' }>;
