@@ -1,5 +1,6 @@
 /** What each installer needs of the settings. */
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
+import { readSwupdate, type SwupdateRules } from './config-swupdate.ts';
 import type { Settings } from './settings.ts';
 
 interface AbSlotRules {
@@ -11,7 +12,8 @@ interface AbSlotRules {
   readonly tries: number;
 }
 
-export type InstallerSettings = { readonly type: 'file'; readonly path: string } | AbSlotRules;
+export type InstallerSettings =
+  { readonly type: 'file'; readonly path: string } | AbSlotRules | SwupdateRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -32,6 +34,7 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
     refuseSamePath(loaded, ['slot_a', 'slot_b', 'marker', 'booted_file']);
     return rules;
   },
+  swupdate: (loaded) => readSwupdate(loaded, (name) => need(loaded, name)),
 };
 
 /**

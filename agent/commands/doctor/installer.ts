@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { requireInstaller, type InstallerSettings } from '../../config-installer.ts';
 import { causeOf, OtaError } from '../../errors.ts';
 import { isSlot, readMarker } from '../../io/installers/boot-marker.ts';
+import { openInstaller } from '../../io/installers/open-installer.ts';
 import { ok, type Check, type Finding } from './check.ts';
 
 export const INSTALLER: Check = {
@@ -21,7 +22,16 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineFile(settings.path);
     case 'ab-slot':
       return examineSlots(settings);
+    case 'swupdate':
+      return examineTool(settings);
   }
+}
+
+/** What drives a tool asks that tool. */
+async function examineTool(settings: InstallerSettings): Promise<Finding> {
+  const found = await openInstaller(settings).describe();
+  const facts = Object.entries(found).map(([name, value]) => `${name} ${value}`);
+  return ok(`${settings.type}: ${facts.join('; ')}`);
 }
 
 async function examineFile(path: string): Promise<Finding> {

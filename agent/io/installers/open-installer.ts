@@ -3,6 +3,7 @@ import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
 import { FileInstaller } from './file.ts';
+import { openSwupdate } from './swupdate/open-swupdate.ts';
 
 export function openInstaller(settings: InstallerSettings): Installer {
   switch (settings.type) {
@@ -15,5 +16,7 @@ export function openInstaller(settings: InstallerSettings): Installer {
         bootedPath: settings.bootedFile,
         tries: settings.tries,
       });
+    case 'swupdate':
+      return openSwupdate(settings);
   }
 }

@@ -1,0 +1,101 @@
+/** One connection to SWUpdate's control socket: questions, answers, and the messages that follow. */
+import { connect, type Socket } from 'node:net';
+
+import { causeOf } from '../../../errors.ts';
+import { MESSAGE_BYTES, typeOf } from './control-messages.ts';
+
+export interface Daemon {
+  readonly socketPath: string;
+  /** Longest wait for an answer. */
+  readonly answerMs: number;
+  /** Longest silence during an installation. */
+  readonly quietMs: number;
+}
+
+export class ControlConnection {
+  readonly socket: Socket;
+  readonly #messages: AsyncGenerator<Buffer, void>;
+  readonly #daemon: Daemon;
+
+  private constructor(socket: Socket, daemon: Daemon) {
+    this.socket = socket;
+    this.#daemon = daemon;
+    this.#messages = messages(socket);
+  }
+
+  /** @throws Error saying that the daemon is not there, and what to do */
+  static async open(daemon: Daemon): Promise<ControlConnection> {
+    const socket = connect(daemon.socketPath);
+    // Errors of writing are told by what is read, or not.
+    socket.on('error', () => undefined);
+    try {
+      await new Promise((resolve, reject) => {
+        socket.once('connect', resolve).once('error', reject);
+      });
+      return new ControlConnection(socket, daemon);
+    } catch (error) {
+      socket.destroy();
+      const what = `SWUpdate cannot be reached at ${daemon.socketPath}: ${causeOf(error)}`;
+      const remedy = 'start its daemon, or set installer.swupdate_socket to its control socket';
+      throw new Error(`${what}; ${remedy}`, { cause: error });
+    }
+  }
+
+  /** @throws Error if the daemon hangs, or speaks another protocol */
+  async ask(message: Buffer): Promise<Buffer> {
+    const { socketPath, answerMs } = this.#daemon;
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.close();
+    }, answerMs);
+    // In one piece: the daemon refuses what arrives in two.
+    this.socket.write(message);
+    const answer = await this.next();
+    clearTimeout(timer);
+    if (answer !== undefined && typeOf(answer) !== undefined) return answer;
+    if (late) {
+      const seconds = String(answerMs / 1000);
+      throw new Error(`SWUpdate at ${socketPath} did not answer within ${seconds} s: restart it`);
+    }
+    throw new Error(
+      `${socketPath} does not speak SWUpdate's control protocol of 2022.12 to 2024.12 (64-bit): use such a release`,
+    );
+  }
+
+  /** @returns the next message; `undefined` when the connection has ended */
+  async next(): Promise<Buffer | undefined> {
+    const { value } = await this.#messages.next();
+    return value ?? undefined;
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
+
+/** Asks one question on a connection of its own. */
+export async function askDaemon(daemon: Daemon, message: Buffer): Promise<Buffer> {
+  const connection = await ControlConnection.open(daemon);
+  try {
+    return await connection.ask(message);
+  } finally {
+    connection.close();
+  }
+}
+
+/** Whole messages; ends where the daemon does, whatever it left unfinished. */
+async function* messages(socket: Socket): AsyncGenerator<Buffer, void> {
+  let received = Buffer.alloc(0);
+  try {
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      received = Buffer.concat([received, chunk]);
+      while (received.byteLength >= MESSAGE_BYTES) {
+        yield received.subarray(0, MESSAGE_BYTES);
+        received = received.subarray(MESSAGE_BYTES);
+      }
+    }
+  } catch {
+    // A connection that breaks is one that ends.
+  }
+}
