@@ -2,7 +2,10 @@
 import { join } from 'node:path';
 
 import { BootVariables } from '../../agent/io/installers/swupdate/boot-variables.ts';
-import { SwupdateInstaller } from '../../agent/io/installers/swupdate/installer.ts';
+import {
+  SwupdateInstaller,
+  type SlotSettings,
+} from '../../agent/io/installers/swupdate/installer.ts';
 import { BOOTED, KEEP, TRY, type SwupdateBoard } from './swupdate-board.ts';
 
 export const MODES = { a: 'copy-a', b: 'copy-b' } as const;
@@ -12,30 +15,41 @@ export function devicesOf(board: SwupdateBoard): Record<string, string> {
   return { [MODES.a]: board.slots.a, [MODES.b]: board.slots.b };
 }
 
+export interface InstallerChanges {
+  readonly quietMs?: number;
+  readonly softwareSet?: string;
+  readonly recordPath?: string;
+  /** One more that each choice of a slot sets, to always the same. */
+  readonly variable?: { readonly name: string; readonly value: string };
+}
+
 export function installerOn(
   board: SwupdateBoard,
-  changes: { readonly quietMs?: number; readonly softwareSet?: string } = {},
+  changes: InstallerChanges = {},
 ): SwupdateInstaller {
-  const quietMs = changes.quietMs ?? 10_000;
+  const { quietMs = 10_000, softwareSet = 'stable', variable } = changes;
   const scriptPath = join(board.directory, 'fw_setenv.script');
-  const slot = (name: 'a' | 'b') => ({
+  const more = variable === undefined ? [] : [`${variable.name}=${variable.value}`];
+  const slot = (name: 'a' | 'b'): SlotSettings => ({
     mode: MODES[name],
     devices: [board.slots[name]],
     bootedWord: BOOTED[name],
   });
   return new SwupdateInstaller({
     daemon: { socketPath: board.socketPath, answerMs: Math.min(quietMs, 5000), quietMs },
-    softwareSet: changes.softwareSet ?? 'stable',
+    softwareSet,
     slots: { a: slot('a'), b: slot('b') },
     bootedPath: board.cmdline,
-    recordPath: join(board.directory, 'slots'),
+    recordPath: changes.recordPath ?? join(board.directory, 'slots'),
     boot: new BootVariables(board.fwEnv, scriptPath, {
-      a: { attempt: assigned(TRY.a), keep: assigned(KEEP.a) },
-      b: { attempt: assigned(TRY.b), keep: assigned(KEEP.b) },
+      a: { attempt: assigned([...TRY.a, ...more]), keep: assigned([...KEEP.a, ...more]) },
+      b: { attempt: assigned([...TRY.b, ...more]), keep: assigned([...KEEP.b, ...more]) },
     }),
   });
 }
 
 function assigned(list: readonly string[]): ReadonlyMap<string, string> {
-  return new Map(list.map((one) => one.split('=') as [string, string]));
+  return new Map(
+    list.map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)]),
+  );
 }

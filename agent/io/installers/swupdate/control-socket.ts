@@ -1,7 +1,7 @@
 /** One connection to SWUpdate's control socket: questions, answers, and the messages that follow. */
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
-import { causeOf } from '../../../errors.ts';
 import { MESSAGE_BYTES, typeOf } from './control-messages.ts';
 
 export interface Daemon {
@@ -16,6 +16,7 @@ export class ControlConnection {
   readonly socket: Socket;
   readonly #messages: AsyncGenerator<Buffer, void>;
   readonly #daemon: Daemon;
+  #unanswered: Promise<unknown> | undefined;
 
   private constructor(socket: Socket, daemon: Daemon) {
     this.socket = socket;
@@ -35,7 +36,7 @@ export class ControlConnection {
       return new ControlConnection(socket, daemon);
     } catch (error) {
       socket.destroy();
-      const what = `SWUpdate cannot be reached at ${daemon.socketPath}: ${causeOf(error)}`;
+      const what = `SWUpdate cannot be reached: ${error instanceof Error ? error.message : String(error)}`;
       const remedy = 'start its daemon, or set installer.swupdate_socket to its control socket';
       throw new Error(`${what}; ${remedy}`, { cause: error });
     }
@@ -44,20 +45,22 @@ export class ControlConnection {
   /** @throws Error if the daemon hangs, or speaks another protocol */
   async ask(message: Buffer): Promise<Buffer> {
     const { socketPath, answerMs } = this.#daemon;
-    let late = false;
+    const late = new AbortController();
     const timer = setTimeout(() => {
-      late = true;
-      this.close();
+      late.abort();
     }, answerMs);
     // In one piece: the daemon refuses what arrives in two.
     this.socket.write(message);
-    const answer = await this.next();
+    const asked = this.next();
+    this.#unanswered = asked;
+    const answer = await Promise.race([asked, once(late.signal, 'abort')]);
     clearTimeout(timer);
-    if (answer !== undefined && typeOf(answer) !== undefined) return answer;
-    if (late) {
+    if (Array.isArray(answer)) {
       const seconds = String(answerMs / 1000);
       throw new Error(`SWUpdate at ${socketPath} did not answer within ${seconds} s: restart it`);
     }
+    this.#unanswered = undefined;
+    if (answer !== undefined && typeOf(answer) !== undefined) return answer;
     throw new Error(
       `${socketPath} does not speak SWUpdate's control protocol of 2022.12 to 2024.12 (64-bit): use such a release`,
     );
@@ -69,8 +72,14 @@ export class ControlConnection {
     return value ?? undefined;
   }
 
+  /** An answer that comes late finds an open socket: without one it would kill the daemon (SIGPIPE). */
   close(): void {
-    this.socket.destroy();
+    if (this.#unanswered === undefined) {
+      this.socket.destroy();
+      return;
+    }
+    this.socket.unref();
+    void this.#unanswered.finally(() => this.socket.destroy());
   }
 }
 

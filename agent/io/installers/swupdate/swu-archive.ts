@@ -58,8 +58,9 @@ async function readEntries(file: FileHandle): Promise<ReadonlyMap<string, SwuEnt
 
 async function readAt(file: FileHandle, offset: number, lengthBytes: number): Promise<Buffer> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(lengthBytes), 0, lengthBytes, offset);
-  if (bytesRead < lengthBytes) throw notSwu(`it ends at byte ${String(offset + bytesRead)}`);
-  return buffer;
+  if (bytesRead === lengthBytes) return buffer;
+  const { size } = await file.stat();
+  throw notSwu(`it ends at byte ${String(size)}, in the middle of an entry`);
 }
 
 function aligned(offset: number): number {
