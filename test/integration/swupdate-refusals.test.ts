@@ -46,7 +46,7 @@ interface Bench {
 
 function openBench(): Bench {
   const directory = temporaryDirectory('swupdate');
-  const board = new SwupdateBoard(directory.path, FACTORY, key.certificatePath);
+  const board = SwupdateBoard.create(directory.path, FACTORY, key.certificatePath);
   const staged = join(directory.path, 'staged.swu');
   const closing: (() => unknown)[] = [];
   return {

@@ -22,7 +22,7 @@ describe('swupdate', () => {
   });
 
   installerContract('swupdate', async (directory) => {
-    const board = new SwupdateBoard(directory, FACTORY, key.certificatePath);
+    const board = SwupdateBoard.create(directory, FACTORY, key.certificatePath);
     const options = { devices: devicesOf(board), attributes: 'installed-directly = true;' };
     const content = makeSwu(directory, UPDATE, key, options);
     await board.startDaemon();

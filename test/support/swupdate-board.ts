@@ -7,7 +7,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -40,25 +40,37 @@ export class SwupdateBoard {
   /** What the daemon printed. */
   log = '';
 
-  /** @param certificate - whose .swu files the daemon takes */
-  constructor(directory: string, factory: Uint8Array, certificate: string) {
+  private constructor(directory: string) {
     const at = (name: string): string => join(directory, name);
     this.directory = directory;
-    this.#certificate = certificate;
     this.slots = { a: at('slot-a'), b: at('slot-b') };
     this.fwEnv = at('fw_env.config');
     this.cmdline = at('cmdline');
     this.bootId = at('boot-id');
     this.socketPath = at('run/sockinstctrl');
+    this.#certificate = at('vendor.pem');
+  }
+
+  /** @param certificate - whose .swu files the daemon takes */
+  static create(directory: string, factory: Uint8Array, certificate: string): SwupdateBoard {
+    const board = new SwupdateBoard(directory);
+    const at = (name: string): string => join(directory, name);
     mkdirSync(at('run'), { recursive: true });
-    writeFileSync(this.slots.a, factory);
-    writeFileSync(this.slots.b, '');
+    copyFileSync(certificate, board.#certificate);
+    writeFileSync(board.slots.a, factory);
+    writeFileSync(board.slots.b, '');
     const copies = ['env-1', 'env-2'].map(at);
     for (const copy of copies) writeFileSync(copy, Buffer.alloc(ENVIRONMENT_BYTES));
-    writeFileSync(this.fwEnv, copies.map((copy) => `${copy} 0x0 0x4000\n`).join(''));
+    writeFileSync(board.fwEnv, copies.map((copy) => `${copy} 0x0 0x4000\n`).join(''));
     writeFileSync(at('env-initial'), asLines({ ...VARIABLES, bootcmd: 'run distro' }));
-    this.#fwSetenv(VARIABLES, ['-f', at('env-initial')]);
-    this.boot();
+    board.#fwSetenv(VARIABLES, ['-f', at('env-initial')]);
+    board.boot();
+    return board;
+  }
+
+  /** One that another process has made. */
+  static existing(directory: string): SwupdateBoard {
+    return new SwupdateBoard(directory);
   }
 
   /** Switches it on, as after a power cut. */
