@@ -61,18 +61,22 @@ function needList(loaded: LoadedSettings, name: Lists): readonly string[] {
 
 /** What is the same for both slots would write, or find running, the wrong one. */
 function refuseSame(loaded: LoadedSettings, { a, b }: SwupdateRules): void {
-  const keep = [...a.keep].every(([name, value]) => b.keep.get(name) === value);
   const clashes = [
     ['mode', a.mode === b.mode],
     ['booted', a.booted === b.booted],
     ['devices', a.devices.some((path) => b.devices.includes(path))],
-    ['keep', keep],
+    ['try', same(a.attempt, b.attempt)],
+    ['keep', same(a.keep, b.keep)],
   ] as const;
   for (const [name, clash] of clashes) {
     if (!clash) continue;
     const problem = `does not tell slot b from slot a: compare installer.swupdate_${name}_a`;
     throw invalid(loaded, `installer.swupdate_${name}_b`, { problem, remedy: 'give each its own' });
   }
+}
+
+function same(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): boolean {
+  return [...one].every(([name, value]) => other.get(name) === value);
 }
 
 /** A variable that only one choice sets would stay behind when another is made. */

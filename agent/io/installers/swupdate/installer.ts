@@ -60,7 +60,7 @@ export class SwupdateInstaller implements StagedInstaller {
       await this.#targetSlot();
       await this.#settings.boot.read();
       await readRecord(this.#settings.recordPath);
-      await askDaemon(this.#settings.daemon, question(MESSAGE.hardwareRevision));
+      await this.#hardware();
     });
   }
 
@@ -69,6 +69,7 @@ export class SwupdateInstaller implements StagedInstaller {
     await this.#guard(target.ecu, async () => {
       const { booted, slot, selection, devices } = await this.#targetSlot();
       await verifyImageAt(stagedPath, target);
+      await this.#hardware();
       const contents = await this.#judge(stagedPath, selection, devices);
       const work = { stagedPath, lengthBytes: target.lengthBytes, selection };
       await runInstallation({ ...work, run: 'dry', progress: () => undefined }, daemon);
@@ -141,19 +142,35 @@ export class SwupdateInstaller implements StagedInstaller {
     return this.#guard('', async () => {
       const { booted } = await this.#targetSlot();
       const record = await readRecord(recordPath);
-      const answer = await askDaemon(daemon, question(MESSAGE.hardwareRevision));
       const holds = (slot: Slot): string =>
         `${slots[slot].devices.join(', ')}: ${record[slot].image ?? 'unknown'}, ${record[slot].state}`;
       return {
         booted,
         slot_a: holds('a'),
         slot_b: holds('b'),
-        hardware: typeOf(answer) === MESSAGE.accepted ? hardwareOf(answer) : 'unknown to SWUpdate',
+        hardware: await this.#hardware(),
         socket: daemon.socketPath,
         boot_environment: boot.where,
         boot_variables: shown(await boot.read()),
       };
     });
+  }
+
+  /**
+   * `BOARD:REVISION`, without which SWUpdate would refuse every image.
+   *
+   * A board's name is a path to SWUpdate: parts of the description that we do not read could apply.
+   */
+  async #hardware(): Promise<string> {
+    const answer = await askDaemon(this.#settings.daemon, question(MESSAGE.hardwareRevision));
+    if (typeOf(answer) !== MESSAGE.accepted) {
+      throw new Error(
+        'SWUpdate does not know its hardware: start its daemon with -H BOARD:REVISION',
+      );
+    }
+    const hardware = hardwareOf(answer);
+    if (!/[./].*:|:.*:/u.test(hardware)) return hardware;
+    throw new Error(`SWUpdate's hardware is ${hardware}: want a board without ".", "/" and ":"`);
   }
 
   /** What the image would do, before SWUpdate hears of it. */

@@ -100,10 +100,9 @@ class Reader {
 
 function unquoted(token: string): string {
   if (!token.startsWith('"')) return token;
-  return token
-    .slice(1, -1)
-    .replaceAll(/\\(?:x([0-9A-Fa-f]{2})|(.))/gu, (_, hex: string, one: string) => {
-      if (one === undefined) return String.fromCharCode(Number.parseInt(hex, 16));
-      return { n: '\n', t: '\t', r: '\r', f: '\f' }[one] ?? one;
-    });
+  return token.slice(1, -1).replaceAll(/\\(?:x[0-9A-Fa-f]{2}|.)/gu, (escape) => {
+    if (escape.length === 4) return String.fromCharCode(Number.parseInt(escape.slice(2), 16));
+    const one = escape.slice(1);
+    return { n: '\n', t: '\t', r: '\r', f: '\f' }[one] ?? one;
+  });
 }
