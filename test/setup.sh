@@ -31,6 +31,9 @@ libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
 systemd                   systemd-notify, and systemd-analyze for the units
 systemd-container         boots the installed agent under a systemd of its own
+swupdate                  the real SWUpdate, which its installer drives
+cpio                      makes .swu files
+libubootenv-tool          fw_printenv and fw_setenv, the boot environment of U-Boot
 ca-certificates           HTTPS to the package registry
 '
 
