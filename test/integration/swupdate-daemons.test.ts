@@ -1,10 +1,11 @@
 /** SWUpdate's daemon as it should not be: missing, crashing, hanging, misconfigured. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { installerOn } from '../support/swupdate-installer.ts';
 import { causeOf, IMAGE, NEEDS_ROOT, none, SwupdateBenches } from '../support/swupdate-bench.ts';
@@ -92,6 +93,21 @@ describe('a daemon that does not do its part', () => {
     assert.equal(await patient.booted(target), true);
   });
 
+  test('at work for somebody else: waited for', async (t) => {
+    const { board, make, stage } = benches.openFor(t);
+    const { target, staged } = stage(make());
+    await board.startDaemon();
+    const env = { ...process.env, TMPDIR: dirname(board.socketPath) };
+    const other = spawn('swupdate-client', ['-'], { env, stdio: ['pipe', 'ignore', 'ignore'] });
+    t.after(() => other.kill('SIGKILL'));
+    while (!board.log.includes('Software update started')) await sleep(20);
+    const written = installerOn(board).write(target, staged, none);
+    await sleep(400);
+    other.stdin.end();
+    await written;
+    assert.ok(readFileSync(board.slots.b).equals(IMAGE));
+  });
+
   test('started for dry runs only: it is told to install all the same', async (t) => {
     const { board, make, stage } = benches.openFor(t);
     const { target, staged } = stage(make());
@@ -128,4 +144,37 @@ describe('a daemon that does not do its part', () => {
       assert.equal(board.boot(), 'a');
     },
   );
+});
+
+describe('a boot environment that cannot be used is found before anything is downloaded', () => {
+  test('no tool: named, with what the system says', async (t) => {
+    const { board, make, stage } = benches.openFor(t);
+    const { target } = stage(make());
+    const path = process.env['PATH'];
+    process.env['PATH'] = '/nonexistent';
+    t.after(() => {
+      process.env['PATH'] = path;
+    });
+    assert.match(
+      await causeOf(installerOn(board).check(target)),
+      /^fw_printenv cannot be run: .*ENOENT/u,
+    );
+    process.env['PATH'] = path;
+  });
+
+  test('never saved, or not where the configuration says: what to check', async (t) => {
+    const { board, directory, make, stage } = benches.openFor(t);
+    const { target } = stage(make());
+    const remedy = `; check ${board.fwEnv} and that U-Boot has saved its environment once`;
+    writeFileSync(join(directory, 'env-1'), Buffer.alloc(0x4000));
+    writeFileSync(join(directory, 'env-2'), Buffer.alloc(0x4000));
+    const unsaved = await causeOf(installerOn(board).check(target));
+    assert.match(unsaved, /^fw_printenv ended with \d+: Cannot read environment/u);
+    assert.ok(unsaved.endsWith(remedy));
+    writeFileSync(board.fwEnv, 'nonsense\n');
+    assert.equal(
+      await causeOf(installerOn(board).check(target)),
+      `fw_printenv ended with 234: Configuration file wrong or corrupted${remedy}`,
+    );
+  });
 });

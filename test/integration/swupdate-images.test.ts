@@ -35,12 +35,12 @@ describe('an image that swupdate refuses leaves both slots as they were', () => 
     },
     {
       title: 'for other hardware',
-      content: ({ board, make }) => make({ hardware: '2.0' }),
+      content: ({ make }) => make({ hardware: '2.0' }),
       cause: /^SWUpdate refused the image: .*SW not compatible with hardware/u,
     },
     {
       title: 'with a byte that changed',
-      content: ({ board, make }) => {
+      content: ({ make }) => {
         const content = make();
         content[content.length - MEBIBYTE] = (content.at(-MEBIBYTE) ?? 0) ^ 1;
         return content;
@@ -49,7 +49,7 @@ describe('an image that swupdate refuses leaves both slots as they were', () => 
     },
     {
       title: 'truncated by whoever published it',
-      content: ({ board, make }) => make().subarray(0, 3 * MEBIBYTE),
+      content: ({ make }) => make().subarray(0, 3 * MEBIBYTE),
       cause: /^the image is not a \.swu file: it ends at byte 3145728, in the middle of an entry$/u,
     },
     {
@@ -60,7 +60,7 @@ describe('an image that swupdate refuses leaves both slots as they were', () => 
     },
     {
       title: 'without the software set',
-      content: ({ board, make }) => make({ set: 'beta' }),
+      content: ({ make }) => make({ set: 'beta' }),
       cause: /^sw-description has no software set stable with mode copy-b$/u,
     },
     {
@@ -72,13 +72,12 @@ describe('an image that swupdate refuses leaves both slots as they were', () => 
     },
     {
       title: 'that would choose what boots',
-      content: ({ board, make }) =>
-        make({ also: 'bootenv = ( { name = "boot_slot"; value = "b"; } );' }),
+      content: ({ make }) => make({ also: 'bootenv = ( { name = "boot_slot"; value = "b"; } );' }),
       cause: /^sw-description sets the boot environment \(bootenv\): remove that/u,
     },
     {
       title: 'with a description that cannot be read',
-      content: ({ board, make }) => make({ description: 'software = {\n version = ;\n' }),
+      content: ({ make }) => make({ description: 'software = {\n version = ;\n' }),
       cause: /^sw-description near line 2: ";": want a value$/u,
     },
   ];
