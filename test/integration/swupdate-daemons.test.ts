@@ -108,6 +108,21 @@ describe('a daemon that does not do its part', () => {
     assert.ok(readFileSync(board.slots.b).equals(IMAGE));
   });
 
+  for (const [args, cause] of [
+    [[], 'SWUpdate does not know its hardware: start its daemon with -H BOARD:REVISION'],
+    [
+      ['-H', 'board.v2:1.0'],
+      `SWUpdate's hardware is board.v2:1.0: want a board without ".", "/" and ":"`,
+    ],
+  ] as const) {
+    test(`started with ${args.join(' ') || 'no hardware'}: what it wants`, async (t) => {
+      const { board, stage } = benches.openFor(t);
+      const { target } = stage(Buffer.from('not looked at'));
+      await board.startDaemon(args);
+      assert.equal(await causeOf(installerOn(board).check(target)), cause);
+    });
+  }
+
   test('started for dry runs only: it is told to install all the same', async (t) => {
     const { board, make, stage } = benches.openFor(t);
     const { target, staged } = stage(make());

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
-import { MESSAGE_BYTES, typeOf } from './control-messages.ts';
+import { hardwareOf, MESSAGE, MESSAGE_BYTES, question, typeOf } from './control-messages.ts';
 
 export interface Daemon {
   readonly socketPath: string;
@@ -83,11 +83,25 @@ export class ControlConnection {
   }
 }
 
-/** Asks one question on a connection of its own. */
-export async function askDaemon(daemon: Daemon, message: Buffer): Promise<Buffer> {
+/**
+ * `BOARD:REVISION`, without which SWUpdate would refuse every image.
+ *
+ * A board's name is a path to SWUpdate: parts of the description that we do not read could apply.
+ *
+ * @throws Error if there is no SWUpdate, or none that can be used
+ */
+export async function askHardware(daemon: Daemon): Promise<string> {
   const connection = await ControlConnection.open(daemon);
   try {
-    return await connection.ask(message);
+    const answer = await connection.ask(question(MESSAGE.hardwareRevision));
+    if (typeOf(answer) !== MESSAGE.accepted) {
+      throw new Error(
+        'SWUpdate does not know its hardware: start its daemon with -H BOARD:REVISION',
+      );
+    }
+    const hardware = hardwareOf(answer);
+    if (!/[./].*:|:.*:/u.test(hardware)) return hardware;
+    throw new Error(`SWUpdate's hardware is ${hardware}: want a board without ".", "/" and ":"`);
   } finally {
     connection.close();
   }

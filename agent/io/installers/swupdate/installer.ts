@@ -5,38 +5,24 @@
  * byte is written. What a slot holds is recorded before and after, so that what runs is known from
  * the slot that booted.
  */
-import { readFile } from 'node:fs/promises';
-
 import type { Progress, StagedInstaller } from '../../../ports.ts';
 import type { TrustedTarget } from '../../../uptane/plan.ts';
 import { verifyImageAt } from '../../image-file.ts';
 import { guarded } from '../guard.ts';
 import { same, shown, type BootVariables, type Variables } from './boot-variables.ts';
-import { hardwareOf, MESSAGE, question, typeOf, type Selection } from './control-messages.ts';
-import { askDaemon, type Daemon } from './control-socket.ts';
+import type { Selection } from './control-messages.ts';
+import { askHardware, type Daemon } from './control-socket.ts';
 import { runInstallation } from './installation.ts';
-import { copies, readBack, refuseTooLarge, resolved, syncDevice } from './slot-devices.ts';
+import { copies, readBack, refuseTooLarge, syncDevice } from './slot-devices.ts';
 import { slotImages, type SlotImage } from './slot-guard.ts';
 import { imageId, readRecord, writeRecord, type Slot, type SlotRecord } from './slot-record.ts';
 import { readSwu, type SwuArchive } from './swu-archive.ts';
+import { bootedSlot, freeSlot, type SlotsSettings } from './which-slot.ts';
 
-export interface SwupdateSettings {
+export interface SwupdateSettings extends SlotsSettings {
   readonly daemon: Daemon;
-  readonly softwareSet: string;
-  readonly slots: Readonly<Record<Slot, SlotSettings>>;
-  /** File with the word that says which slot runs, such as the kernel's command line. */
-  readonly bootedPath: string;
   readonly recordPath: string;
   readonly boot: BootVariables;
-}
-
-export interface SlotSettings {
-  /** Of the software set, in sw-description: what it writes goes to this slot. */
-  readonly mode: string;
-  /** All that this mode may write; the first is the one that makes it this slot. */
-  readonly devices: readonly string[];
-  /** Stands in the file at `bootedPath` when this slot runs. */
-  readonly bootedWord: string;
 }
 
 /** A .swu and what it would write. */
@@ -57,19 +43,19 @@ export class SwupdateInstaller implements StagedInstaller {
 
   async check(target: TrustedTarget): Promise<void> {
     await this.#guard(target.ecu, async () => {
-      await this.#targetSlot();
+      await freeSlot(this.#settings);
       await this.#settings.boot.read();
       await readRecord(this.#settings.recordPath);
-      await this.#hardware();
+      await askHardware(this.#settings.daemon);
     });
   }
 
   async write(target: TrustedTarget, stagedPath: string, progress: Progress): Promise<void> {
     const { boot, daemon } = this.#settings;
     await this.#guard(target.ecu, async () => {
-      const { booted, slot, selection, devices } = await this.#targetSlot();
+      const { booted, slot, selection, devices } = await freeSlot(this.#settings);
       await verifyImageAt(stagedPath, target);
-      await this.#hardware();
+      await askHardware(this.#settings.daemon);
       const contents = await this.#judge(stagedPath, selection, devices);
       const work = { stagedPath, lengthBytes: target.lengthBytes, selection };
       await runInstallation({ ...work, run: 'dry', progress: () => undefined }, daemon);
@@ -92,7 +78,7 @@ export class SwupdateInstaller implements StagedInstaller {
   async activate(target: TrustedTarget): Promise<void> {
     const { boot, recordPath } = this.#settings;
     await this.#guard(target.ecu, async () => {
-      const { booted, slot } = await this.#targetSlot();
+      const { booted, slot } = await freeSlot(this.#settings);
       const record = await readRecord(recordPath);
       // Chosen before a power cut: it runs already.
       if (record[booted].image === imageId(target)) return;
@@ -106,14 +92,16 @@ export class SwupdateInstaller implements StagedInstaller {
 
   booted(target: TrustedTarget): Promise<boolean> {
     return this.#guard(target.ecu, async () => {
-      const { state, image } = (await readRecord(this.#settings.recordPath))[await this.#booted()];
+      const { state, image } = (await readRecord(this.#settings.recordPath))[
+        await bootedSlot(this.#settings)
+      ];
       return state !== 'writing' && image === imageId(target);
     });
   }
 
   async confirm(target: TrustedTarget): Promise<void> {
     await this.#guard(target.ecu, async () => {
-      const booted = await this.#booted();
+      const booted = await bootedSlot(this.#settings);
       const { image } = (await readRecord(this.#settings.recordPath))[booted];
       if (image !== imageId(target)) throw new Error(`${target.filename} does not run`);
       await this.#settings.boot.only(booted);
@@ -123,7 +111,7 @@ export class SwupdateInstaller implements StagedInstaller {
 
   async rollBack(target: TrustedTarget): Promise<void> {
     await this.#guard(target.ecu, async () => {
-      const { booted, slot } = await this.#targetSlot();
+      const { booted, slot } = await freeSlot(this.#settings);
       const record = await readRecord(this.#settings.recordPath);
       const { state, image } = record[booted];
       // What was never proven may run if a script of the image has chosen it.
@@ -140,7 +128,7 @@ export class SwupdateInstaller implements StagedInstaller {
   describe(): Promise<Readonly<Record<string, string>>> {
     const { boot, daemon, slots, recordPath } = this.#settings;
     return this.#guard('', async () => {
-      const { booted } = await this.#targetSlot();
+      const { booted } = await freeSlot(this.#settings);
       const record = await readRecord(recordPath);
       const holds = (slot: Slot): string =>
         `${slots[slot].devices.join(', ')}: ${record[slot].image ?? 'unknown'}, ${record[slot].state}`;
@@ -148,29 +136,12 @@ export class SwupdateInstaller implements StagedInstaller {
         booted,
         slot_a: holds('a'),
         slot_b: holds('b'),
-        hardware: await this.#hardware(),
+        hardware: await askHardware(this.#settings.daemon),
         socket: daemon.socketPath,
         boot_environment: boot.where,
         boot_variables: shown(await boot.read()),
       };
     });
-  }
-
-  /**
-   * `BOARD:REVISION`, without which SWUpdate would refuse every image.
-   *
-   * A board's name is a path to SWUpdate: parts of the description that we do not read could apply.
-   */
-  async #hardware(): Promise<string> {
-    const answer = await askDaemon(this.#settings.daemon, question(MESSAGE.hardwareRevision));
-    if (typeOf(answer) !== MESSAGE.accepted) {
-      throw new Error(
-        'SWUpdate does not know its hardware: start its daemon with -H BOARD:REVISION',
-      );
-    }
-    const hardware = hardwareOf(answer);
-    if (!/[./].*:|:.*:/u.test(hardware)) return hardware;
-    throw new Error(`SWUpdate's hardware is ${hardware}: want a board without ".", "/" and ":"`);
   }
 
   /** What the image would do, before SWUpdate hears of it. */
@@ -213,36 +184,6 @@ export class SwupdateInstaller implements StagedInstaller {
     const { state, image } = record[slot];
     if (state === content.state && image === content.image) return;
     await writeRecord(recordPath, { ...record, [slot]: content });
-  }
-
-  /** The slot that may be written: never the one that runs, by whatever name its devices go. */
-  async #targetSlot(): Promise<{
-    booted: Slot;
-    slot: Slot;
-    selection: Selection;
-    devices: readonly string[];
-  }> {
-    const { slots, softwareSet } = this.#settings;
-    const booted = await this.#booted();
-    const slot = booted === 'a' ? 'b' : 'a';
-    const { mode, devices } = slots[slot];
-    const running = await resolved(slots[booted].devices);
-    for (const [at, path] of (await resolved(devices)).entries()) {
-      if (!running.includes(path)) continue;
-      throw new Error(`${devices[at] ?? path} is a device of both slots: each needs its own`);
-    }
-    return { booted, slot, selection: { set: softwareSet, mode }, devices };
-  }
-
-  async #booted(): Promise<Slot> {
-    const { bootedPath, slots } = this.#settings;
-    const words = (await readFile(bootedPath, 'utf8')).split(/\s+/u);
-    const [a, b] = [words.includes(slots.a.bootedWord), words.includes(slots.b.bootedWord)];
-    if (a !== b) return a ? 'a' : 'b';
-    const problem = a ? 'names both slots' : 'names no slot';
-    throw new Error(
-      `${bootedPath} ${problem}: want either "${slots.a.bootedWord}" or "${slots.b.bootedWord}"`,
-    );
   }
 
   #guard<T>(ecu: string, act: () => Promise<T>): Promise<T> {

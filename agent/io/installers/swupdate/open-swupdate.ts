@@ -3,7 +3,8 @@ import { join } from 'node:path';
 
 import type { SwupdateRules, SwupdateSlot } from '../../../config-swupdate.ts';
 import { BootVariables } from './boot-variables.ts';
-import { SwupdateInstaller, type SlotSettings } from './installer.ts';
+import { SwupdateInstaller } from './installer.ts';
+import type { SlotSettings } from './which-slot.ts';
 
 const ANSWER_MS = 10_000;
 

@@ -1,4 +1,4 @@
-/** The devices of a slot: how they are compared, how much they hold, and whether what was written is there. */
+/** The devices of a slot: how much they hold, and whether what was written is there. */
 import { createReadStream } from 'node:fs';
 import { open, readFile, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
@@ -6,11 +6,6 @@ import { basename } from 'node:path';
 import { OtaError } from '../../../errors.ts';
 import type { SlotImage } from './slot-guard.ts';
 import type { SwuArchive, SwuEntry } from './swu-archive.ts';
-
-/** What each path is in the end: two names may be one device. */
-export async function resolved(paths: readonly string[]): Promise<readonly string[]> {
-  return Promise.all(paths.map((path) => realpath(path)));
-}
 
 /**
  * What can be copied as it is, alone on its device: its size there is known, and it can be read back.

@@ -9,7 +9,7 @@ import { replaceFile } from '../../durable-file.ts';
 
 export type Slot = 'a' | 'b';
 
-export interface SlotContent {
+interface SlotContent {
   /** `writing`: spoiled, or not known. `written`: proven, not yet run. `good`: it ran and was kept. */
   readonly state: 'writing' | 'written' | 'good';
   /** Digest of the .swu that it came from; absent where the agent did not write it. */
