@@ -2,10 +2,8 @@
 import { join } from 'node:path';
 
 import { BootVariables } from '../../agent/io/installers/swupdate/boot-variables.ts';
-import {
-  SwupdateInstaller,
-  type SlotSettings,
-} from '../../agent/io/installers/swupdate/installer.ts';
+import { SwupdateInstaller } from '../../agent/io/installers/swupdate/installer.ts';
+import type { SlotSettings } from '../../agent/io/installers/swupdate/which-slot.ts';
 import { BOOTED, KEEP, TRY, type SwupdateBoard } from './swupdate-board.ts';
 
 export const MODES = { a: 'copy-a', b: 'copy-b' } as const;

@@ -2,7 +2,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 
 import { runTool, type ToolResult } from '../../run-tool.ts';
-
 import type { Slot } from './slot-record.ts';
 
 /** Names and values; one that is empty is one that is not set. */
