@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
+import { readSwupdate, type SwupdateRules } from './config-swupdate.ts';
 import type { Settings } from './settings.ts';
 
 interface AbSlotRules {
@@ -24,7 +25,7 @@ interface RaucRules {
 }
 
 export type InstallerSettings =
-  { readonly type: 'file'; readonly path: string } | AbSlotRules | RaucRules;
+  { readonly type: 'file'; readonly path: string } | AbSlotRules | RaucRules | SwupdateRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -53,6 +54,7 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
     callTimeoutMs: installer.rauc_call_timeout,
     installTimeoutMs: installer.rauc_install_timeout,
   }),
+  swupdate: (loaded) => readSwupdate(loaded, (name) => need(loaded, name)),
 };
 
 /**

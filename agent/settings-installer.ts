@@ -3,14 +3,34 @@ import { z } from 'zod';
 
 import { duration, path, text, wholeNumber } from './settings-values.ts';
 
+/** Absolute paths as the image's description names them. */
+const devices = (slot: string): z.ZodDefault<z.ZodArray<typeof path>> =>
+  z
+    .array(path)
+    .default([])
+    .describe(`swupdate: all that an update of slot ${slot} may write, its root first`)
+    .meta({ title: 'list of absolute paths' });
+
+const variables = (what: string): z.ZodDefault<z.ZodArray<z.ZodString>> =>
+  z
+    .array(z.string().regex(/^[A-Za-z_][\w.-]*=[ -~]*$/u))
+    .default([])
+    .describe(`swupdate: variables of the boot environment that ${what}`)
+    .meta({ title: 'list of texts such as ["boot_slot=a"]' });
+
 export const installerSettings = z
   .strictObject({
-    type: z.enum(['file', 'ab-slot', 'rauc']).default('file').describe('Where images run from'),
+    type: z
+      .enum(['file', 'ab-slot', 'rauc', 'swupdate'])
+      .default('file')
+      .describe('Where images run from'),
     path: path.optional().describe('file: the file to replace'),
     slot_a: path.optional().describe('ab-slot: block device or file of slot a'),
     slot_b: path.optional().describe('ab-slot: block device or file of slot b'),
     marker: path.optional().describe('ab-slot: active-slot marker read by the boot loader'),
-    booted_file: path.optional().describe('ab-slot: file naming the slot that booted, a or b'),
+    booted_file: path
+      .optional()
+      .describe('ab-slot, swupdate: file naming the slot that booted (swupdate: /proc/cmdline)'),
     tries: wholeNumber(1, 16).default(3).describe('ab-slot: boots before falling back'),
     rauc_bus: text(1024)
       .optional()
@@ -20,6 +40,30 @@ export const installerSettings = z
       .describe('rauc: its configuration, read to say who chooses a new image'),
     rauc_call_timeout: duration('30s').describe('rauc: longest wait for an answer'),
     rauc_install_timeout: duration('1h').describe('rauc: longest wait for an installation'),
+    swupdate_socket: path
+      .default('/tmp/sockinstctrl')
+      .describe("swupdate: the daemon's control socket"),
+    swupdate_timeout: duration('10m').describe(
+      'swupdate: silence of the daemon after which it counts as hanging',
+    ),
+    swupdate_set: text(255).default('stable').describe('swupdate: software set of sw-description'),
+    swupdate_mode_a: text(255).optional().describe('swupdate: mode of the set that writes slot a'),
+    swupdate_mode_b: text(255).optional().describe('swupdate: mode of the set that writes slot b'),
+    swupdate_devices_a: devices('a'),
+    swupdate_devices_b: devices('b'),
+    swupdate_booted_a: text(255)
+      .optional()
+      .describe('swupdate: word in booted_file that says that slot a runs'),
+    swupdate_booted_b: text(255)
+      .optional()
+      .describe('swupdate: word in booted_file that says that slot b runs'),
+    swupdate_fw_env: path
+      .default('/etc/fw_env.config')
+      .describe('swupdate: configuration of fw_printenv and fw_setenv'),
+    swupdate_try_a: variables('boot slot a on trial'),
+    swupdate_try_b: variables('boot slot b on trial'),
+    swupdate_keep_a: variables('boot slot a and no other'),
+    swupdate_keep_b: variables('boot slot b and no other'),
     reboot_command: z
       .array(z.string())
       .default([])

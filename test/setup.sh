@@ -29,7 +29,6 @@ opensc                    pkcs11-tool, an independent PKCS#11 client
 gnutls-bin                p11tool, another one
 openssh-client            ssh-keygen and ssh-agent, which sign with keys in a token
 openssl                   an independent judge of certificates and signatures
-squashfs-tools            makes the root file systems of the demonstration
 python3-jwcrypto          an independent judge of what is encrypted to a device
 squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
 rauc                      the installer of the same name is tested with it
@@ -46,6 +45,9 @@ libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
 systemd                   systemd-notify, and systemd-analyze for the units
 systemd-container         boots the installed agent under a systemd of its own
+swupdate                  the real SWUpdate, which its installer drives
+cpio                      makes .swu files
+libubootenv-tool          fw_printenv and fw_setenv, the boot environment of U-Boot
 ca-certificates           HTTPS to the package registry
 '
 

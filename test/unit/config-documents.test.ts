@@ -74,9 +74,14 @@ test('the shipped defaults show every setting, with its default where it has one
 
 const EXAMPLES = readdirSync(join(CONFIG, 'examples'));
 
-test('there is an example for development, for OP-TEE, for Debian and for RAUC', () => {
-  const names = ['debian-softhsm.toml', 'development.toml', 'optee-ab-slot.toml', 'rauc.toml'];
-  assert.deepEqual(EXAMPLES, names);
+test('there is an example of each platform, and of each installer that needs a tool', () => {
+  assert.deepEqual(EXAMPLES, [
+    'debian-softhsm.toml',
+    'development.toml',
+    'optee-ab-slot.toml',
+    'rauc.toml',
+    'swupdate.toml',
+  ]);
 });
 
 for (const name of EXAMPLES) {

@@ -25,7 +25,16 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineSlots(settings);
     case 'rauc':
       return examineRauc(settings);
+    case 'swupdate':
+      return examineTool(settings);
   }
+}
+
+/** What drives a tool asks that tool. */
+async function examineTool(settings: InstallerSettings): Promise<Finding> {
+  const found = await openInstaller(settings).describe();
+  const facts = Object.entries(found).map(([name, value]) => `${name} ${value}`);
+  return ok(`${settings.type}: ${facts.join('; ')}`);
 }
 
 async function examineFile(path: string): Promise<Finding> {

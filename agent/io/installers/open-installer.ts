@@ -4,6 +4,7 @@ import type { Installer } from '../../ports.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
 import { FileInstaller } from './file.ts';
 import { RaucInstaller } from './rauc/installer.ts';
+import { openSwupdate } from './swupdate/open-swupdate.ts';
 
 export function openInstaller(settings: InstallerSettings): Installer {
   switch (settings.type) {
@@ -18,5 +19,7 @@ export function openInstaller(settings: InstallerSettings): Installer {
       });
     case 'rauc':
       return new RaucInstaller(settings);
+    case 'swupdate':
+      return openSwupdate(settings);
   }
 }

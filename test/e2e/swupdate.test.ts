@@ -1,0 +1,113 @@
+/** A device that SWUpdate updates, from the Director's assignment to its confirmed report. */
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+
+import { makeSwu, makeSwuKey, type SwuKey } from '../support/swu.ts';
+import { BOOTED, KEEP, SwupdateBoard, TRY } from '../support/swupdate-board.ts';
+import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
+
+const FACTORY = Buffer.from('factory image');
+const IMAGE = Buffer.alloc(2 * 1024 * 1024, 'new image ');
+const NAME = 'fw-2.swu';
+
+describe('a device that SWUpdate updates', () => {
+  let world: World;
+  let board: SwupdateBoard;
+  let key: SwuKey;
+  let running: ChildProcess | undefined;
+  before(async () => {
+    world = await openWorld('provisioned');
+    key = makeSwuKey(world.directory, 'maker');
+    const directory = world.device.options.directory;
+    board = SwupdateBoard.create(join(directory), FACTORY, key.certificatePath);
+    const settings = Object.entries({
+      mode: { a: 'copy-a', b: 'copy-b' },
+      devices: { a: [board.slots.a], b: [board.slots.b] },
+      booted: BOOTED,
+      try: TRY,
+      keep: KEEP,
+    }).flatMap(([name, { a, b }]) => [
+      [`swupdate_${name}_a`, a],
+      [`swupdate_${name}_b`, b],
+    ]);
+    world.device.configure({
+      installer: {
+        type: 'swupdate',
+        slot_a: undefined,
+        slot_b: undefined,
+        marker: undefined,
+        booted_file: board.cmdline,
+        swupdate_socket: board.socketPath,
+        swupdate_fw_env: board.fwEnv,
+        ...(Object.fromEntries(settings) as Record<string, unknown>),
+      },
+      boot: { boot_id_file: board.bootId },
+    });
+    await board.startDaemon();
+  });
+  after(async () => {
+    if (running?.exitCode === null && running.signalCode === null) running.kill('SIGKILL');
+    await board.killDaemon();
+    await world.close();
+  });
+
+  const status = async (state: string): Promise<Record<string, unknown>> => {
+    for (let attempt = 0; attempt < 100; attempt += 1) {
+      const { json } = await world.device.agent(['status']);
+      if (json['state'] === state && typeof json['nextPollAt'] === 'string') return json;
+      await setTimeout(100);
+    }
+    return assert.fail(`the daemon never was ${state}`);
+  };
+  const offer = (hardware: string): Promise<void> => {
+    const devices = { 'copy-a': board.slots.a, 'copy-b': board.slots.b };
+    return world.offer(NAME, makeSwu(world.directory, IMAGE, key, { devices, hardware }));
+  };
+  const installed = async (): Promise<string> => {
+    const path = `/devices/${DEVICE}/manifests`;
+    const records = (await world.director.control('GET', path)) as readonly {
+      readonly manifest: {
+        readonly signed: {
+          readonly ecu_version_manifests: Record<
+            string,
+            { readonly signed: { readonly installed_image: { readonly filepath: string } } }
+          >;
+        };
+      };
+    }[];
+    const [report] = Object.values(records.at(-1)?.manifest.signed.ecu_version_manifests ?? {});
+    return report?.signed.installed_image.filepath ?? '';
+  };
+
+  test('doctor says what SWUpdate and the boot environment say', async () => {
+    const { exit, json, ...rest } = await world.device.agent(['doctor']);
+    assert.equal(exit, 0, said({ exit, json, ...rest }));
+    assert.match(JSON.stringify(json), /swupdate: booted a; .*hardware board:1\.0; .*boot_slot=a/u);
+  });
+
+  test('the daemon installs, waits for the reboot, confirms what booted, and reports it', async () => {
+    await offer('1.0');
+    running = world.device.start(['run']);
+    await status('awaiting-boot');
+    assert.ok(board.running(FACTORY.byteLength).equals(FACTORY));
+    assert.equal(board.variables()['upgrade_available'], '1');
+    const exited = once(running, 'exit');
+    running.kill('SIGTERM');
+    assert.deepEqual(await exited, [0, null]);
+
+    assert.equal(board.boot(), 'b');
+    running = world.device.start(['run']);
+    const { lastUpdate } = await status('idle');
+    assert.equal((lastUpdate as Record<string, unknown>)['code'], 'OK');
+    assert.ok(board.running(IMAGE.byteLength).equals(IMAGE));
+    assert.equal(board.variables()['upgrade_available'], '0');
+    assert.equal(await installed(), NAME);
+    const stopped = once(running, 'exit');
+    running.kill('SIGTERM');
+    await stopped;
+  });
+});
