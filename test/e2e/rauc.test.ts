@@ -14,7 +14,7 @@ const workshop = temporaryDirectory('rauc-e2e');
 after(() => {
   workshop.remove();
 });
-const problem = raucProblem(workshop.path);
+const problem = raucProblem();
 if (problem === undefined) suite(new RaucBench(workshop.path));
 else test('a device with RAUC', { skip: problem }, () => undefined);
 

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -14,6 +13,7 @@ import {
 } from '../contract/installer.contract.ts';
 import { bootBoard, readMarkerValues } from '../support/boot-loader.ts';
 import { rejectsCode, throwsCode } from '../support/expect-code.ts';
+import { attachLoop, detachLoop, loopProblem } from '../support/loop-device.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -37,18 +37,23 @@ installerContract('file', (directory) => {
 
 installerContract('ab-slot', (directory) => openBoard(directory, FACTORY));
 
-if (canAttachLoop()) {
+const problem = loopProblem();
+if (problem === undefined) {
   installerContract('ab-slot on block devices', (directory) => {
-    const [a, b] = [attachLoop(join(directory, 'disk-a')), attachLoop(join(directory, 'disk-b'))];
+    const [a, b] = ['disk-a', 'disk-b'].map((name) => {
+      const path = join(directory, name);
+      writeFileSync(path, Buffer.alloc(DISK_BYTES));
+      return attachLoop(path);
+    }) as [string, string];
     return {
       ...openBoard(directory, FACTORY, { a, b }),
       close: () => {
-        for (const device of [a, b]) execFileSync('losetup', ['-d', device]);
+        for (const device of [a, b]) detachLoop(device);
       },
     };
   });
 } else {
-  test('ab-slot on block devices', { skip: 'attaching loop devices needs root' }, () => undefined);
+  test('ab-slot on block devices', { skip: problem }, () => undefined);
 }
 
 /** A block device holds more than its image. */
@@ -56,23 +61,6 @@ function whichIs(content: Buffer): Running {
   if (content.subarray(0, UPDATE.byteLength).equals(UPDATE)) return 'update';
   if (content.subarray(0, FACTORY.byteLength).equals(FACTORY)) return 'factory';
   return `neither: ${content.subarray(0, 32).toString('latin1')}`;
-}
-
-function attachLoop(path: string): string {
-  writeFileSync(path, Buffer.alloc(DISK_BYTES));
-  return execFileSync('losetup', ['-f', '--show', path]).toString().trim();
-}
-
-function canAttachLoop(): boolean {
-  const directory = temporaryDirectory('loop');
-  try {
-    execFileSync('losetup', ['-d', attachLoop(join(directory.path, 'disk'))]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    directory.remove();
-  }
 }
 
 interface Board extends InstallerFixture {

@@ -20,7 +20,7 @@ const workshop = temporaryDirectory('rauc-cut');
 after(() => {
   workshop.remove();
 });
-const problem = raucProblem(workshop.path);
+const problem = raucProblem();
 if (problem === undefined) suite(new RaucBench(workshop.path));
 else test('rauc and power cuts', { skip: problem }, () => undefined);
 

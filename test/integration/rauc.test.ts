@@ -9,6 +9,7 @@ import { isOtaError } from '../../agent/errors.ts';
 import { RaucInstaller } from '../../agent/io/installers/rauc/installer.ts';
 import { installerContract } from '../contract/installer.contract.ts';
 import { RaucBench, silent, type Device, type Staged } from '../support/rauc-bench.ts';
+import { attachLoop, detachLoop } from '../support/loop-device.ts';
 import { makeVendor } from '../support/rauc-bundle.ts';
 import { raucProblem, type RaucOptions } from '../support/rauc-device.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -17,7 +18,7 @@ const workshop = temporaryDirectory('rauc');
 after(() => {
   workshop.remove();
 });
-const problem = raucProblem(workshop.path);
+const problem = raucProblem();
 if (problem === undefined) suite(new RaucBench(workshop.path));
 else test('rauc', { skip: problem }, () => undefined);
 
@@ -99,8 +100,7 @@ function suite(bench: RaucBench): void {
       const disk = join(bench.directory, 'small-disk');
       writeFileSync(disk, Buffer.alloc(512 * 1024));
       const onLoop = async (how: readonly string[], cause: RegExp): Promise<Device> => {
-        const args = [...how, '-f', '--show', disk];
-        const loop = execFileSync('losetup', args).toString().trim();
+        const loop = attachLoop(disk, ...how);
         try {
           const slots = { A: join(bench.directory, 'slot-a'), B: loop };
           writeFileSync(slots.A, '');
@@ -108,7 +108,7 @@ function suite(bench: RaucBench): void {
           await refuses(at, update, cause);
           return at;
         } finally {
-          execFileSync('losetup', ['-d', loop]);
+          detachLoop(loop);
         }
       };
       const at = await onLoop([], /RAUC: .*No space left on device/u);

@@ -8,6 +8,7 @@ import { gzipSync } from 'node:zlib';
 
 import { installerOn } from '../support/swupdate-installer.ts';
 import { rejectsCode } from '../support/expect-code.ts';
+import { attachLoop, detachLoop } from '../support/loop-device.ts';
 import {
   type Bench,
   causeOf,
@@ -31,9 +32,10 @@ describe('a disk that cannot take the image', { skip: NEEDS_ROOT }, () => {
     ...options: string[]
   ): string => {
     writeFileSync(path, Buffer.alloc(sizeBytes));
-    const args = ['-f', '--show', ...options, path];
-    const device = execFileSync('losetup', args).toString().trim();
-    closeLater(() => execFileSync('losetup', ['-d', device]));
+    const device = attachLoop(path, ...options);
+    closeLater(() => {
+      detachLoop(device);
+    });
     return device;
   };
   const mount = ({ closeLater }: Bench, path: string, options: string): void => {

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 
 import type { RaucSettings } from '../../agent/io/installers/rauc/installer.ts';
+import { loopProblem } from './loop-device.ts';
 import { COMPATIBLE } from './rauc-bundle.ts';
 
 /** Of the boot loader's script. */
@@ -257,15 +258,13 @@ ${rauc} --override-boot-slot="$(cat ${this.#at('booted')})" service >>${this.#at
 }
 
 /** Why RAUC cannot install on this machine; `undefined` where it can. */
-export function raucProblem(directory: string): string | undefined {
-  const disk = join(directory, 'probe');
-  writeFileSync(disk, Buffer.alloc(1024 * 1024));
+export function raucProblem(): string | undefined {
+  const problem = loopProblem();
+  if (problem !== undefined) return `RAUC mounts a bundle: ${problem}`;
   try {
-    const device = execFileSync('losetup', ['-f', '--show', disk], { stdio: 'pipe' });
-    execFileSync('losetup', ['-d', device.toString().trim()]);
     execFileSync('unshare', ['-m', 'true'], { stdio: 'pipe' });
     return undefined;
   } catch (error) {
-    return `RAUC mounts a bundle on a loop device, which needs root: ${String(error)}`;
+    return `RAUC needs a mount namespace of its own: ${String(error)}`;
   }
 }

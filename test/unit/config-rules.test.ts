@@ -131,12 +131,13 @@ for (const [set, unset, value] of [
   });
 }
 
-test('both repositories and the events lie below gateway.url unless they are named', async (t) => {
+test('both repositories, events and secrets lie below gateway.url unless they are named', async (t) => {
   const { loaded } = load(t, 'gateway.url = "https://gw/ota//"\n');
   assert.deepEqual(requireGateway(await loaded), {
     director: 'https://gw/ota/director',
     image: 'https://gw/ota/repo',
     events: 'https://gw/ota/events',
+    secrets: 'https://gw/ota/secrets',
   });
   const own = 'director_url = "https://d/"\nimage_url = "https://i/x/"\n';
   const { loaded: named } = load(t, `[gateway]\n${own}`);
@@ -144,12 +145,14 @@ test('both repositories and the events lie below gateway.url unless they are nam
     director: 'https://d',
     image: 'https://i/x',
     events: undefined,
+    secrets: undefined,
   });
   const { loaded: mixed } = load(t, '[gateway]\nurl = "https://gw"\nimage_url = "https://i"\n');
   assert.deepEqual(requireGateway(await mixed), {
     director: 'https://gw/director',
     image: 'https://i',
     events: 'https://gw/events',
+    secrets: 'https://gw/secrets',
   });
 });
 
