@@ -59,6 +59,10 @@ module.exports = {
     npm('zod', '^agent/(settings|config)'),
     npm('fastest-levenshtein', '^agent/config'),
     npm('tuf-js', '^agent/uptane/tuf-judge'),
+    npm('node-forge', '^provisioning/pkcs12-worker'),
+    npm('yauzl', '^provisioning/credentials-zip'),
+    npm('csv-parse', '^provisioning/factory/device-list'),
+    npm('asn1js', '^provisioning/csr-attributes'),
     npm('@peculiar/x509', '^(provisioning/|agent/io/(tls|token/))'),
   ],
   options: {

@@ -78,6 +78,8 @@ export interface FailureDetails {
   TOKEN_FAILED: { operation: string; cause: string };
   CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };
   ENROLMENT_REFUSED: { url: string; status: number; answer: string; remedy: string };
+  ENROLMENT_UNSUPPORTED: { url: string; wanted: string; keyType: string; remedy: string };
+  CREDENTIALS_INVALID: { path: string; entry: string; problem: string; remedy: string };
 
   STORAGE_CORRUPT: { path: string; cause: string; remedy: string };
   STORAGE_FAILED: { path: string; cause: string; remedy: string };
@@ -183,6 +185,8 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   TOKEN_FAILED: token,
   CERTIFICATE_INVALID: token,
   ENROLMENT_REFUSED: token,
+  ENROLMENT_UNSUPPORTED: token,
+  CREDENTIALS_INVALID: operator,
 
   STORAGE_CORRUPT: { kind: 'device', retry: 'never', exit: 2 },
   STORAGE_FAILED: { kind: 'device', retry: 'backoff', exit: 32 },

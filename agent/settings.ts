@@ -62,6 +62,11 @@ const pkcs11Uri = z
   .refine((uri) => !uri.includes('pin-value'), 'must not hold a PIN: name a file, token.pin_file')
   .meta({ title: 'PKCS#11 URI (RFC 7512)' });
 
+const pathOrObject = z
+  .string()
+  .regex(/^(?:\/[^\0]*|pkcs11:(?:type=[a-z]+;)?object=[^;?]+(?:;type=[a-z]+)?)$/u)
+  .meta({ title: 'absolute path, or "pkcs11:object=LABEL" in the token' });
+
 const text = (maxLength: number): z.ZodString =>
   z
     .string()
@@ -119,6 +124,10 @@ export const settingsSchema = z.strictObject({
         .enum(['rsa-2048', 'ed25519'])
         .default('rsa-2048')
         .describe('Uptane key of the Primary ECU to generate in the token'),
+      allow_imported: z
+        .boolean()
+        .default(false)
+        .describe('Accept keys that were not made in the token: there may be copies'),
     })
     .prefault({}),
   device: z
@@ -139,12 +148,30 @@ export const settingsSchema = z.strictObject({
   provisioning: z
     .strictObject({
       mode: z
-        .enum(['device-cred', 'est', 'manual'])
+        .enum(['device-cred', 'est', 'shared-cred', 'manual'])
         .default('device-cred')
         .describe('Where the TLS certificate comes from'),
-      est_url: url.optional().describe('Base of the EST server, before /.well-known/est'),
+      est_url: url
+        .optional()
+        .describe('Base of the EST server, before /.well-known/est, or with it and a label'),
       est_ca: path.optional().describe('PEM file with the CA of the EST server. Unset: gateway.ca'),
       est_secret_file: path.optional().describe('File with USER:PASSWORD for HTTP Basic'),
+      est_wait: duration('1m').describe('Longest wait for a request that has to be approved first'),
+      est_client_key: pathOrObject
+        .optional()
+        .describe('Key that the device was born with, for TLS to the EST server'),
+      est_client_certificate: pathOrObject
+        .optional()
+        .describe('Its certificate, with its CAs. Unset: the one with the label of the key'),
+      credentials_file: path
+        .optional()
+        .describe("aktualizr's credentials.zip, for mode `shared-cred`"),
+      credentials_password_file: path
+        .optional()
+        .describe('File with the password of the PKCS#12 files there. Unset: empty'),
+      shared_days: wholeNumber(1, 36_500)
+        .default(36_000)
+        .describe('Days that mode `shared-cred` asks for, as aktualizr does'),
       csr_file: path.optional().describe('Where mode `manual` leaves the CSR (PEM)'),
       certificate_file: path.optional().describe('Certificate (PEM) for `manual`, `device-cred`'),
     })

@@ -2,9 +2,14 @@
 import 'reflect-metadata';
 
 import { Crypto } from '@peculiar/webcrypto';
-import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import {
+  Pkcs10CertificateRequestGenerator,
+  type Extension,
+  type JsonName,
+  type Name,
+} from '@peculiar/x509';
 
-import { TLS_KEY } from '../agent/io/token/cryptoki.ts';
+import { TLS_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
@@ -13,6 +18,18 @@ import type { Token } from '../agent/io/token/token.ts';
 export interface CertificateRequest {
   readonly der: Uint8Array;
   readonly pem: string;
+}
+
+/** Whom the request is for, and which key of several signs it. */
+export interface Requester {
+  readonly name: JsonName | Name;
+  readonly extensions: readonly Extension[];
+  readonly key: ObjectName;
+}
+
+/** @param commonName - what the gateway will call this device */
+export function newcomer(commonName: string, key: ObjectName = TLS_KEY): Requester {
+  return { name: [{ CN: [commonName] }], extensions: [], key };
 }
 
 interface Algorithms {
@@ -33,14 +50,12 @@ const RSA: Algorithms = {
 };
 
 /**
- * Asks for a certificate for the token's TLS key. The request proves that we have the key.
- *
- * @param commonName - what the gateway will call this device
+ * Asks for a certificate for a TLS key of the token. The request proves that we have the key.
  */
 export async function createRequest(
   token: Token,
   { type, publicKey }: TokenKey,
-  commonName: string,
+  requester: Requester,
 ): Promise<CertificateRequest> {
   const { scheme, key, signing } = type === 'rsa-2048' ? RSA : EC;
   const crypto = new Crypto();
@@ -50,12 +65,13 @@ export async function createRequest(
   // The generator takes a Web Crypto key pair; only signing with this one key goes to the token.
   crypto.subtle.sign = (_algorithm, _key, data) =>
     new Promise((resolve) => {
-      const signature = signInToken(token, TLS_KEY, scheme, bytesOf(data));
+      const signature = signInToken(token, requester.key, scheme, bytesOf(data));
       resolve(Uint8Array.from(signature).buffer);
     });
   const request = await Pkcs10CertificateRequestGenerator.create(
     {
-      name: [{ CN: [commonName] }],
+      name: requester.name,
+      extensions: [...requester.extensions],
       keys: { publicKey: imported, privateKey },
       signingAlgorithm: signing,
     },

@@ -5,12 +5,14 @@ import { isOtaError, OtaError } from '../agent/errors.ts';
 import { readCertificates } from '../agent/io/token/certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type KeyType, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
+import { importKey } from '../agent/io/token/import-key.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
 import type { Outcome, Provisioning } from './record.ts';
 import { isRegistrationBegun } from './register.ts';
+import { importsSharedKey, sharedCredential } from './shared-cred.ts';
 
 interface WantedKey {
   readonly name: ObjectName;
@@ -35,17 +37,34 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
   if (unfinished > 0)
     all.say('keys', 'done now', `removed ${String(unfinished)} unfinished objects`);
   const hasCertificate = readCertificates(token).length > 0;
-  const tls = ensureKey(all, token, {
-    name: TLS_KEY,
-    type: identity.tls_key_type,
-    isKnownOutside: hasCertificate,
-  });
+  const tls = importsSharedKey(all.settings)
+    ? await ensureSharedKey(all, token)
+    : ensureKey(all, token, {
+        name: TLS_KEY,
+        type: identity.tls_key_type,
+        isKnownOutside: hasCertificate,
+      });
   ensureKey(all, token, {
     name: UPTANE_KEY,
     type: identity.uptane_key_type,
     isKnownOutside: await isRegistrationBegun(all.record),
   });
   return tls;
+}
+
+/** The TLS key that the server has made, where nothing else is to be had and that is allowed. */
+async function ensureSharedKey(all: Provisioning, token: Token): Promise<TokenKey> {
+  const state = inspectKey(token, TLS_KEY);
+  if (state.is === 'whole' && proves(token, TLS_KEY, state.key)) {
+    checkKeyAttributes(token, TLS_KEY, 'imported too');
+    all.say('keys', 'found done', `${TLS_KEY.label} (${state.key.type})`);
+    return state.key;
+  }
+  const { privateKey } = await sharedCredential(all);
+  const key = importKey(token, TLS_KEY, privateKey);
+  checkKeyAttributes(token, TLS_KEY, 'imported too');
+  all.say('keys', 'done now', `${TLS_KEY.label} (${key.type}), IMPORTED`);
+  return key;
 }
 
 function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey {
@@ -55,7 +74,8 @@ function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey
   };
   const state = inspectKey(token, name);
   if (state.is === 'whole') {
-    checkKeyAttributes(token, name);
+    const { allow_imported: mayBeImported } = all.settings.identity;
+    checkKeyAttributes(token, name, mayBeImported ? 'imported too' : 'made here');
     const problem = problemOf(token, name, state.key, type);
     if (problem === undefined) {
       say('found done');

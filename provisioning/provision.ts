@@ -7,8 +7,9 @@
 import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
-import { UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
+import { TLS_KEY, UPTANE_KEY } from '../agent/io/token/cryptoki.ts';
 import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
+import { isImported } from '../agent/io/token/key-attributes.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { openToken } from '../agent/io/token/token.ts';
 import { provisionCertificate } from './enroll.ts';
@@ -16,6 +17,7 @@ import { provisionKeys } from './keys.ts';
 import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
 import { demandRootSource, provisionRoots } from './roots.ts';
+import { demandSharedUse, IMPORTED_KEY } from './shared-cred.ts';
 import { provisionToken } from './token.ts';
 
 export interface Provisioned {
@@ -38,13 +40,14 @@ export async function provision(
 ): Promise<Provisioned> {
   const all: Provisioning = { ...options, settings, say };
   demandRootSource(all);
+  demandSharedUse(settings);
   const caPem = await gatewayCa(settings);
   provisionToken(all);
   await provisionInToken(all);
   const identity = loadIdentity(settings.token, caPem, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    const warnings = await provisionRoots(all, gateway);
+    const warnings = [...keyWarnings(identity), ...(await provisionRoots(all, gateway))];
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
     return { deviceId, ecu, warnings };
@@ -61,6 +64,10 @@ async function provisionInToken(all: Provisioning): Promise<void> {
   } finally {
     token.close();
   }
+}
+
+function keyWarnings({ token }: Identity): readonly string[] {
+  return isImported(token, TLS_KEY) ? [IMPORTED_KEY] : [];
 }
 
 function uptaneKey({ token }: Identity): TokenKey {

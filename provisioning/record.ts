@@ -9,6 +9,7 @@ export type RecordName =
   | 'ecu-serial'
   | 'hardware-id'
   | 'ecu-registration'
+  | 'shared-credential'
   | 'director-trust'
   | 'image-trust';
 
@@ -38,7 +39,7 @@ export type GatewayRequest = (
 ) => Promise<GatewayAnswer>;
 
 type StepName = 'token' | 'keys' | 'certificate' | 'roots' | 'registration';
-export type Outcome = 'done now' | 'found done';
+export type Outcome = 'done now' | 'found done' | 'noted';
 
 /** Told after every step; `facts` are for people and hold no secret. */
 export type Say = (step: StepName, outcome: Outcome, facts: string) => void;

@@ -16,6 +16,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   delegations: true,
   director: true,
   ecu: true,
+  entry: true,
   expected: true,
   expiresAt: true,
   field: true,
@@ -24,6 +25,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   found: true,
   freeBytes: true,
   image: true,
+  keyType: true,
   installer: true,
   key: true,
   latestKnownAt: true,
@@ -67,6 +69,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   url: true,
   valid: true,
   want: true,
+  wanted: true,
   what: true,
   which: true,
 };

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
-import { TLS_KEY } from './token/cryptoki.ts';
+import type { ObjectName } from './token/cryptoki.ts';
 import { formatPkcs11Uri } from './token/pkcs11-uri.ts';
 import type { Token } from './token/token.ts';
 
@@ -24,7 +24,7 @@ const MULTIARCH: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
 };
 
 /**
- * A SecureContext whose private key is the token's TLS key.
+ * A SecureContext whose private key is one of the token's.
  *
  * The token must be logged in, and libp11 gets no PIN: login is shared, so it needs none, it prints the
  * whole key URI when it does not find a key, and it would spend tries of its own.
@@ -32,8 +32,12 @@ const MULTIARCH: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
  * @throws OtaError TOKEN_MODULE if the engine is not installed
  * @throws OtaError TOKEN_OBJECT if it cannot load the key
  */
-export function createEngineContext(token: Token, options: SecureContextOptions): SecureContext {
-  const identifier = formatPkcs11Uri({ ...token.name, object: TLS_KEY.label, type: 'private' });
+export function createEngineContext(
+  token: Token,
+  key: ObjectName,
+  options: SecureContextOptions,
+): SecureContext {
+  const identifier = formatPkcs11Uri({ ...token.name, object: key.label, type: 'private' });
   useEngine(token.settings.module);
   // Login and session as libp11 will find them, now.
   token.run('log in for TLS', () => undefined);

@@ -5,6 +5,7 @@ import { getCACertificates, type SecureContext } from 'node:tls';
 import { causeOf, OtaError } from '../errors.ts';
 import type { Instant } from '../uptane/time.ts';
 import { createEngineContext } from './tls-engine.ts';
+import { TLS_KEY } from './token/cryptoki.ts';
 import { PROVISION } from './token/token-errors.ts';
 import type { Token } from './token/token.ts';
 
@@ -78,7 +79,7 @@ export function createIdentityContext(
   switch (backend) {
     case 'auto':
     case 'engine':
-      return createEngineContext(token, { ...options, minVersion: 'TLSv1.2' });
+      return createEngineContext(token, TLS_KEY, { ...options, minVersion: 'TLSv1.2' });
   }
 }
 

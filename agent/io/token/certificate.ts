@@ -14,13 +14,13 @@ export interface CertificateParts {
 }
 
 /**
- * Certificates under our label, as they are stored.
+ * Certificates under a label, as they are stored.
  *
  * @returns DER; a power cut while storing can leave one that does not parse
  */
-export function readCertificates(token: Token): Buffer[] {
+export function readCertificates(token: Token, label = TLS_KEY.label): Buffer[] {
   return token.run('read certificates', (session) => {
-    const found = session.find({ class: CKO.CERTIFICATE, label: TLS_KEY.label });
+    const found = session.find({ class: CKO.CERTIFICATE, label });
     return Array.from({ length: found.length }, (_, index) =>
       found.items(index).getAttribute(CKA.VALUE),
     );

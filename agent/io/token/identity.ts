@@ -12,6 +12,7 @@ import {
   type TlsBackend,
 } from '../tls.ts';
 import { readCertificates } from './certificate.ts';
+import { withChain } from './chain.ts';
 import { TLS_KEY } from './cryptoki.ts';
 import { inspectKey, type TokenKey } from './keys.ts';
 import { PROVISION } from './token-errors.ts';
@@ -48,11 +49,17 @@ export function loadIdentity(
   const token = openToken(settings, 'read-only', env);
   try {
     const certificate = chooseCertificate(token, tlsKey(token), now);
+    const { tls_backend: backend } = settings;
     return {
       deviceId: certificate.commonName,
       certificate,
       signer: openSigner(token),
-      secureContext: createIdentityContext(token, certificate.pem, caPem, settings.tls_backend),
+      secureContext: createIdentityContext(
+        token,
+        withChain(token, certificate.pem),
+        caPem,
+        backend,
+      ),
       token,
     };
   } catch (error) {
