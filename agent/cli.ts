@@ -16,6 +16,7 @@ const COMMANDS = {
   once: 'exactly one cycle in the foreground; resumes an interrupted one first',
   check: 'fetch and verify only; prints what would be installed',
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
+  factory: 'many devices from one station, with a record of each; may be interrupted',
   status: 'identity, installed images, cycle state and the last verdict',
   history: 'past updates and how they ended',
   confirm: 'mark the running image good',
@@ -48,7 +49,19 @@ Options of verify:
 Exit codes: 0 an update, or up to date; 20 metadata refused; 31 an image refused; 21 a server
 answers wrongly or not at all; 30 an image cannot be had, or too slowly; 2 usage.`,
   provision: `
-The configuration says how: provisioning.mode is est, manual or device-cred.`,
+The configuration says how: provisioning.mode is est, shared-cred, manual or device-cred.`,
+  factory: `
+Options of factory:
+  --devices FILE   CSV with device_id and, where they differ from the configuration, ecu_serial,
+                   hardware_id, module, token_uri, pin_file, so_pin_file, env:NAME
+  --records DIR    devices/ID.json, requests/ID.csr, certificates/ID.pem, public-keys.json
+  --only ID        these devices of the list alone; repeatable
+  --station NAME   for the records (default: the host name)
+
+Token, keys and certificate of each; what is done is not looked at again. provisioning.mode is est,
+or manual to work without network.
+
+Exit codes: 0 all done; 3 certificates are awaited; else that of the first device that failed.`,
 };
 
 /**

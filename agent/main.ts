@@ -17,6 +17,7 @@ const COMMANDS: Readonly<
   once: async () => (await import('./commands/once.ts')).onceCommand,
   check: async () => (await import('./commands/check.ts')).checkCommand,
   provision: async () => (await import('./commands/provision.ts')).provisionCommand,
+  factory: async () => (await import('./commands/factory.ts')).factoryCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
   history: async () => (await import('./commands/status.ts')).historyCommand,
   confirm: async () => (await import('./commands/confirm.ts')).confirmCommand,
@@ -33,7 +34,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
       loadSettings({ config }),
     );
   }
-  expectNothing(command, rest);
+  if (command !== 'factory') expectNothing(command, rest);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });
   return run({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
