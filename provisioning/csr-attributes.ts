@@ -3,9 +3,11 @@
  *
  * Source: RFC 7030 §4.5.2, with the meaning that RFC 8951 §4 and RFC 9908 give to attributes.
  */
-import { fromBER, Integer, ObjectIdentifier, OctetString, Sequence, Set as AsnSet } from 'asn1js';
+import 'reflect-metadata';
+
 import { isIP } from 'node:net';
 
+import { fromBER, Integer, ObjectIdentifier, OctetString, Sequence, Set as AsnSet } from 'asn1js';
 import { Extension, SubjectAlternativeNameExtension } from '@peculiar/x509';
 
 import { OtaError } from '../agent/errors.ts';
@@ -77,7 +79,8 @@ export function meetDemands(der: Uint8Array, asker: Asker): RequestContent {
 function itemsOf(der: Uint8Array, { url }: Asker): readonly AsnItem[] {
   if (der.length === 0) return [];
   const { result, offset } = fromBER(der);
-  if (offset === der.length && result instanceof Sequence) return result.valueBlock.value;
+  const isDer = offset === der.length && !result.lenBlock.isIndefiniteForm;
+  if (isDer && result instanceof Sequence) return result.valueBlock.value;
   throw new OtaError('ENROLMENT_REFUSED', {
     url,
     status: 200,

@@ -165,26 +165,27 @@ describe('a station of the factory', () => {
   test('goes on past a device that fails, but stops where a PIN is wrong', async () => {
     const wrong = bench.path('wrong-pin');
     writeFileSync(wrong, 'not-the-pin\n');
-    const header = 'device_id,module,pin_file\n';
-    writeFileSync(
-      bench.path('broken.csv'),
-      `${header}bad-1,/nowhere/module.so,\nbad-2,/usr/lib/softhsm/libsofthsm2.so,${wrong}\nbad-3,,\n`,
-    );
     const env = bench.worlds[0]?.env['SOFTHSM2_CONF'] ?? '';
-    const text = readFileSync(bench.path('broken.csv'), 'utf8').replaceAll(
-      /^(?<line>.+)$/gmu,
-      (line) => `${line},${line.startsWith('device_id') ? 'env:SOFTHSM2_CONF' : env}`,
-    );
-    writeFileSync(bench.path('broken.csv'), text);
+    const lines = [
+      'device_id,module,pin_file,env:SOFTHSM2_CONF,env:NODE_OPTIONS',
+      'bad-1,/nowhere/module.so,,,',
+      'bad-2,,,,--no-such-option',
+      `bad-3,/usr/lib/softhsm/libsofthsm2.so,${wrong},${env},`,
+      'bad-4,,,,',
+    ];
+    writeFileSync(bench.path('broken.csv'), lines.join('\n'));
     const { exit, json } = await bench.run('est.toml', 'broken.csv');
     assert.equal(exit, 50);
     assert.deepEqual(
       json.devices?.map(({ deviceId, failure }) => [deviceId, failure?.code]),
       [
         ['bad-1', 'TOKEN_MODULE'],
-        ['bad-2', 'TOKEN_PIN_INCORRECT'],
+        ['bad-2', 'TOKEN_MODULE'],
+        ['bad-3', 'TOKEN_PIN_INCORRECT'],
       ],
     );
+    const { cause } = json.devices?.[1]?.failure?.details as { cause: string };
+    assert.equal(cause, 'the process that worked on the token ended with exit code 9');
   });
 
   test('works on the devices that are named, and says what is no use', async () => {
