@@ -4,8 +4,8 @@ import type { Token } from '../agent/io/token/token.ts';
 import { fromEst } from './enroll-est.ts';
 import { contextOf } from './est-client.ts';
 import { issuedAmong, type Issued } from './issued.ts';
-import type { Provisioning } from './record.ts';
-import { importsSharedKey, sharedCredential } from './shared-cred.ts';
+import { deviceId, type Provisioning } from './record.ts';
+import { hasUsedSharedCredential, importsSharedKey, sharedCredential } from './shared-cred.ts';
 
 /**
  * Takes the server's certificate where its key is in the token; else shows it to the EST server, for a
@@ -14,6 +14,11 @@ import { importsSharedKey, sharedCredential } from './shared-cred.ts';
  * @throws OtaError those of `sharedCredential` and `fromEst`, CERTIFICATE_INVALID
  */
 export async function fromShared(all: Provisioning, token: Token, key: TokenKey): Promise<Issued> {
+  const { est_url: url } = all.settings.provisioning;
+  if (url !== undefined && (await hasUsedSharedCredential(all))) {
+    // The server gives no second one: from now on, the device enrols as any other.
+    return fromEst(all, token, { key, deviceId: await deviceId(all) });
+  }
   const shared = await sharedCredential(all);
   if (importsSharedKey(all.settings)) {
     return issuedAmong(shared.certificates, 'credential from the server', key, all.now());

@@ -1,6 +1,4 @@
 /** Step 3: the device certificate, for the key in the token, stored beside it. */
-import { randomUUID } from 'node:crypto';
-
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { replaceFile } from '../agent/io/durable-file.ts';
 import { checkDeviceCertificate, parseDeviceCertificate } from '../agent/io/tls.ts';
@@ -13,7 +11,7 @@ import { createRequest, newcomer } from './csr.ts';
 import { fromEst } from './enroll-est.ts';
 import { fromShared } from './enroll-shared.ts';
 import { issuedAmong, storeIssued, type Issued } from './issued.ts';
-import { fixed, type Outcome, type Provisioning } from './record.ts';
+import { deviceId, type Outcome, type Provisioning } from './record.ts';
 import { forgetSharedCredential } from './shared-cred.ts';
 import { unset } from './unset.ts';
 
@@ -101,10 +99,6 @@ async function leaveRequest(all: Provisioning, token: Token, key: TokenKey): Pro
     missing: `certificate for the request in ${path}`,
     remedy: `have it signed, save the certificate as ${answer} and run "ota-agent provision" again`,
   });
-}
-
-async function deviceId(all: Provisioning): Promise<string> {
-  return all.settings.device.id ?? fixed(all.record, 'device-id', randomUUID);
 }
 
 async function rememberDeviceId(

@@ -1,4 +1,6 @@
 /** What provisioning has to remember outside the token, and what it needs from the outside. */
+import { randomUUID } from 'node:crypto';
+
 import type { Repo } from '../agent/errors.ts';
 import type { Settings } from '../agent/config.ts';
 import type { Identity } from '../agent/io/token/identity.ts';
@@ -71,4 +73,9 @@ export async function fixed(
   const value = derive();
   await record.put(name, value);
   return value;
+}
+
+/** What the gateway will call this device: as configured, or made up once. */
+export async function deviceId({ settings, record }: Provisioning): Promise<string> {
+  return settings.device.id ?? fixed(record, 'device-id', randomUUID);
 }

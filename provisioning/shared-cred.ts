@@ -17,7 +17,7 @@ import { readCredentials } from './credentials-zip.ts';
 import type { PemIdentity } from './est-client.ts';
 import { pemOf } from './pkcs12.ts';
 import type { Provisioning } from './record.ts';
-import { askForCredential } from './shared-request.ts';
+import { askForCredential, USED } from './shared-request.ts';
 import { unset } from './unset.ts';
 
 /** Key and certificate, as they came. */
@@ -30,8 +30,8 @@ export interface SharedCredential extends PemIdentity {
 
 /** On every run, as long as the device uses such a key. */
 export const IMPORTED_KEY =
-  'THE TLS KEY WAS NOT MADE IN THE TOKEN: the server made the private key, and whoever has a copy is ' +
-  'this device; for migration only: change to a key that is made in the token';
+  'THE TLS KEY WAS NOT MADE IN THE TOKEN: somebody else made the private key, and whoever has a copy ' +
+  'is this device; for migration only: change to a key that is made in the token';
 
 /** Whether the server's key becomes the device's, because there is no way to another one. */
 export function importsSharedKey({ provisioning }: Settings): boolean {
@@ -78,8 +78,14 @@ export async function sharedCredential(all: Provisioning): Promise<SharedCredent
   return credentialOf(pem.keyPem + pem.certificatePem, pathOf(all));
 }
 
+/** Whether this device has had a credential, and has made of it what it wanted. */
+export async function hasUsedSharedCredential({ record }: Provisioning): Promise<boolean> {
+  return (await record.get('shared-credential')) === USED;
+}
+
 /** Removes the copy on disk. What flash memory makes of that is the board's affair. */
 export async function forgetSharedCredential(all: Provisioning): Promise<void> {
+  await all.record.put('shared-credential', USED);
   await rm(pathOf(all), { force: true });
 }
 

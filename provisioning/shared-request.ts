@@ -14,7 +14,10 @@ import {
   Pkcs12Problem,
   type Pkcs12Identity,
 } from './pkcs12.ts';
-import { fixed, type Provisioning } from './record.ts';
+import { deviceId, type Provisioning } from './record.ts';
+
+/** Recorded once the device has what it wanted of the credential. */
+export const USED = 'used';
 
 /**
  * Asks for the credential, and says so on record before.
@@ -30,9 +33,11 @@ export async function askForCredential(
   password: string,
 ): Promise<Pkcs12Identity> {
   const { record, settings } = all;
-  const id = settings.device.id ?? (await fixed(record, 'device-id', randomUUID));
-  const hasAsked = (await record.get('shared-credential')) === `requested ${id}`;
-  await record.put('shared-credential', `requested ${id}`);
+  const id = await deviceId(all);
+  const before = await record.get('shared-credential');
+  // A name that has been in use is never given up.
+  const hasAsked = before === `requested ${id}`;
+  if (before !== USED) await record.put('shared-credential', `requested ${id}`);
   try {
     return await ask(all, shared, { id, password });
   } catch (error) {

@@ -63,13 +63,7 @@ function demandMode(loaded: LoadedSettings): void {
 }
 
 function readOptions(args: readonly string[]): FactoryOptions {
-  const options = {
-    devices: { type: 'string' },
-    records: { type: 'string' },
-    only: { type: 'string', multiple: true },
-    station: { type: 'string' },
-  } as const;
-  const { devices, records, only = [], station = hostname() } = parsed(args, options);
+  const { devices, records, only = [], station = hostname() } = parsed(args);
   if (devices === undefined || records === undefined) {
     const what = `--${devices === undefined ? 'devices' : 'records'} is missing`;
     throw new OtaError('USAGE', { what, remedy: 'ota-agent factory --help' });
@@ -77,19 +71,18 @@ function readOptions(args: readonly string[]): FactoryOptions {
   return { devices: resolve(devices), records: resolve(records), only, station };
 }
 
-interface Values {
-  readonly devices?: string | undefined;
-  readonly records?: string | undefined;
-  readonly only?: string[] | undefined;
-  readonly station?: string | undefined;
-}
+const OPTIONS = {
+  devices: { type: 'string' },
+  records: { type: 'string' },
+  only: { type: 'string', multiple: true },
+  station: { type: 'string' },
+} as const;
 
-function parsed(
-  args: readonly string[],
-  options: NonNullable<Parameters<typeof parseArgs>[0]>['options'],
-): Values {
+type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'];
+
+function parsed(args: readonly string[]): Values {
   try {
-    return parseArgs({ args: [...args], options: options ?? {} }).values as Values;
+    return parseArgs({ args: [...args], options: OPTIONS }).values;
   } catch (cause) {
     const details = { what: causeOf(cause), remedy: 'ota-agent factory --help' };
     throw new OtaError('USAGE', details, { cause });

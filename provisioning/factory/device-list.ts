@@ -153,7 +153,7 @@ function parsed(file: string, bytes: Buffer): readonly Row[] {
     }) as unknown as Row[];
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    const line = Number((error as { lines?: number }).lines ?? 0);
+    const { lines: line = 0 } = error as { readonly lines?: number };
     const remedy = 'give every line as many values as there are columns; quote commas with "';
     throw invalid({ file, line, column: '' }, `is no CSV: ${error.message}`, remedy);
   }

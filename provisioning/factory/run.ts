@@ -1,6 +1,6 @@
 /** A station: every device of the list, one after the other, and a record of each. */
 import { fork } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { join } from 'node:path';
 
 import { isOtaError, OtaError } from '../../agent/errors.ts';
@@ -120,35 +120,29 @@ async function* converse(
   });
   const longestMs = LONGEST_MS + station.settings.provisioning.est_wait;
   const timer = setTimeout(() => child.kill('SIGKILL'), longestMs);
-  const inbox: DeviceMessage[] = [];
-  let hasEnded = '';
-  child.on('message', (message) => inbox.push(message as DeviceMessage));
-  child.on('exit', (code, signal) => (hasEnded = signal ?? `exit code ${String(code)}`));
-  child.send(jobOf(station, device, isKnown));
-  let last: DeviceMessage | undefined;
+  const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  const messages = on(child, 'message', { close: ['disconnect'] });
+  // A process that is gone already hears nothing; that it is gone is found out below.
+  child.send(jobOf(station, device, isKnown), () => undefined);
+  let hasEnded = false;
   try {
-    for (;;) {
-      const message = inbox.shift();
-      if (message !== undefined) {
-        last = message;
-        yield message;
-        if ('keys' in message && child.connected) child.send('go on');
-      } else if (hasEnded !== '') break;
-      else await Promise.race([once(child, 'message'), once(child, 'exit')]);
+    for await (const [message] of messages as AsyncIterable<[DeviceMessage]>) {
+      hasEnded = 'certificate' in message || 'failure' in message;
+      yield message;
+      if ('keys' in message) child.send('go on', () => undefined);
     }
+    const [code, signal] = await exited;
+    if (!hasEnded) yield crashed(device, signal ?? `exit code ${String(code)}`);
   } finally {
     clearTimeout(timer);
     child.kill('SIGKILL');
   }
-  if (last === undefined || 'said' in last || 'keys' in last) yield crashed(device, hasEnded);
 }
 
 function crashed({ module }: ListedDevice, ended: string): DeviceMessage {
   const cause = `the process that worked on the token ended with ${ended}`;
   const remedy = 'see what it wrote; the library of the token may have crashed or hung';
-  return {
-    failure: { code: 'TOKEN_MODULE', details: { module: module ?? '', cause, remedy } },
-  };
+  return { failure: { code: 'TOKEN_MODULE', details: { module: module ?? '', cause, remedy } } };
 }
 
 function jobOf(

@@ -187,6 +187,14 @@ unknown=OID:1.3.6.1.1.1.1.22\next=SEQUENCE:ext
         assert.ok(!existsSync(leftover()));
         // That of the server, and that of the token.
         assert.equal(await certificatesOf(device.id), 2);
+        // When that has expired, the device is known, and enrols like any other.
+        await bench.inspect('loseCertificate');
+        const secret = { est_secret_file: bench.director.enrolSecretPath };
+        const again = await bench.provision(
+          await shared({ device, provisioning: { ...est, ...secret } }),
+        );
+        assert.equal(again.steps[4], 'certificate done now');
+        assert.equal(await certificatesOf(device.id), 3);
       });
 
       test('takes nothing from the server that it could not use', async () => {
@@ -207,7 +215,7 @@ unknown=OID:1.3.6.1.1.1.1.22\next=SEQUENCE:ext
           const first = await bench.provision(changes);
           assert.deepEqual(first.steps, ALL_DONE_NOW);
           assert.match(first.facts[2] ?? '', new RegExp(`${type}.*IMPORTED`, 'u'));
-          assert.match(first.provisioned.warnings.join(), /the server made the private key/u);
+          assert.match(first.provisioned.warnings.join(), /somebody else made the private key/u);
           assert.deepEqual(await bench.inspect('isTlsKeyImported'), true);
           assert.deepEqual(await bench.inspect('census'), isRsa ? ONE_OF_EACH : WITH_CHAIN);
           assert.ok(!existsSync(leftover()));
@@ -269,6 +277,30 @@ unknown=OID:1.3.6.1.1.1.1.22\next=SEQUENCE:ext
         const { steps } = await bench.provision(await shared({ provisioning: refusing }));
         assert.equal(steps[4], 'certificate done now');
         assert.ok(!existsSync(leftover()));
+      });
+    });
+
+    describe('a key that was supplied in the token (device-cred)', () => {
+      test('is refused, and taken with a warning only where that is allowed', async () => {
+        const [key, csr, pem] = [bench.path('s.key'), bench.path('s.csr'), bench.path('s.pem')];
+        const subject = ['-subj', '/CN=supplied', '-nodes', '-keyout', key, '-out', csr];
+        execFileSync('openssl', ['req', '-newkey', 'rsa:2048', ...subject], { stdio: 'pipe' });
+        writeFileSync(pem, (await bench.director.certify(readFileSync(csr, 'utf8'))).pem);
+        const provisioning = { mode: 'device-cred' };
+        assert.equal((await bench.attempt({ provisioning })).code, 'NOT_PROVISIONED');
+        const label = 'ota-agent-tls';
+        await bench.inspect('bearIdentity', { label, keyPath: key, certificatePath: pem });
+        const identity = { tls_key_type: 'rsa-2048' };
+        const { code, details } = await bench.attempt({ provisioning, identity });
+        assert.equal(code, 'TOKEN_KEY_UNSAFE');
+        assert.equal(details['attribute'], 'CKA_ALWAYS_SENSITIVE');
+        const { provisioned, steps } = await bench.provision({
+          provisioning,
+          identity: { ...identity, allow_imported: true },
+        });
+        assert.deepEqual(steps, [...ALL_FOUND.slice(0, 5), ...ALL_DONE_NOW.slice(5)]);
+        assert.equal(provisioned.deviceId, 'supplied');
+        assert.match(provisioned.warnings.join(), /NOT MADE IN THE TOKEN/u);
       });
     });
 
