@@ -144,7 +144,7 @@ function authorization(secret: string | undefined): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(secret).toString('base64')}` };
 }
 
-export function base64Lines(der: Uint8Array): string {
+function base64Lines(der: Uint8Array): string {
   return Buffer.from(der)
     .toString('base64')
     .replace(/.{1,64}/gu, '$&\n');
