@@ -15,6 +15,13 @@ export function checkTogether(loaded: LoadedSettings): void {
   if (settings.provisioning.mode === 'est' && settings.provisioning.est_url === undefined) {
     throw missing(loaded, 'provisioning.est_url', 'provisioning.mode = "est" needs it');
   }
+  if (
+    settings.provisioning.mode === 'shared-cred' &&
+    settings.provisioning.credentials_file === undefined
+  ) {
+    const why = 'provisioning.mode = "shared-cred" needs it';
+    throw missing(loaded, 'provisioning.credentials_file', why);
+  }
   const { time_url: timeUrl, time_keys: timeKeys } = settings.uptane;
   if ((timeUrl === undefined) !== (timeKeys === undefined)) {
     const [set, unset] = timeUrl === undefined ? ['keys', 'url'] : ['url', 'keys'];

@@ -81,6 +81,16 @@ export interface FailureDetails {
   TOKEN_REPLACED: { uri: string; problem: string; remedy: string };
   CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };
   ENROLMENT_REFUSED: { url: string; status: number; answer: string; remedy: string };
+  ENROLMENT_UNSUPPORTED: { url: string; wanted: string; keyType: string; remedy: string };
+  FACTORY_LIST_INVALID: {
+    file: string;
+    line: number;
+    column: string;
+    problem: string;
+    remedy: string;
+  };
+  FACTORY_DUPLICATE: { device: string; other: string; what: string; remedy: string };
+  CREDENTIALS_INVALID: { path: string; entry: string; problem: string; remedy: string };
 
   STORAGE_CORRUPT: { path: string; cause: string; remedy: string };
   STORAGE_FAILED: { path: string; cause: string; remedy: string };
@@ -190,6 +200,10 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   TOKEN_REPLACED: { ...token, retry: 'never' },
   CERTIFICATE_INVALID: token,
   ENROLMENT_REFUSED: token,
+  ENROLMENT_UNSUPPORTED: token,
+  CREDENTIALS_INVALID: operator,
+  FACTORY_LIST_INVALID: operator,
+  FACTORY_DUPLICATE: { ...token, retry: 'never' },
 
   STORAGE_CORRUPT: { kind: 'device', retry: 'never', exit: 2 },
   STORAGE_FAILED: { kind: 'device', retry: 'backoff', exit: 32 },

@@ -19,6 +19,7 @@ const COMMANDS: Readonly<
   check: async () => (await import('./commands/check.ts')).checkCommand,
   provision: async () => (await import('./commands/provision.ts')).provisionCommand,
   rotate: async () => (await import('./commands/rotate.ts')).rotateCommand,
+  factory: async () => (await import('./commands/factory.ts')).factoryCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
   history: async () => (await import('./commands/status.ts')).historyCommand,
   confirm: async () => (await import('./commands/confirm.ts')).confirmCommand,
@@ -40,7 +41,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     const loaded = await loadSettings({ config });
     return anchorCommand({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
   }
-  if (command !== 'rotate') expectNothing(command, rest);
+  if (command !== 'rotate' && command !== 'factory') expectNothing(command, rest);
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });

@@ -7,108 +7,20 @@
  */
 import { z } from 'zod';
 
-import { parsePkcs11Uri, PKCS11_PREFIX, type UriUse } from './config-pkcs11-uri.ts';
-import { isOtaError } from './errors.ts';
-
-const DURATION = /^\d{1,9}(ms|s|m|h|d)$/u;
-const SIZE = /^\d{1,12}(B|KiB|MiB|GiB)?$/u;
-const DURATION_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
-const SIZE_BYTES = { GiB: 1024 ** 3, MiB: 1024 ** 2, KiB: 1024, B: 1 } as const;
-
-const KIBIBYTE = SIZE_BYTES.KiB;
-
-/** Timers count in 31 bits: a longer one would fire at once, for ever. */
-const MAX_DURATION_MS = 24 * DURATION_MS.d;
-
-const LONGEST_AGE_MS = 36_500 * DURATION_MS.d;
-
-/** A duration such as `"15m"`, decoded to milliseconds. */
-const duration = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
-  z
-    .codec(z.string().regex(DURATION), z.number().min(1).max(MAX_DURATION_MS), {
-      decode: (text) => parse(text, DURATION_MS),
-      encode: (ms) => format(ms, DURATION_MS),
-    })
-    .default(parse(byDefault, DURATION_MS))
-    .meta({ title: 'duration from "1ms" to "24d", such as "15m"' });
-
-/** Longer than any timer: compared with dates, never waited for. */
-const age = z
-  .codec(z.string().regex(DURATION), z.number().min(DURATION_MS.m).max(LONGEST_AGE_MS), {
-    decode: (text) => parse(text, DURATION_MS),
-    encode: (ms) => format(ms, DURATION_MS),
-  })
-  .meta({ title: 'duration from "1m" to "36500d", such as "365d"' });
-
-/** A size such as `"64MiB"`, decoded to bytes. */
-const size = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
-  sizeBetween(0, Number.MAX_SAFE_INTEGER, byDefault).meta({ title: 'size such as "64MiB"' });
-
-const sizeBetween = (
-  min: number,
-  max: number,
-  byDefault: string,
-): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
-  z
-    .codec(z.string().regex(SIZE), z.number().min(min).max(max), {
-      decode: (text) => parse(text, SIZE_BYTES),
-      encode: (bytes) => format(bytes, SIZE_BYTES),
-    })
-    .default(parse(byDefault, SIZE_BYTES))
-    .meta({ title: `size from "${format(min, SIZE_BYTES)}" to "${format(max, SIZE_BYTES)}"` });
-
-const path = z
-  .string()
-  .regex(/^\/[^\0]*$/u)
-  .meta({ title: 'absolute path' });
-
-/** The base of other URLs, so it has no query; and no password, which would be a secret in a file. */
-const url = z
-  .url({ protocol: /^https$/u, abort: true })
-  .regex(/^https:\/\//u)
-  .refine(isBase, 'must have neither user name, password, query nor fragment')
-  .meta({ title: 'https URL' });
-
-const pkcs11Uri = (use: UriUse): z.ZodString =>
-  z
-    .string()
-    .regex(/^pkcs11:/u)
-    .check(
-      z.superRefine((uri, context) => {
-        refuseUri(uri, use, context);
-      }),
-    )
-    .meta({ title: `PKCS#11 URI (RFC 7512) of a ${use}` });
-
-/** A PEM file, or a certificate in the token. */
-const authority = z
-  .string()
-  .regex(/^(?:\/[^\0]*|pkcs11:.*)$/su)
-  .check(
-    z.superRefine((uri, context) => {
-      if (uri.startsWith(PKCS11_PREFIX)) refuseUri(uri, 'certificate', context);
-    }),
-  )
-  .meta({ title: 'absolute path, or PKCS#11 URI (RFC 7512) of a certificate' });
-
-const pin = z
-  .string()
-  .regex(/^sha256\/[A-Za-z0-9+/]{43}=$/u)
-  .meta({ title: 'pin such as "sha256/BASE64="' });
-
-const text = (maxLength: number): z.ZodString =>
-  z
-    .string()
-    .min(1)
-    .max(maxLength)
-    .meta({ title: `text of 1 to ${String(maxLength)} characters` });
-
-const wholeNumber = (min: number, max: number): z.ZodInt =>
-  z
-    .int()
-    .min(min)
-    .max(max)
-    .meta({ title: `whole number from ${String(min)} to ${String(max)}` });
+import {
+  age,
+  duration,
+  fileOr,
+  KIBIBYTE,
+  path,
+  pin,
+  pkcs11Uri,
+  size,
+  sizeBetween,
+  text,
+  url,
+  wholeNumber,
+} from './settings-values.ts';
 
 /** How large metadata may be; `ota-agent verify` takes the same as options. */
 export const metadataLimits = {
@@ -130,7 +42,7 @@ export const settingsSchema = z.strictObject({
       image_url: url
         .optional()
         .describe('Base of the Image repository. Unset: gateway.url with /repo'),
-      ca: authority
+      ca: fileOr('certificate')
         .optional()
         .describe(
           'CA of the gateway: PEM file, or a certificate in the token. Unset: the CAs of the system',
@@ -213,6 +125,10 @@ export const settingsSchema = z.strictObject({
       uptane_key: pkcs11Uri('private key')
         .optional()
         .describe('Uptane key that is in the token already. Unset: one of ours, generated'),
+      allow_imported: z
+        .boolean()
+        .default(false)
+        .describe('Accept keys that were not made in the token: there may be copies'),
     })
     .prefault({}),
   device: z
@@ -233,14 +149,32 @@ export const settingsSchema = z.strictObject({
   provisioning: z
     .strictObject({
       mode: z
-        .enum(['device-cred', 'est', 'manual'])
+        .enum(['device-cred', 'est', 'shared-cred', 'manual'])
         .default('device-cred')
         .describe('Where the TLS certificate comes from'),
-      est_url: url.optional().describe('Base of the EST server, before /.well-known/est'),
-      est_ca: authority
+      est_url: url
+        .optional()
+        .describe('Base of the EST server, before /.well-known/est, or with it and a label'),
+      est_ca: fileOr('certificate')
         .optional()
         .describe('CA of the EST server, as gateway.ca. Unset: gateway.ca'),
       est_secret_file: path.optional().describe('File with USER:PASSWORD for HTTP Basic'),
+      est_wait: duration('1m').describe('Longest wait for a request that has to be approved first'),
+      est_client_key: fileOr('private key')
+        .optional()
+        .describe('Key that the device was born with, for TLS to the EST server'),
+      est_client_certificate: fileOr('certificate')
+        .optional()
+        .describe('Its certificate, with its CAs. Unset: the one of a key in the token'),
+      credentials_file: path
+        .optional()
+        .describe("aktualizr's credentials.zip, for mode `shared-cred`"),
+      credentials_password_file: path
+        .optional()
+        .describe('File with the password of the PKCS#12 files there. Unset: empty'),
+      shared_days: wholeNumber(1, 36_500)
+        .default(36_000)
+        .describe('Days that mode `shared-cred` asks for, as aktualizr does'),
       csr_file: path.optional().describe('Where mode `manual` leaves the CSR (PEM)'),
       certificate_file: path.optional().describe('Certificate (PEM) for `manual`, `device-cred`'),
     })
@@ -334,31 +268,3 @@ export const settingsSchema = z.strictObject({
 export type Settings = Frozen<z.output<typeof settingsSchema>>;
 
 type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T;
-
-function isBase(base: string): boolean {
-  const { username, password, search, hash } = new URL(base);
-  return [username, password, search, hash].every((part) => part === '');
-}
-
-function refuseUri(uri: string, use: UriUse, context: z.RefinementCtx): void {
-  if (!uri.startsWith(PKCS11_PREFIX)) return;
-  try {
-    parsePkcs11Uri(uri, use, '');
-  } catch (error) {
-    if (!isOtaError(error) || error.code !== 'CONFIG_INVALID') throw error;
-    const { problem, remedy } = error.details;
-    context.addIssue({ code: 'custom', message: `${problem}; ${remedy}` });
-  }
-}
-
-function parse(amount: string, units: Readonly<Record<string, number>>): number {
-  const [, digits, unit] = /^(\d+)(\D*)$/u.exec(amount) ?? [];
-  return Number(digits) * (units[unit === '' ? 'B' : (unit ?? '')] ?? Number.NaN);
-}
-
-/** In the largest unit that divides it, so that 3600000 reads `1h`. */
-function format(amount: number, units: Readonly<Record<string, number>>): string {
-  const exact = Object.entries(units).filter(([, one]) => amount % one === 0);
-  const [unit, factor] = (amount === 0 ? exact.at(-1) : exact[0]) ?? ['', 1];
-  return `${String(amount / factor)}${unit}`;
-}

@@ -6,6 +6,7 @@ import {
   Pkcs10CertificateRequestGenerator,
   X509Certificate,
   type Extension,
+  type JsonName,
   type Name,
 } from '@peculiar/x509';
 
@@ -22,7 +23,7 @@ export interface CertificateRequest {
 
 /** Whom the request is for, and which key of several signs it. */
 export interface Requester {
-  readonly name: readonly [{ CN: string[] }] | Name;
+  readonly name: JsonName | Name;
   readonly extensions: readonly Extension[];
   readonly key: ObjectName;
 }
@@ -85,7 +86,7 @@ export async function createRequest(
     });
   const request = await Pkcs10CertificateRequestGenerator.create(
     {
-      name: isName(requester.name) ? requester.name : [...requester.name],
+      name: requester.name,
       extensions: [...requester.extensions],
       keys: { publicKey: imported, privateKey },
       signingAlgorithm: signing,
@@ -93,10 +94,6 @@ export async function createRequest(
     crypto,
   );
   return { der: new Uint8Array(request.rawData), pem: `${request.toString('pem')}\n` };
-}
-
-function isName(name: Requester['name']): name is Name {
-  return !Array.isArray(name);
 }
 
 /** Stands for the private key where Web Crypto wants an object; there is nothing in it. */

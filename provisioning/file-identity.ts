@@ -1,17 +1,13 @@
-/** Step 3 where the TLS identity is files: nothing is made, everything is checked, and it is said aloud. */
+/** Step 3 where the TLS identity is files: nothing is made, everything is checked. */
 import { identitySettings } from '../agent/io/gateway-trust.ts';
-import { KEY_IN_FILE, readFileIdentity } from '../agent/io/tls-file.ts';
+import { readFileIdentity } from '../agent/io/tls-file.ts';
 import { demandDeviceId, rememberDeviceId, sayCertificate } from './enroll.ts';
 import type { Provisioning } from './record.ts';
 
-/**
- * @returns what a person should not overlook
- * @throws OtaError FILE_UNREADABLE, CERTIFICATE_INVALID
- */
-export async function provisionFromFiles(all: Provisioning): Promise<string> {
+/** @throws OtaError FILE_UNREADABLE, CERTIFICATE_INVALID */
+export async function provisionFromFiles(all: Provisioning): Promise<void> {
   const { certificate } = readFileIdentity(identitySettings(all.settings), all.now());
   demandDeviceId(all, certificate);
   await rememberDeviceId(all, certificate);
-  sayCertificate(all, 'found done', certificate);
-  return KEY_IN_FILE;
+  sayCertificate(all, 'found done', { certificate, issuers: [] });
 }

@@ -5,13 +5,15 @@ import { isOtaError, OtaError } from '../agent/errors.ts';
 import { readCertificates } from '../agent/io/token/certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type KeyType, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { listGenerations } from '../agent/io/token/generations.ts';
-import { checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
+import { importKey } from '../agent/io/token/import-key.ts';
+import { acceptedOrigin, checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
 import type { Outcome, Provisioning } from './record.ts';
 import { isRegistrationBegun } from './register.ts';
+import { importsSharedKey, sharedCredential } from './shared-cred.ts';
 
 interface WantedKey {
   readonly name: ObjectName;
@@ -39,11 +41,7 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
   const { tls: namedTls, uptane: namedUptane } = all.found ?? {};
   const tls =
     namedTls === undefined
-      ? ensureKey(all, token, {
-          name: all.choice?.tls ?? oneOf(token, TLS_KEY),
-          type: identity.tls_key_type,
-          isKnownOutside: hasCertificate,
-        })
+      ? await ensureTlsKey(all, token, hasCertificate)
       : acceptNamed(all, token, namedTls);
   if (namedUptane !== undefined) acceptNamed(all, token, namedUptane);
   else {
@@ -54,6 +52,35 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
     });
   }
   return tls;
+}
+
+async function ensureTlsKey(
+  all: Provisioning,
+  token: Token,
+  isKnownOutside: boolean,
+): Promise<TokenKey> {
+  const name = all.choice?.tls ?? oneOf(token, TLS_KEY);
+  if (importsSharedKey(all.settings)) return ensureSharedKey(all, token, name);
+  return ensureKey(all, token, { name, type: all.settings.identity.tls_key_type, isKnownOutside });
+}
+
+/** The TLS key that the server has made, where nothing else is to be had and that is allowed. */
+async function ensureSharedKey(
+  all: Provisioning,
+  token: Token,
+  name: ObjectName,
+): Promise<TokenKey> {
+  const state = inspectKey(token, name);
+  if (state.is === 'whole' && proves(token, name, state.key)) {
+    checkKeyAttributes(token, name, 'imported too');
+    all.say('keys', 'found done', `${name.label} (${state.key.type})`);
+    return state.key;
+  }
+  const { privateKey } = await sharedCredential(all);
+  const key = importKey(token, name, privateKey);
+  checkKeyAttributes(token, name, 'imported too');
+  all.say('keys', 'done now', `${name.label} (${key.type}), IMPORTED`);
+  return key;
 }
 
 /** Where a rotation was cut short and its record is lost, the first whole pair; else what there is. */
@@ -78,7 +105,7 @@ function acceptNamed(all: Provisioning, token: Token, name: ObjectName): TokenKe
     });
   if (state.is === 'broken') throw unusable(state.problem);
   if (state.is === 'absent') throw unusable('it is gone');
-  checkKeyAttributes(token, name);
+  checkKeyAttributes(token, name, acceptedOrigin(all.settings));
   if (!proves(token, name, state.key)) throw unusable('what it signs does not verify');
   all.say('keys', 'found done', `${name.label} (${state.key.type}), named in [identity]`);
   return state.key;
@@ -91,7 +118,7 @@ function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey
   };
   const state = inspectKey(token, name);
   if (state.is === 'whole') {
-    checkKeyAttributes(token, name);
+    checkKeyAttributes(token, name, acceptedOrigin(all.settings));
     const problem = problemOf(token, name, state.key, type);
     if (problem === undefined) {
       say('found done');

@@ -26,7 +26,7 @@ const MULTIARCH: Readonly<Partial<Record<NodeJS.Architecture, string>>> = {
 };
 
 /**
- * A SecureContext whose private key is a TLS key of the token.
+ * A SecureContext whose private key is one of the token's.
  *
  * The token must be logged in, and libp11 gets no PIN: login is shared, so it needs none, it prints the
  * whole key URI when it does not find a key, and it would spend tries of its own.

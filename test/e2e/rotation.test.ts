@@ -52,7 +52,7 @@ describe('a rotation', () => {
   });
 
   test('whose certificate the gateway refuses is undone, and the old key is used', async () => {
-    const cut: Cut = { effect: 7, moment: 'after' };
+    const cut: Cut = { effect: 8, moment: 'after' };
     const ran = await bench.run({ rotate: 'tls', cut });
     assert.equal(ran.cut, 'after remembering proving-new');
     assert.deepEqual(ran.found?.census, census);
@@ -124,7 +124,7 @@ describe('a rotation', () => {
 
   test('leaves commands that work between two keys, and the next cycle decides', async () => {
     const cuts = [
-      ['tls', 7],
+      ['tls', 8],
       ['uptane', 5],
     ] as const;
     for (const [rotate, effect] of cuts) {

@@ -6,7 +6,12 @@ import { createIdentityContext, type DeviceCertificate } from '../../io/tls.ts';
 import { TLS_KEY, UPTANE_KEY, type ObjectName } from '../../io/token/cryptoki.ts';
 import { listGenerations } from '../../io/token/generations.ts';
 import { chooseCredential } from '../../io/token/identity.ts';
-import { checkKeyAttributes } from '../../io/token/key-attributes.ts';
+import {
+  acceptedOrigin,
+  checkKeyAttributes,
+  IMPORTED_KEY,
+  isImported,
+} from '../../io/token/key-attributes.ts';
 import { inspectKey, type TokenKey } from '../../io/token/keys.ts';
 import { findNamedObjects, type FoundObjects } from '../../io/token/named-objects.ts';
 import { PROVISION } from '../../io/token/token-errors.ts';
@@ -33,17 +38,16 @@ const IN_A_FILE = notHere('not looked at: token.tls_backend = "file"');
 function examineTlsKey(examination: Examination): Finding {
   const { token: settings, identity } = examination.get('loaded').settings;
   if (settings.tls_backend === 'file') return IN_A_FILE;
-  const key = wholeKey(examination, named(examination).tls ?? TLS_KEY);
+  const { key, isForeign } = wholeKey(examination, named(examination).tls ?? TLS_KEY);
+  if (isForeign) return warn(`${key.type}: ${IMPORTED_KEY}`, 'ota-agent rotate tls');
   return judgeType(key, identity.tls_key_type, 'identity.tls_key_type');
 }
 
 function examineUptaneKey(examination: Examination): Finding {
   const { uptane_key_type: wanted } = examination.get('loaded').settings.identity;
-  return judgeType(
-    wholeKey(examination, named(examination).uptane ?? UPTANE_KEY),
-    wanted,
-    'identity.uptane_key_type',
-  );
+  const { key, isForeign } = wholeKey(examination, named(examination).uptane ?? UPTANE_KEY);
+  if (isForeign) return warn(`${key.type}, not made in the token`, 'ota-agent rotate uptane');
+  return judgeType(key, wanted, 'identity.uptane_key_type');
 }
 
 /** What the settings name instead of ours. */
@@ -52,7 +56,11 @@ function named(examination: Examination): FoundObjects {
   return findNamedObjects(examination.get('token'), identity);
 }
 
-function wholeKey(examination: Examination, label: ObjectName): TokenKey {
+/** A foreign key is one that the settings accept although it was not made in the token. */
+function wholeKey(
+  examination: Examination,
+  label: ObjectName,
+): { readonly key: TokenKey; readonly isForeign: boolean } {
   const token = examination.get('token');
   // While one takes another's place there are two; a name with a CKA_ID is one already.
   const name =
@@ -69,8 +77,8 @@ function wholeKey(examination: Examination, label: ObjectName): TokenKey {
     const { problem } = state;
     throw new OtaError('TOKEN_OBJECT', { uri: name.label, problem, remedy: PROVISION });
   }
-  checkKeyAttributes(token, name);
-  return state.key;
+  checkKeyAttributes(token, name, acceptedOrigin(examination.get('loaded').settings));
+  return { key: state.key, isForeign: isImported(token, name) };
 }
 
 function judgeType({ type }: TokenKey, wanted: string, setting: string): Finding {

@@ -16,6 +16,7 @@ import {
 import { readCertificates } from './certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type ObjectName } from './cryptoki.ts';
 import { listGenerations } from './generations.ts';
+import { IMPORTED_KEY, isImported } from './key-attributes.ts';
 import { inspectKey } from './keys.ts';
 import { findNamedObjects, type FoundObjects, type NamedObjects } from './named-objects.ts';
 import { PROVISION } from './token-errors.ts';
@@ -95,6 +96,12 @@ export function loadIdentity(
     token.close();
     throw error;
   }
+}
+
+/** What a person should not overlook about an identity, at every start. */
+export function identityWarnings({ token, tlsBackend, keys }: Identity): readonly string[] {
+  if (tlsBackend.backend === 'file') return [tlsBackend.reason];
+  return isImported(token, keys.tls) ? [IMPORTED_KEY] : [];
 }
 
 interface Tls extends Credential {

@@ -15,6 +15,23 @@ interface Expectation {
   readonly required: boolean;
 }
 
+/** Where a key may come from. */
+export type Origin = 'made here' | 'imported too';
+
+/** On every run, as long as the device uses such a key. */
+export const IMPORTED_KEY =
+  'THE TLS KEY WAS NOT MADE IN THE TOKEN: somebody else made the private key, and whoever has a copy ' +
+  'is this device; for migration only: change to a key that is made in the token';
+
+/** As `identity.allow_imported` says. */
+export function acceptedOrigin({
+  identity,
+}: {
+  readonly identity: { readonly allow_imported: boolean };
+}): Origin {
+  return identity.allow_imported ? 'imported too' : 'made here';
+}
+
 /** PKCS#11 v2.40 §4.8 and §4.9. */
 const EXPECTED: readonly Expectation[] = [
   { name: 'CKA_SENSITIVE', attribute: CKA.SENSITIVE, value: true, required: true },
@@ -27,15 +44,21 @@ const EXPECTED: readonly Expectation[] = [
 /**
  * Reads back the attributes of a private key.
  *
- * An imported key has copies elsewhere, and one that was ever extractable may have.
+ * An imported key has copies elsewhere, and one that was ever extractable may have. Where that is
+ * accepted, it must still not be able to leave from now on.
  *
  * @throws OtaError TOKEN_KEY_UNSAFE naming the first attribute that is not as it must be
  * @throws OtaError NOT_PROVISIONED if there is no such key
  */
-export function checkKeyAttributes(token: Token, name: ObjectName): void {
+export function checkKeyAttributes(
+  token: Token,
+  name: ObjectName,
+  origin: Origin = 'made here',
+): void {
+  const expected = EXPECTED.filter(({ required }) => required || origin === 'made here');
   const unsafe = token.run(`read attributes of ${name.label}`, (session) => {
     const key = findPrivateKey(session, token, name);
-    return EXPECTED.find(({ attribute, value, required }) => {
+    return expected.find(({ attribute, value, required }) => {
       const present = readFlag(key, attribute);
       return present === undefined ? required : present !== value;
     });
@@ -44,6 +67,14 @@ export function checkKeyAttributes(token: Token, name: ObjectName): void {
   const uri = `${token.uri} ${name.label}`;
   const remedy = 'delete the key and provision again: it may have copies outside the token';
   throw new OtaError('TOKEN_KEY_UNSAFE', { uri, attribute: unsafe.name, remedy });
+}
+
+/** Whether the token says that the private key was not made in it. */
+export function isImported(token: Token, name: ObjectName): boolean {
+  return token.run(
+    `read attributes of ${name.label}`,
+    (session) => readFlag(findPrivateKey(session, token, name), CKA.LOCAL) === false,
+  );
 }
 
 /** @throws OtaError NOT_PROVISIONED if there is no private key of that name */
