@@ -101,7 +101,7 @@ export const settingsSchema = z.strictObject({
         .describe('Uptane key of the Primary ECU to generate in the token'),
       tls_key_file: path
         .optional()
-        .describe('TLS key (PEM) of `token.tls_backend = "file"`: readable by the agent alone'),
+        .describe('TLS key (PEM) of `token.tls_backend = "file"`, or one that is to be imported'),
       tls_certificate_file: path
         .optional()
         .describe('Its certificate (PEM), with the CAs between, if there are any'),

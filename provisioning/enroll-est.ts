@@ -1,9 +1,6 @@
 /** The certificate from an EST server, start to end. */
-import { X509Certificate } from 'node:crypto';
 import type { SecureContext } from 'node:tls';
 
-import { issuersOf } from '../agent/io/certificate-chain.ts';
-import { OtaError } from '../agent/errors.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
@@ -11,7 +8,7 @@ import { createRequest, newcomer, type Requester } from './csr.ts';
 import { meetDemands, type RequestContent } from './csr-attributes.ts';
 import { EstConnection, operationUrl } from './est.ts';
 import { birthContext, estAuthorities } from './est-client.ts';
-import { caCertificates, csrAttributes, enrol } from './est-enrol.ts';
+import { caCertificates, csrAttributes, demandIssuer, enrol } from './est-enrol.ts';
 import { issuedAmong, type Issued } from './issued.ts';
 import { tlsName, type Provisioning } from './record.ts';
 import { unset } from './unset.ts';
@@ -70,28 +67,6 @@ function requesterOf(all: Provisioning, deviceId: string, content: RequestConten
   const { name, key } = newcomer(deviceId, tlsName(all));
   const named = content.hasSerialNumber ? [{ CN: [deviceId] }, { '2.5.4.5': [deviceId] }] : name;
   return { name: named, extensions: content.extensions, key };
-}
-
-/**
- * The CAs above the certificate, one of which has to be among those that the server has named.
- *
- * @param authorities - none if it has named none, and then nothing is demanded
- * @throws OtaError CERTIFICATE_INVALID
- */
-export function demandIssuer(
-  { certificate, issuers }: Issued,
-  authorities: readonly X509Certificate[],
-  url: string,
-): readonly X509Certificate[] {
-  const leaf = new X509Certificate(certificate.pem);
-  const chain = issuersOf(leaf, [...issuers, ...authorities]);
-  const isNamed = chain.some((one) => authorities.some(({ raw }) => raw.equals(one.raw)));
-  if (isNamed || authorities.length === 0) return chain;
-  throw new OtaError('CERTIFICATE_INVALID', {
-    what: `certificate of ${certificate.commonName}`,
-    problem: `none of the CAs in ${operationUrl(url, 'cacerts')} has issued it`,
-    remedy: 'find out why the EST server issues from another CA; the gateway would refuse it',
-  });
 }
 
 function sayIgnored({ say }: Provisioning, { ignored }: RequestContent): void {

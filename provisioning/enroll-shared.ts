@@ -5,7 +5,7 @@ import { fromEst } from './enroll-est.ts';
 import { contextOf } from './est-client.ts';
 import { issuedAmong, type Issued } from './issued.ts';
 import { deviceId, type Provisioning } from './record.ts';
-import { hasUsedSharedCredential, importsSharedKey, sharedCredential } from './shared-cred.ts';
+import { hasUsedSharedCredential, sharedCredential, usesServerKey } from './shared-cred.ts';
 
 /**
  * Takes the server's certificate where its key is in the token; else shows it to the EST server, for a
@@ -20,7 +20,7 @@ export async function fromShared(all: Provisioning, token: Token, key: TokenKey)
     return fromEst(all, token, { key, deviceId: await deviceId(all) });
   }
   const shared = await sharedCredential(all);
-  if (importsSharedKey(all.settings)) {
+  if (usesServerKey(all.settings)) {
     return issuedAmong(shared.certificates, 'credential from the server', key, all.now());
   }
   const context = (caPem: string | undefined): ReturnType<typeof contextOf> =>

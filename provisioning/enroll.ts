@@ -1,6 +1,5 @@
 /** Step 3: the device certificate, for the key in the token, stored beside it. */
 import { isOtaError, OtaError } from '../agent/errors.ts';
-import { replaceFile } from '../agent/io/durable-file.ts';
 import {
   checkDeviceCertificate,
   parseDeviceCertificate,
@@ -13,7 +12,9 @@ import { certificatesIn, isAbsent } from './certificate-file.ts';
 import { createRequest, newcomer } from './csr.ts';
 import { fromEst } from './enroll-est.ts';
 import { fromShared } from './enroll-shared.ts';
+import { certificateFile } from './imported-key.ts';
 import { issuedAmong, storeIssued, type Issued } from './issued.ts';
+import { leaveFile } from './leave-file.ts';
 import { deviceId, tlsName, type Outcome, type Provisioning } from './record.ts';
 import { noteCertificate } from './rotation-record.ts';
 import { forgetSharedCredential } from './shared-cred.ts';
@@ -102,7 +103,8 @@ async function fromFile(
   { settings, now }: Provisioning,
   key: TokenKey,
 ): Promise<Issued | undefined> {
-  const { certificate_file: path, mode } = settings.provisioning;
+  const { mode } = settings.provisioning;
+  const path = certificateFile(settings);
   if (path === undefined) return undefined;
   try {
     return issuedAmong(await certificatesIn(path), path, key, now());
@@ -118,7 +120,7 @@ async function leaveRequest(all: Provisioning, token: Token, key: TokenKey): Pro
   if (path === undefined) throw unset('csr_file', 'the certificate request is left there');
   if (answer === undefined) throw unset('certificate_file', 'the certificate is expected there');
   const request = await createRequest(token, key, newcomer(await deviceId(all), tlsName(all)));
-  await replaceFile(path, request.pem, 0o644);
+  await leaveFile('provisioning.csr_file', path, request.pem, 0o644);
   throw new OtaError('NOT_PROVISIONED', {
     missing: `certificate for the request in ${path}`,
     remedy: `have it signed, save the certificate as ${answer} and run "ota-agent provision" again`,

@@ -2,9 +2,12 @@
 import { X509Certificate } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { OtaError } from '../agent/errors.ts';
+import { issuersOf } from '../agent/io/certificate-chain.ts';
 import { parseHttpDate } from '../agent/io/http-date.ts';
 import type { CertificateRequest } from './csr.ts';
-import { certificatesOf, refused, type Answer, type EstConnection } from './est.ts';
+import { certificatesOf, operationUrl, refused, type Answer, type EstConnection } from './est.ts';
+import type { Issued } from './issued.ts';
 
 /** Absent by the letter (RFC 7030 §4.1.2, §4.5.2), or not known to the server. */
 const NOTHING = new Set([204, 404, 501]);
@@ -30,6 +33,28 @@ export async function caCertificates(est: EstConnection): Promise<X509Certificat
   const answer = await est.get('cacerts');
   if (NOTHING.has(answer.status)) return [];
   return certificatesOf(answer, answer.text).map((der) => new X509Certificate(der));
+}
+
+/**
+ * The CAs above the certificate, one of which has to be among those that the server has named.
+ *
+ * @param authorities - none if it has named none, and then nothing is demanded
+ * @throws OtaError CERTIFICATE_INVALID
+ */
+export function demandIssuer(
+  { certificate, issuers }: Issued,
+  authorities: readonly X509Certificate[],
+  url: string,
+): readonly X509Certificate[] {
+  const leaf = new X509Certificate(certificate.pem);
+  const chain = issuersOf(leaf, [...issuers, ...authorities]);
+  const isNamed = chain.some((one) => authorities.some(({ raw }) => raw.equals(one.raw)));
+  if (isNamed || authorities.length === 0) return chain;
+  throw new OtaError('CERTIFICATE_INVALID', {
+    what: `certificate of ${certificate.commonName}`,
+    problem: `none of the CAs in ${operationUrl(url, 'cacerts')} has issued it`,
+    remedy: 'find out why the EST server issues from another CA; the gateway would refuse it',
+  });
 }
 
 /** What the CA wants in a request: DER of CsrAttrs, empty if it wants nothing in particular. */

@@ -6,14 +6,18 @@ import { readCertificates } from '../agent/io/token/certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type KeyType, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { listGenerations } from '../agent/io/token/generations.ts';
 import { importKey } from '../agent/io/token/import-key.ts';
-import { acceptedOrigin, checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
+import {
+  acceptedOrigin,
+  checkKeyAttributes,
+  isImported,
+} from '../agent/io/token/key-attributes.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
+import { keySource, type KeySource } from './imported-key.ts';
 import type { Outcome, Provisioning } from './record.ts';
 import { isRegistrationBegun } from './register.ts';
-import { importsSharedKey, sharedCredential } from './shared-cred.ts';
 
 interface WantedKey {
   readonly name: ObjectName;
@@ -60,24 +64,34 @@ async function ensureTlsKey(
   isKnownOutside: boolean,
 ): Promise<TokenKey> {
   const name = all.choice?.tls ?? oneOf(token, TLS_KEY);
-  if (importsSharedKey(all.settings)) return ensureSharedKey(all, token, name);
-  return ensureKey(all, token, { name, type: all.settings.identity.tls_key_type, isKnownOutside });
+  const type = all.settings.identity.tls_key_type;
+  const source = keySource(all);
+  if (source === undefined) return ensureKey(all, token, { name, type, isKnownOutside });
+  const key = await ensureImported(all, token, source, { name, isKnownOutside });
+  const leftover = source.leftover();
+  if (leftover !== undefined) all.say('keys', 'noted', leftover);
+  return key;
 }
 
-/** The TLS key that the server has made, where nothing else is to be had and that is allowed. */
-async function ensureSharedKey(
+/**
+ * A TLS key that was made somewhere else, where the settings allow that.
+ *
+ * One that was made in the token before, and that nobody knows, gives way.
+ */
+async function ensureImported(
   all: Provisioning,
   token: Token,
-  name: ObjectName,
+  source: KeySource,
+  { name, isKnownOutside }: Pick<WantedKey, 'name' | 'isKnownOutside'>,
 ): Promise<TokenKey> {
   const state = inspectKey(token, name);
-  if (state.is === 'whole' && proves(token, name, state.key)) {
+  const isInUse = isKnownOutside || (state.is === 'whole' && isImported(token, name));
+  if (state.is === 'whole' && isInUse && proves(token, name, state.key)) {
     checkKeyAttributes(token, name, 'imported too');
     all.say('keys', 'found done', `${name.label} (${state.key.type})`);
     return state.key;
   }
-  const { privateKey } = await sharedCredential(all);
-  const key = importKey(token, name, privateKey);
+  const key = importKey(token, name, await source.read());
   checkKeyAttributes(token, name, 'imported too');
   all.say('keys', 'done now', `${name.label} (${key.type}), IMPORTED`);
   return key;

@@ -8,6 +8,7 @@ import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
 import { gatewayTrust, identitySettings } from '../agent/io/gateway-trust.ts';
 import { identityWarnings, loadIdentity, type Identity } from '../agent/io/token/identity.ts';
+import { IMPORTED_KEY } from '../agent/io/token/key-attributes.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { findNamedObjects } from '../agent/io/token/named-objects.ts';
 import { openToken } from '../agent/io/token/token.ts';
@@ -18,7 +19,7 @@ import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
 import { choiceOf, parseRecord } from './rotation-record.ts';
 import { demandRootSource, provisionRoots } from './roots.ts';
-import { demandSharedUse } from './shared-cred.ts';
+import { demandSharedUse, usesServerKey } from './shared-cred.ts';
 import { provisionToken } from './token.ts';
 
 export interface Provisioned {
@@ -51,7 +52,7 @@ export async function provision(
   const identity = loadIdentity(chosen, trust, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    const warnings = [...identityWarnings(identity), ...(await provisionRoots(all, gateway))];
+    const warnings = [...keyWarnings(all, identity), ...(await provisionRoots(all, gateway))];
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
     return { deviceId, ecu, warnings };
@@ -70,6 +71,12 @@ async function provisionInToken(all: Provisioning): Promise<void> {
   } finally {
     token.close();
   }
+}
+
+/** Of a file nobody can tell where it was made, but for the server that the settings name. */
+function keyWarnings({ settings }: Provisioning, identity: Identity): readonly string[] {
+  const isServers = settings.token.tls_backend === 'file' && usesServerKey(settings);
+  return [...identityWarnings(identity), ...(isServers ? [IMPORTED_KEY] : [])];
 }
 
 function uptaneKey({ token, keys }: Identity): TokenKey {

@@ -3,7 +3,6 @@ import { X509Certificate } from 'node:crypto';
 
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { issuersOf, parseEach } from '../agent/io/certificate-chain.ts';
-import { replaceFile } from '../agent/io/durable-file.ts';
 import {
   checkDeviceCertificate,
   parseDeviceCertificate,
@@ -15,12 +14,12 @@ import type { Token } from '../agent/io/token/token.ts';
 import type { Instant } from '../agent/uptane/time.ts';
 import { certificatesIn, isAbsent } from './certificate-file.ts';
 import { createRequest, holderOf } from './csr.ts';
-import { demandIssuer } from './enroll-est.ts';
 import { EstConnection } from './est.ts';
 import { estAuthorities } from './est-client.ts';
-import { caCertificates } from './est-enrol.ts';
+import { caCertificates, demandIssuer } from './est-enrol.ts';
 import { reenrol } from './est-reenrol.ts';
 import type { Issued } from './issued.ts';
+import { leaveFile } from './leave-file.ts';
 import type { Means } from './rotate-means.ts';
 
 /** What is to follow what. */
@@ -136,7 +135,7 @@ async function leaveRequest(
     });
   }
   const { pem } = await requestFor(token, succession);
-  await replaceFile(path, pem, 0o644);
+  await leaveFile('provisioning.csr_file', path, pem, 0o644);
   throw new OtaError('NOT_PROVISIONED', {
     missing: `certificate for the request in ${path}`,
     remedy: `have it signed and save the certificate as ${answer}: the next cycle goes on with it; "ota-agent rotate cancel" gives up`,

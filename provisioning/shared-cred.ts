@@ -29,8 +29,9 @@ export interface SharedCredential extends PemIdentity {
 }
 
 /** Whether the server's key becomes the device's, because there is no way to another one. */
-export function importsSharedKey({ provisioning }: Settings): boolean {
-  return provisioning.mode === 'shared-cred' && provisioning.est_url === undefined;
+export function usesServerKey({ provisioning, token }: Settings): boolean {
+  const hasWay = provisioning.est_url !== undefined && token.tls_backend !== 'file';
+  return provisioning.mode === 'shared-cred' && !hasWay;
 }
 
 /**
@@ -39,14 +40,15 @@ export function importsSharedKey({ provisioning }: Settings): boolean {
  * @throws OtaError CONFIG_INVALID
  */
 export function demandSharedUse(settings: Settings): void {
-  if (!importsSharedKey(settings) || settings.identity.allow_imported) return;
+  if (!usesServerKey(settings) || settings.identity.allow_imported) return;
   throw new OtaError('CONFIG_INVALID', {
     file: 'settings',
     line: 0,
     key: 'identity.allow_imported',
     problem: 'is false, and in mode "shared-cred" the server makes the private key',
     remedy:
-      'set provisioning.est_url, where a key that is made in the token gets its certificate; or set ' +
+      'set provisioning.est_url, where a key that is made in the token gets its certificate (not with ' +
+      'token.tls_backend = "file"); or set ' +
       'identity.allow_imported = true, and live with a key that others may have',
   });
 }
@@ -88,7 +90,8 @@ function pathOf({ settings }: Provisioning): string {
   return join(settings.storage.path, 'shared-credential.pem');
 }
 
-async function keptCredential(all: Provisioning): Promise<SharedCredential | undefined> {
+/** The answer of the server that a run before has kept and not used up. */
+export async function keptCredential(all: Provisioning): Promise<SharedCredential | undefined> {
   try {
     return credentialOf(await readFile(pathOf(all), 'utf8'), pathOf(all));
   } catch (error) {

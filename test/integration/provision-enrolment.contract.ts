@@ -306,6 +306,14 @@ unknown=OID:1.3.6.1.1.1.1.22\next=SEQUENCE:ext
     });
 
     describe('by hand', () => {
+      test('says that it cannot leave the request', async () => {
+        const csr = bench.path('nowhere/device.csr');
+        const provisioning = { mode: 'manual', csr_file: csr, certificate_file: '/nowhere.pem' };
+        const { code, details } = await bench.attempt({ provisioning });
+        assert.deepEqual([code, details['path']], ['STORAGE_FAILED', csr]);
+        assert.match(String(details['remedy']), /provisioning\.csr_file/u);
+      });
+
       test('takes a certificate with its chain, in PEM or in PKCS#7', async () => {
         await arrange({ issuingCa: true });
         for (const form of ['PEM', 'PKCS7'] as const) {
