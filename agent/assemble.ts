@@ -26,7 +26,7 @@ import { followCrls } from './io/crl-files.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
-import { identityWarnings, loadIdentity, type Identity } from './io/token/identity.ts';
+import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
 import { probeModule } from './io/token/probe-module.ts';
 import { openToken, type Token } from './io/token/token.ts';
@@ -116,7 +116,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   let sealing: Sealing | undefined;
   try {
     await demandProvisioned(local.store);
-    await probeModule(settings.token.module);
+    await probeModule(settings.token);
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings, process.env);
     // Before the identity: that of another token is not this device's, and may be none at all.
@@ -126,7 +126,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const choice = choiceOf(parseRecord(await local.store.fact('rotation')));
     const chosen = { ...identitySettings(settings), choice };
     const identity = loadIdentity(chosen, trust, clock.now(), process.env);
-    for (const warning of identityWarnings(identity)) log.warn(warning);
+    for (const warning of identity.warnings) log.warn(warning);
     const live = new LiveIdentity(identity);
     const http = openHttp(settings, () => live.current, clock);
     const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;

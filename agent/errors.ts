@@ -76,7 +76,8 @@ export interface FailureDetails {
   TOKEN_OBJECT: { uri: string; problem: string; remedy: string };
   TOKEN_KEY_UNSAFE: { uri: string; attribute: string; remedy: string };
   TOKEN_FULL: { uri: string; problem: string; remedy: string };
-  TOKEN_MECHANISM: { mechanism: string; offered: string };
+  /** `supported`: settings that would work instead. */
+  TOKEN_MECHANISM: { mechanism: string; offered: string; supported?: string };
   TOKEN_FAILED: { operation: string; cause: string };
   TOKEN_REPLACED: { uri: string; problem: string; remedy: string };
   CERTIFICATE_INVALID: { what: string; problem: string; remedy: string };

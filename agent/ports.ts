@@ -96,7 +96,7 @@ export interface TimeServer {
 /** The Uptane key of the Primary ECU. It never leaves its token. */
 export interface Signer {
   readonly keyId: string;
-  readonly method: 'rsassa-pss' | 'ed25519';
+  readonly method: 'rsassa-pss' | 'ed25519' | 'ecPrime256v1';
   /** @returns the signature over `payload`, standard Base64 with padding */
   sign(payload: Uint8Array): Promise<string>;
 }

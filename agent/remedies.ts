@@ -61,7 +61,8 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
   INSTALL_FAILED: 'see the cause; the previous image still runs',
   ROLLED_BACK: 'see the cause; assign the image again when it is mended',
 
-  TOKEN_MECHANISM: 'use a token that offers the mechanism, or another key type',
+  TOKEN_MECHANISM:
+    'choose one of the supported key types, or use a token that offers the mechanism',
   TOKEN_FAILED: 'see the cause; check the token with pkcs11-tool',
 };
 

@@ -7,14 +7,13 @@
  */
 import { z } from 'zod';
 
+import { identitySection, tokenSection } from './settings-token.ts';
 import {
-  age,
   duration,
   fileOr,
   KIBIBYTE,
   path,
   pin,
-  pkcs11Uri,
   size,
   sizeBetween,
   text,
@@ -68,69 +67,8 @@ export const settingsSchema = z.strictObject({
         .describe('`stapled`: the gateway has to bring proof that it is not revoked (OCSP)'),
     })
     .prefault({}),
-  token: z
-    .strictObject({
-      module: path.default('/usr/lib/libckteec.so.0').describe('PKCS#11 shared library'),
-      uri: pkcs11Uri('token').default('pkcs11:token=ota-agent').describe('Token to use'),
-      login: z.enum(['pin', 'none']).default('pin').describe('How to log in to the token'),
-      pin_file: path
-        .optional()
-        .describe('File with the user PIN. Unset: the systemd credential `pin`'),
-      so_pin_file: path
-        .optional()
-        .describe('File with the SO PIN. Unset: the systemd credential `so-pin`'),
-      anchor: z
-        .enum(['auto', 'off'])
-        .default('auto')
-        .describe('`auto`: what must not go back is also sealed in the token, where it can be'),
-      tls_backend: z
-        .enum(['auto', 'engine', 'provider', 'file'])
-        .default('auto')
-        .describe('How TLS reaches the key in the token; `file` for development only: it is none'),
-    })
-    .prefault({}),
-  identity: z
-    .strictObject({
-      tls_key_type: z
-        .enum(['ec-p256', 'rsa-2048'])
-        .default('ec-p256')
-        .describe('TLS key to generate in the token'),
-      uptane_key_type: z
-        .enum(['rsa-2048', 'ed25519'])
-        .default('rsa-2048')
-        .describe('Uptane key of the Primary ECU to generate in the token'),
-      tls_key_file: path
-        .optional()
-        .describe('TLS key (PEM) of `token.tls_backend = "file"`, or one that is to be imported'),
-      tls_certificate_file: path
-        .optional()
-        .describe('Its certificate (PEM), with the CAs between, if there are any'),
-      renew_at: z
-        .number()
-        .min(0.1)
-        .max(0.9)
-        .default(0.67)
-        .describe('Share of its life after which the certificate is renewed, before jitter')
-        .meta({ title: 'number from 0.1 to 0.9' }),
-      tls_key_max_age: age.optional().describe('Age at which the TLS key is rotated. Unset: never'),
-      uptane_key_max_age: age
-        .optional()
-        .describe('Age at which the Uptane key is rotated. Unset: never'),
-      tls_key: pkcs11Uri('private key')
-        .optional()
-        .describe('TLS key that is in the token already. Unset: one of ours, generated'),
-      tls_certificate: pkcs11Uri('certificate')
-        .optional()
-        .describe('Certificate in the token. Unset: the one of the TLS key'),
-      uptane_key: pkcs11Uri('private key')
-        .optional()
-        .describe('Uptane key that is in the token already. Unset: one of ours, generated'),
-      allow_imported: z
-        .boolean()
-        .default(false)
-        .describe('Accept keys that were not made in the token: there may be copies'),
-    })
-    .prefault({}),
+  token: tokenSection,
+  identity: identitySection,
   device: z
     .strictObject({
       id: text(64).optional().describe("Name of the device. Unset: the certificate's CN"),

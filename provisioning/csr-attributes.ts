@@ -11,7 +11,7 @@ import { fromBER, Integer, ObjectIdentifier, OctetString, Sequence, Set as AsnSe
 import { Extension, SubjectAlternativeNameExtension } from '@peculiar/x509';
 
 import { OtaError } from '../agent/errors.ts';
-import type { KeyType } from '../agent/io/token/cryptoki.ts';
+import type { KeyType } from '../agent/io/token/key-types.ts';
 
 /** The part of a request that the CA has a say in. */
 export interface RequestContent {
@@ -36,17 +36,27 @@ const NOTHING: RequestContent = { extensions: [], hasSerialNumber: false, ignore
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14';
 const SUBJECT_ALT_NAME = '2.5.29.17';
 
+interface KeyDemand {
+  readonly algorithm: string;
+  readonly parameter: string;
+  readonly signature: string;
+}
+
+const rsa = (sizeBits: number): KeyDemand => ({
+  algorithm: 'rsaEncryption',
+  parameter: String(sizeBits),
+  signature: 'sha256WithRSAEncryption',
+});
+
 /** What each of our key types is called there, and what its requests are signed with. */
-const KEYS: Readonly<Record<KeyType, { algorithm: string; parameter: string; signature: string }>> =
-  {
-    'ec-p256': { algorithm: 'id-ecPublicKey', parameter: 'P-256', signature: 'ecdsa-with-SHA256' },
-    'rsa-2048': {
-      algorithm: 'rsaEncryption',
-      parameter: '2048',
-      signature: 'sha256WithRSAEncryption',
-    },
-    ed25519: { algorithm: 'Ed25519', parameter: '', signature: 'Ed25519' },
-  };
+const KEYS: Readonly<Record<KeyType, KeyDemand>> = {
+  'ec-p256': { algorithm: 'id-ecPublicKey', parameter: 'P-256', signature: 'ecdsa-with-SHA256' },
+  'ec-p384': { algorithm: 'id-ecPublicKey', parameter: 'P-384', signature: 'ecdsa-with-SHA384' },
+  'rsa-2048': rsa(2048),
+  'rsa-3072': rsa(3072),
+  'rsa-4096': rsa(4096),
+  ed25519: { algorithm: 'Ed25519', parameter: '', signature: 'Ed25519' },
+};
 
 const NAMES: ReadonlyMap<string, string> = new Map([
   ['1.2.840.10045.2.1', 'id-ecPublicKey'],
@@ -148,8 +158,9 @@ function parameterOf(value: AsnItem): string {
 }
 
 function demandSignature(asker: Asker, name: string): Partial<RequestContent> {
-  if (KEYS[asker.keyType].signature === name) return {};
-  const remedy = 'set identity.tls_key_type to what fits, or ask for SHA-256 at the EST server';
+  const { signature } = KEYS[asker.keyType];
+  if (signature === name) return {};
+  const remedy = `set identity.tls_key_type to what fits, or ask for ${signature} at the EST server`;
   throw unsupported(asker, `a request signed with ${name}`, remedy);
 }
 

@@ -10,9 +10,11 @@ import {
   type Name,
 } from '@peculiar/x509';
 
+import { OtaError } from '../agent/errors.ts';
 import { TLS_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
+import { KEY_TYPES, type KeyType } from '../agent/io/token/key-types.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
-import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
+import { signInToken } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
 
 /** A certificate request (PKCS#10, RFC 2986). */
@@ -49,18 +51,19 @@ export function holderOf(pem: string, key: ObjectName): Requester {
 const SUBJECT_ALT_NAME = '2.5.29.17';
 
 interface Algorithms {
-  readonly scheme: Scheme;
   readonly key: EcKeyImportParams | RsaHashedImportParams;
   readonly signing: EcdsaParams | Algorithm;
 }
 
-const EC: Algorithms = {
-  scheme: 'ecdsa-sha256',
+const P256: Algorithms = {
   key: { name: 'ECDSA', namedCurve: 'P-256' },
   signing: { name: 'ECDSA', hash: 'SHA-256' },
 };
+const P384: Algorithms = {
+  key: { name: 'ECDSA', namedCurve: 'P-384' },
+  signing: { name: 'ECDSA', hash: 'SHA-384' },
+};
 const RSA: Algorithms = {
-  scheme: 'rsassa-pkcs1-sha256',
   key: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
   signing: { name: 'RSASSA-PKCS1-v1_5' },
 };
@@ -73,7 +76,8 @@ export async function createRequest(
   { type, publicKey }: TokenKey,
   requester: Requester,
 ): Promise<CertificateRequest> {
-  const { scheme, key, signing } = type === 'rsa-2048' ? RSA : EC;
+  const { key, signing } = algorithmsOf(type);
+  const scheme = KEY_TYPES[type].request;
   const crypto = new Crypto();
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   const imported = await crypto.subtle.importKey('spki', spki, key, true, ['verify']);
@@ -94,6 +98,13 @@ export async function createRequest(
     crypto,
   );
   return { der: new Uint8Array(request.rawData), pem: `${request.toString('pem')}\n` };
+}
+
+function algorithmsOf(type: KeyType): Algorithms {
+  if (type === 'ec-p256') return P256;
+  if (type === 'ec-p384') return P384;
+  if (type !== 'ed25519') return RSA;
+  throw new OtaError('BUG', { what: 'no TLS key is an Ed25519 key' });
 }
 
 /** Stands for the private key where Web Crypto wants an object; there is nothing in it. */

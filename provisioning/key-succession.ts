@@ -1,7 +1,8 @@
 /** A new key beside one that is in use, and the end of one that is not. */
 import { isOtaError, OtaError } from '../agent/errors.ts';
-import type { KeyType, ObjectName } from '../agent/io/token/cryptoki.ts';
+import type { ObjectName } from '../agent/io/token/cryptoki.ts';
 import { listGenerations } from '../agent/io/token/generations.ts';
+import type { KeyType } from '../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, type TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';

@@ -3,16 +3,14 @@ import { constants, randomBytes, verify } from 'node:crypto';
 
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { readCertificates } from '../agent/io/token/certificate.ts';
-import { TLS_KEY, UPTANE_KEY, type KeyType, type ObjectName } from '../agent/io/token/cryptoki.ts';
+import { TLS_KEY, UPTANE_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { listGenerations } from '../agent/io/token/generations.ts';
 import { importKey } from '../agent/io/token/import-key.ts';
-import {
-  acceptedOrigin,
-  checkKeyAttributes,
-  isImported,
-} from '../agent/io/token/key-attributes.ts';
+import { checkKeyAttributes, isImported } from '../agent/io/token/key-attributes.ts';
+import { reviewKeyTypes } from '../agent/io/token/key-review.ts';
+import { KEY_TYPES, type KeyType, type Scheme } from '../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
-import { signInToken, type Scheme } from '../agent/io/token/sign.ts';
+import { signInToken } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
 import { keySource, type KeySource } from './imported-key.ts';
@@ -38,6 +36,7 @@ interface WantedKey {
  */
 export async function provisionKeys(all: Provisioning, token: Token): Promise<TokenKey> {
   const { identity } = all.settings;
+  reviewKeyTypes(token, identity, identity);
   const unfinished = destroyUnfinished(token);
   if (unfinished > 0)
     all.say('keys', 'done now', `removed ${String(unfinished)} unfinished objects`);
@@ -46,8 +45,8 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
   const tls =
     namedTls === undefined
       ? await ensureTlsKey(all, token, hasCertificate)
-      : acceptNamed(all, token, namedTls);
-  if (namedUptane !== undefined) acceptNamed(all, token, namedUptane);
+      : acceptNamed(all, token, namedTls, 'tls');
+  if (namedUptane !== undefined) acceptNamed(all, token, namedUptane, 'uptane');
   else {
     ensureKey(all, token, {
       name: all.choice?.uptane ?? oneOf(token, UPTANE_KEY),
@@ -87,12 +86,12 @@ async function ensureImported(
   const state = inspectKey(token, name);
   const isInUse = isKnownOutside || (state.is === 'whole' && isImported(token, name));
   if (state.is === 'whole' && isInUse && proves(token, name, state.key)) {
-    checkKeyAttributes(token, name, 'imported too');
+    checkKeyAttributes(token, name, true);
     all.say('keys', 'found done', `${name.label} (${state.key.type})`);
     return state.key;
   }
   const key = importKey(token, name, await source.read());
-  checkKeyAttributes(token, name, 'imported too');
+  checkKeyAttributes(token, name, true);
   all.say('keys', 'done now', `${name.label} (${key.type}), IMPORTED`);
   return key;
 }
@@ -105,11 +104,17 @@ function oneOf(token: Token, name: ObjectName): ObjectName {
 }
 
 /**
- * A key that the settings name: whoever made it, it has to be whole, safe and working, of any type.
+ * A key that the settings name: whoever made it, it has to be whole, safe and working. Its type is
+ * whatever the use can do.
  *
  * @throws OtaError TOKEN_OBJECT, TOKEN_KEY_UNSAFE
  */
-function acceptNamed(all: Provisioning, token: Token, name: ObjectName): TokenKey {
+function acceptNamed(
+  all: Provisioning,
+  token: Token,
+  name: ObjectName,
+  use: 'tls' | 'uptane',
+): TokenKey {
   const state = inspectKey(token, name);
   const unusable = (problem: string): OtaError<'TOKEN_OBJECT'> =>
     new OtaError('TOKEN_OBJECT', {
@@ -119,7 +124,10 @@ function acceptNamed(all: Provisioning, token: Token, name: ObjectName): TokenKe
     });
   if (state.is === 'broken') throw unusable(state.problem);
   if (state.is === 'absent') throw unusable('it is gone');
-  checkKeyAttributes(token, name, acceptedOrigin(all.settings));
+  if (use === 'tls' && state.key.type === 'ed25519') {
+    throw unusable('it is an Ed25519 key, with which libp11 does no TLS');
+  }
+  checkKeyAttributes(token, name, all.settings.identity.allow_imported);
   if (!proves(token, name, state.key)) throw unusable('what it signs does not verify');
   all.say('keys', 'found done', `${name.label} (${state.key.type}), named in [identity]`);
   return state.key;
@@ -132,7 +140,7 @@ function ensureKey(all: Provisioning, token: Token, wanted: WantedKey): TokenKey
   };
   const state = inspectKey(token, name);
   if (state.is === 'whole') {
-    checkKeyAttributes(token, name, acceptedOrigin(all.settings));
+    checkKeyAttributes(token, name, all.settings.identity.allow_imported);
     const problem = problemOf(token, name, state.key, type);
     if (problem === undefined) {
       say('found done');
@@ -157,20 +165,23 @@ function problemOf(
   return proves(token, name, key) ? undefined : 'what it signs does not verify';
 }
 
-const SCHEMES: Readonly<Record<KeyType, Scheme>> = {
-  'ec-p256': 'ecdsa-sha256',
-  'rsa-2048': 'rsassa-pss-sha256',
-  ed25519: 'ed25519',
+const DIGESTS: Readonly<Record<Scheme, string | null>> = {
+  'ecdsa-sha256': 'sha256',
+  'ecdsa-sha384': 'sha384',
+  'rsassa-pkcs1-sha256': 'sha256',
+  'rsassa-pss-sha256': 'sha256',
+  ed25519: null,
 };
 
 /** Whether private and public key belong together: objects alone do not say so after a power cut. */
 function proves(token: Token, name: ObjectName, { type, publicKey }: TokenKey): boolean {
   const challenge = randomBytes(32);
+  const { manifest } = KEY_TYPES[type];
   try {
-    const signature = signInToken(token, name, SCHEMES[type], challenge);
+    const signature = signInToken(token, name, manifest, challenge);
     const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
-    const options = type === 'rsa-2048' ? pss : { dsaEncoding: 'ieee-p1363' as const };
-    const digest = type === 'ed25519' ? null : 'sha256';
+    const options = type.startsWith('rsa-') ? pss : { dsaEncoding: 'ieee-p1363' as const };
+    const digest = DIGESTS[manifest];
     return verify(digest, challenge, { key: publicKey, ...options }, signature);
   } catch (error) {
     if (isOtaError(error) && error.code === 'TOKEN_FAILED') return false;

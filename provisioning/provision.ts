@@ -7,8 +7,7 @@
 import type { Settings } from '../agent/config.ts';
 import { OtaError } from '../agent/errors.ts';
 import { gatewayTrust, identitySettings } from '../agent/io/gateway-trust.ts';
-import { identityWarnings, loadIdentity, type Identity } from '../agent/io/token/identity.ts';
-import { IMPORTED_KEY } from '../agent/io/token/key-attributes.ts';
+import { loadIdentity, type Identity } from '../agent/io/token/identity.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { findNamedObjects } from '../agent/io/token/named-objects.ts';
 import { openToken } from '../agent/io/token/token.ts';
@@ -19,7 +18,7 @@ import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
 import { choiceOf, parseRecord } from './rotation-record.ts';
 import { demandRootSource, provisionRoots } from './roots.ts';
-import { demandSharedUse, usesServerKey } from './shared-cred.ts';
+import { demandSharedUse, SERVER_KEY, usesServerKey } from './shared-cred.ts';
 import { provisionToken } from './token.ts';
 
 export interface Provisioned {
@@ -73,10 +72,10 @@ async function provisionInToken(all: Provisioning): Promise<void> {
   }
 }
 
-/** Of a file nobody can tell where it was made, but for the server that the settings name. */
-function keyWarnings({ settings }: Provisioning, identity: Identity): readonly string[] {
-  const isServers = settings.token.tls_backend === 'file' && usesServerKey(settings);
-  return [...identityWarnings(identity), ...(isServers ? [IMPORTED_KEY] : [])];
+/** What is known of a foreign key beyond what the token says: who made it. */
+function keyWarnings({ settings }: Provisioning, { warnings }: Identity): readonly string[] {
+  const isServers = warnings.length > 0 && usesServerKey(settings);
+  return isServers ? [...warnings, SERVER_KEY] : warnings;
 }
 
 function uptaneKey({ token, keys }: Identity): TokenKey {

@@ -28,6 +28,11 @@ export interface SharedCredential extends PemIdentity {
   readonly deviceId: string;
 }
 
+/** On every run, as long as the device uses such a key. */
+export const SERVER_KEY =
+  'the TLS key came with provisioning.mode = "shared-cred": THE SERVER MADE THE PRIVATE KEY, and whoever ' +
+  'has a copy is this device; for migration only: ota-agent rotate tls makes one in the token';
+
 /** Whether the server's key becomes the device's, because there is no way to another one. */
 export function usesServerKey({ provisioning, token }: Settings): boolean {
   const hasWay = provisioning.est_url !== undefined && token.tls_backend !== 'file';

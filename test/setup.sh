@@ -15,6 +15,16 @@ pkg-config                finds the compiled libraries
 libsqlite3-dev            sqlite3 is built against it in seconds, not minutes
 libengine-pkcs11-openssl  TLS with a key that stays in the token
 softhsm2                  a second PKCS#11 token to test with
+p11-kit                   runs a PKCS#11 library in a process of its own
+p11-kit-modules           what speaks to that process
+swtpm                     a TPM 2.0
+tpm2-abrmd                a resource manager before it, as the kernel has one in /dev/tpmrm0
+dbus-daemon               which is reached over a D-Bus of its own
+libtss2-tcti-swtpm0       the way from it to the TPM
+libtss2-tcti-tabrmd0      the way from its clients to it
+libtpm2-pkcs11-1          PKCS#11 for the TPM: a third token to test with
+libtpm2-pkcs11-tools      tpm2_ptool, which imports keys into it
+tpm2-tools                says when it is ready
 opensc                    pkcs11-tool, an independent PKCS#11 client
 gnutls-bin                p11tool, another one
 openssh-client            ssh-keygen and ssh-agent, which sign with keys in a token

@@ -33,7 +33,7 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
   };
   const clients: HttpClient[] = [];
   try {
-    await probeModule(settings.token.module);
+    await probeModule(settings.token);
     const {
       deviceId,
       ecu,

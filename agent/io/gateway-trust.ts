@@ -34,6 +34,5 @@ export function gatewayPolicy(trust: ServerTrust, { now }: Pick<Clock, 'now'>): 
 }
 
 export function identitySettings({ token, identity }: Settings): IdentitySettings {
-  const { tls_key_file, tls_certificate_file } = identity;
-  return { ...token, tls_key_file, tls_certificate_file, names: identity };
+  return { ...token, ...identity, names: identity };
 }

@@ -64,6 +64,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   searched: true,
   signed: true,
   status: true,
+  supported: true,
   threshold: true,
   timeoutMs: true,
   triesLeft: true,

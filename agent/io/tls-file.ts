@@ -19,7 +19,7 @@ import {
 } from './tls.ts';
 
 /** For everybody who has such a device, each time. */
-export const KEY_IN_FILE =
+const KEY_IN_FILE =
   'the TLS key is a file (token.tls_backend = "file"): whoever reads the disk is this device; ' +
   'for development and migration only';
 

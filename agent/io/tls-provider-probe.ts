@@ -12,7 +12,7 @@ import { openModule } from './token/module.ts';
 
 try {
   const input = JSON.parse(readFileSync(0, 'utf8')) as Probe;
-  openModule(input.module);
+  openModule({ module: input.module, login: 'none' });
   const challenge = randomBytes(32);
   const signature = sign('sha256', challenge, createPrivateKey(input.key));
   const { publicKey } = new X509Certificate(input.certificate);

@@ -13,6 +13,7 @@ import { causeOf, OtaError } from '../errors.ts';
 import type { TlsCredential } from './tls-backends.ts';
 import type { ObjectName } from './token/cryptoki.ts';
 import { idOf } from './token/generations.ts';
+import { libraryOf } from './token/module.ts';
 import { readPin } from './token/pin.ts';
 import { formatPkcs11Uri } from './token/pkcs11-uri.ts';
 import type { Token } from './token/token.ts';
@@ -42,7 +43,8 @@ export function createProviderContext(
     throw unusable(module, 'this process started without OPENSSL_CONF, so no provider is active');
   }
   const key = providerKey(token, name);
-  const problem = probeOnce({ module, key, certificate: certificatePem });
+  const library = libraryOf(token.settings);
+  const problem = probeOnce({ module: library, key, certificate: certificatePem });
   if (problem !== undefined) throw unusable(module, problem);
   try {
     return createSecureContext({ ...options, cert: certificatePem, key });
@@ -107,7 +109,7 @@ function unusable(module: string, problem: string, cause?: unknown): OtaError<'T
 function providerKey(token: Token, key: ObjectName): string {
   const id = key.generation === undefined ? {} : { id: idOf(key) };
   const uri = formatPkcs11Uri({ ...token.name, object: key.label, ...id, type: 'private' });
-  if (token.settings.login === 'none') return providerPem(uri);
+  if (token.settings.login !== 'pin') return providerPem(uri);
   const pin = encodeURIComponent(readPin('user', token.settings, process.env).reveal());
   return providerPem(`${uri}?pin-value=${pin}`);
 }

@@ -3,7 +3,9 @@ import graphene from 'graphene-pk11';
 
 import { isOtaError } from '../../agent/errors.ts';
 import { protectionOf, TokenAnchor } from '../../agent/io/token/anchor.ts';
+import { UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
+import { generateKey } from '../../agent/io/token/keys.ts';
 import { openModule } from '../../agent/io/token/module.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { destroyUnfinished } from '../../agent/io/token/unfinished.ts';
@@ -15,9 +17,11 @@ interface Args {
 
 const LABEL_OF_RECORDS = 'ota-agent-anchor';
 
+/** As on a device, the seal is not the first object: tpm2-pkcs11 confuses handles where that one goes. */
 export function initialise({ settings }: Args): void {
   initialiseToken(settings, process.env);
   initialiseUserPin(settings, process.env);
+  generateKey(openToken(settings, 'read-write', process.env), UPTANE_KEY, 'ec-p256');
 }
 
 export async function records({ settings }: Args): Promise<string[]> {
@@ -63,7 +67,7 @@ export function storeBeside({ settings, texts: all }: Args & { texts: string[] }
 
 /** What somebody without the PIN finds: a session of a process that never logged in. */
 export function withoutLogin({ settings }: Args): number {
-  const slots = openModule(settings.module).getSlots(true);
+  const slots = openModule(settings).getSlots(true);
   const slot = Array.from({ length: slots.length }, (_, index) => slots.items(index)).find(
     (one) => one.getToken().label === LABEL,
   );

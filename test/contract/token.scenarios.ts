@@ -3,12 +3,18 @@ import graphene from 'graphene-pk11';
 
 import { isOtaError } from '../../agent/errors.ts';
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
-import { CKO, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
+import { CKO, UPTANE_KEY, type ObjectName } from '../../agent/io/token/cryptoki.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
 import { checkKeyAttributes } from '../../agent/io/token/key-attributes.ts';
+import {
+  reviewKeyTypes,
+  supportedKeyTypes,
+  type WantedKeyTypes,
+} from '../../agent/io/token/key-review.ts';
+import type { KeyType, Scheme } from '../../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, inspectKey } from '../../agent/io/token/keys.ts';
 import { openModule } from '../../agent/io/token/module.ts';
-import { signInToken, type Scheme } from '../../agent/io/token/sign.ts';
+import { signInToken } from '../../agent/io/token/sign.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { openSigner } from '../../agent/io/token/uptane-key.ts';
 import { startTee } from '../support/tee.ts';
@@ -78,10 +84,10 @@ export function openOften({ settings, times }: Args & { times: number }): string
   });
 }
 
-/** The number of the next session: OP-TEE takes the lowest that is free. */
-export function nextSessionAfter({ settings, times }: Args & { times: number }): number {
+/** How many sessions the token counts, with one that is opened last. */
+export function sessionsAfter({ settings, times }: Args & { times: number }): number {
   openOften({ settings, times });
-  return rawSession(settings).handle.readUInt32LE(0);
+  return rawSession(settings).slot.getToken().sessionCount;
 }
 
 /** Wrong PINs behind the agent's back, as somebody with pkcs11-tool would try them. */
@@ -112,6 +118,12 @@ export function generate({ settings, type }: Args & { type: KeyType }): unknown 
     same: key?.publicKey.equals(made.publicKey),
     publicKey: spki(made.publicKey),
   };
+}
+
+/** A token that is ready, with one key in it. */
+export function prepare(args: Args & { type: KeyType }): unknown {
+  initialise(args);
+  return generate(args);
 }
 
 export function sign(args: Args & { scheme: Scheme; payload: string }): unknown {
@@ -152,16 +164,21 @@ export function readSecret({ settings, attribute }: Args & { attribute: number }
   });
 }
 
-/** A key pair that was made in the token, but may leave it. */
-export function makeExtractableKey({ settings }: Args): void {
-  withRawUser(settings, (session) => {
-    const common = { token: true, label: UPTANE_KEY.label, id: Buffer.from([3]), keyType: 3 };
-    session.generateKeyPair(
-      graphene.KeyGenMechanism.EC,
-      { ...common, verify: true, paramsEC: P256 },
-      { ...common, private: true, sensitive: true, extractable: true, sign: true },
-    );
-  });
+/** A key pair that was made in the token, but may leave it; a token need not make one. */
+export function makeExtractableKey({ settings }: Args): string {
+  try {
+    withRawUser(settings, (session) => {
+      const common = { token: true, label: UPTANE_KEY.label, id: Buffer.from([3]), keyType: 3 };
+      session.generateKeyPair(
+        graphene.KeyGenMechanism.EC,
+        { ...common, verify: true, paramsEC: P256 },
+        { ...common, private: true, sensitive: true, extractable: true, sign: true },
+      );
+    });
+    return 'made';
+  } catch (error) {
+    return messageOf(error);
+  }
 }
 
 /** A key that was made elsewhere: the aktualizr way. */
@@ -188,8 +205,21 @@ export function importKey({ settings, d, point }: Args & { d: string; point: str
   });
 }
 
-export function checkAttributes({ settings }: Args): void {
-  checkKeyAttributes(openToken(settings, 'read-only', process.env), UPTANE_KEY);
+export function checkAttributes({
+  settings,
+  allowImported,
+}: Args & { allowImported?: boolean }): unknown {
+  return checkKeyAttributes(
+    openToken(settings, 'read-only', process.env),
+    UPTANE_KEY,
+    allowImported,
+  );
+}
+
+export function review({ settings, wanted }: Args & { wanted?: WantedKeyTypes }): unknown {
+  const token = openToken(settings, 'read-only', process.env);
+  if (wanted !== undefined) reviewKeyTypes(token, wanted);
+  return { tls: supportedKeyTypes(token, 'tls'), uptane: supportedKeyTypes(token, 'uptane') };
 }
 
 /** One of a pair lost, and then both. */
@@ -203,6 +233,27 @@ export function destroyByHalves({ settings }: Args): string[] {
   destroyKey(token, UPTANE_KEY);
   states.push(inspectKey(token, UPTANE_KEY).is);
   return states;
+}
+
+const FIRST: ObjectName = { label: 'first', id: 0x21 };
+const LATER: ObjectName = { label: 'later', id: 0x22 };
+
+/** The first object of a token goes, and then there is a new one: as when a process rotates twice. */
+export function replaceFirst({ settings }: Args): void {
+  const token = openToken(settings, 'read-write', process.env);
+  for (const name of [FIRST, UPTANE_KEY]) generateKey(token, name, 'ec-p256');
+  destroyKey(token, FIRST);
+  try {
+    generateKey(token, LATER, 'ec-p256');
+  } finally {
+    destroyKey(token, LATER);
+  }
+}
+
+export function destroyLater({ settings }: Args): string[] {
+  const token = openToken(settings, 'read-write', process.env);
+  destroyKey(token, LATER);
+  return [FIRST, UPTANE_KEY, LATER].map((name) => inspectKey(token, name).is);
 }
 
 export function chooseUnknownMechanism({ settings }: Args): number {
@@ -227,16 +278,15 @@ export function storeCertificates({ settings, certificates }: Stored): string[][
   });
 }
 
-/** Two tokens with one label: nothing forbids it. */
-export function initialiseTwins({ settings }: Args): void {
-  for (let round = 0; round < 2; round += 1) {
-    const blank = slots(settings).find(({ flags }) => (flags & TOKEN_INITIALIZED) === 0);
-    blank?.slot.lib.C_InitToken(blank.slot.handle, SO_PIN, LABEL.padEnd(32));
-  }
+/** One more token: nothing forbids that it has the label of another. */
+export function initialiseTwin({ settings, label }: Args & { label: string }): void {
+  const blank = slots(settings).find(({ flags }) => (flags & TOKEN_INITIALIZED) === 0);
+  const pin = settings.login === 'pin' ? SO_PIN : '';
+  blank?.slot.lib.C_InitToken(blank.slot.handle, pin, label.padEnd(32));
 }
 
 function slots(settings: TokenSettings): { slot: graphene.Slot; label: string; flags: number }[] {
-  const all = openModule(settings.module).getSlots(true);
+  const all = openModule(settings).getSlots(true);
   return Array.from({ length: all.length }, (_, index) => {
     const slot = all.items(index);
     const { label, flags } = slot.getToken();

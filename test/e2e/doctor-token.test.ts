@@ -152,13 +152,25 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
 `,
     );
     const report = await bench.doctor({ token: { module } });
-    const names = /mechanism ECDSA, offered .*RSA_PKCS/u;
-    report.finds('mechanisms', ['fail', 'TOKEN_MECHANISM'], [names, /another key type/u]);
+    const names =
+      /mechanism ECDSA \(256 bit\) for identity.tls_key_type = .*supported rsa-2048, rsa-3072$/u;
+    report.finds('mechanisms', ['fail', 'TOKEN_MECHANISM'], [names, /supported key types/u]);
     report.isOk('token', 'tls-key', 'certificate');
     assert.equal(report.exit, 50);
   });
 
-  test('keys that are halved, gone, or were brought from outside, each by itself', async () => {
+  test('where the library runs, and which keys the token can make', async () => {
+    const report = await bench.doctor({ token: { isolation: 'p11-kit' } });
+    report.isOk('token-module', 'token', 'mechanisms', 'tls-key', 'tls-backend', 'director');
+    const { detail } = report.lines.get('token-module') ?? { detail: '' };
+    assert.match(detail, /in a process of its own \(p11-kit\), \d+ tokens/u);
+    const mechanisms = report.lines.get('mechanisms')?.detail ?? '';
+    const can = /it can do ec-p256, ec-p384, rsa-2048, rsa-3072 \(TLS\), rsa-2048, .*\(Uptane\)$/u;
+    assert.match(mechanisms, can);
+    assert.equal(report.exit, 0);
+  });
+
+  test('keys that are halved, were brought from outside, or are gone, each by itself', async () => {
     token('--delete-object', '--type', 'pubkey', '--label', 'ota-agent-uptane');
     const halved = await bench.doctor();
     const counts = /1 private and 0 public/u;
@@ -167,13 +179,6 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
     assert.equal(halved.exit, 50);
 
     token('--delete-object', '--type', 'privkey', '--label', 'ota-agent-uptane');
-    token('--delete-object', '--type', 'cert', '--label', 'ota-agent-tls');
-    const gone = await bench.doctor();
-    gone.finds('uptane-key', ['fail', 'NOT_PROVISIONED'], [/ota-agent-uptane/u, /provision/u]);
-    gone.finds('certificate', ['fail', 'NOT_PROVISIONED'], [/certificate/u, /provision/u]);
-    gone.isSkipped('certificate', 'tls-backend', 'gateway-tls');
-    assert.equal(gone.exit, 3);
-
     const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const named = ['--label', 'ota-agent-uptane', '--id', '03', '--usage-sign'];
     const privatePem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
@@ -186,6 +191,32 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list)
     const imported = await bench.doctor();
     const attribute = /attribute CKA_/u;
     imported.finds('uptane-key', ['fail', 'TOKEN_KEY_UNSAFE'], [attribute, /delete the key/u]);
+    const { device } = bench.world;
+    const refused = await device.agent(['check']);
+    assert.deepEqual(
+      [refused.exit, refused.json['code']],
+      [50, 'TOKEN_KEY_UNSAFE'],
+      refused.stderr,
+    );
+
+    const identity = { allow_imported: true };
+    const allowed = await bench.doctor({ identity });
+    const copies = /made outside the token, and there may be copies/u;
+    allowed.finds('uptane-key', ['warn', 'TOKEN_KEY_UNSAFE'], [copies, /ota-agent rotate/u]);
+    device.configure({ identity });
+    const used = await device.agent(['check']);
+    device.configure({ identity: { allow_imported: false } });
+    assert.equal(used.exit, 0, used.stderr);
+    assert.match(used.stderr, copies);
+
+    token('--delete-object', '--type', 'pubkey', '--label', 'ota-agent-uptane');
+    token('--delete-object', '--type', 'privkey', '--label', 'ota-agent-uptane');
+    token('--delete-object', '--type', 'cert', '--label', 'ota-agent-tls');
+    const gone = await bench.doctor();
+    gone.finds('uptane-key', ['fail', 'NOT_PROVISIONED'], [/ota-agent-uptane/u, /provision/u]);
+    gone.finds('certificate', ['fail', 'NOT_PROVISIONED'], [/certificate/u, /provision/u]);
+    gone.isSkipped('certificate', 'tls-backend', 'gateway-tls');
+    assert.equal(gone.exit, 3);
   });
 
   test('a PIN of which one try is left, and one that is locked (last: it stays so)', async () => {

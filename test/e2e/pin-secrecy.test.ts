@@ -104,7 +104,11 @@ describe('the secrecy of the PIN', () => {
     writeFileSync(join(credentials, 'pin'), PINS.user);
     await succeeds(['check'], { CREDENTIALS_DIRECTORY: credentials });
     rmSync(credentials, { recursive: true });
-    await succeeds(['check'], { OTA_AGENT_PIN: PINS.user });
+    const fromEnvironment = { OTA_AGENT_PIN: PINS.user };
+    await succeeds(['check'], fromEnvironment);
+    world.device.configure({ token: { isolation: 'p11-kit' } });
+    await succeeds(['check'], { ...fromEnvironment, RUNTIME_DIRECTORY: temporary });
+    world.device.configure({ token: { isolation: 'none' } });
     world.device.configure({ token: { pin_file: pinFile() } });
   });
 
@@ -169,6 +173,7 @@ describe('the secrecy of the PIN', () => {
     });
     assert.ok(started.some((line) => line.includes('probe-module-main')));
     assert.ok(started.some((line) => line.includes('systemd-notify')));
+    assert.ok(started.some((line) => line.includes('p11-kit-remote')));
     assert.deepEqual(
       started.filter((line) => shows(Buffer.from(line))),
       [],

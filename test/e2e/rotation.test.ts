@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import type { Subject } from '../../provisioning/rotation.ts';
 import { RotationBench, type Ran } from '../support/rotation-bench.ts';
 import type { Census, Cut } from '../support/rotation-driver.ts';
-import { emulator, softHsm } from '../support/token-world.ts';
+import { emulator, isolated, softHsm, tpm } from '../support/token-world.ts';
 import { describe as said } from '../support/world.ts';
 
 /** `OTA_ROTATION_CUTS=all`: before and after every effect, and in the recovery as well. */
@@ -153,6 +153,36 @@ describe('a rotation on SoftHSM2', () => {
   after(() => bench.close());
 
   powerCuts(() => bench, ALL ? ['certificate', 'tls', 'uptane'] : ['tls'], ALL ? 1 : 3);
+});
+
+describe('a rotation on a TPM', () => {
+  let bench: RotationBench;
+  before(async () => {
+    bench = await RotationBench.open(tpm);
+  });
+  after(() => bench.close());
+
+  powerCuts(() => bench, ALL ? ['certificate', 'tls', 'uptane'] : ['tls'], ALL ? 1 : 5);
+});
+
+describe('a rotation on a TPM behind p11-kit', () => {
+  let bench: RotationBench;
+  before(async () => {
+    bench = await RotationBench.open(isolated(tpm));
+  });
+  after(() => bench.close());
+
+  test('goes on in another process, as the TLS engine of this one does not know the new key', async () => {
+    const begun = await bench.finish({ rotate: 'tls' });
+    assert.equal(begun.rest, 'waiting');
+    assert.equal(begun.failure?.code, 'TOKEN_FAILED');
+    const { cause } = begun.failure.details as { cause: string };
+    assert.match(cause, /a new process finds the new one$/u);
+    const done = await bench.finish();
+    assertOneOfEach(done.census);
+    assert.deepEqual(done.census.tls, ['0202']);
+    assert.equal(await bench.lastVerdict(), 'accepted');
+  });
 });
 
 /** @param every - of the cuts, how many are one that is made */

@@ -42,7 +42,7 @@ export function census({ settings }: Args): Census {
 
 /** Labels of initialised tokens. */
 export function labels({ settings }: Args): string[] {
-  const slots = openModule(settings.module).getSlots(true);
+  const slots = openModule(settings).getSlots(true);
   return Array.from({ length: slots.length }, (_, index) => slots.items(index).getToken())
     .filter(({ flags }) => (flags & graphene.TokenFlag.TOKEN_INITIALIZED) !== 0)
     .map(({ label }) => label);
@@ -123,7 +123,7 @@ export function isTlsKeyImported({ settings }: Args): boolean {
 
 function withWriting(settings: TokenSettings, act: (session: graphene.Session) => void): void {
   const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
-  const slots = openModule(settings.module).getSlots(true);
+  const slots = openModule(settings).getSlots(true);
   const slot = Array.from({ length: slots.length }, (_, index) => slots.items(index)).find(
     (one) => one.getToken().label === 'ota-agent',
   );

@@ -21,7 +21,7 @@ export function open({ settings, directory }: Args): string {
 /** The Security Officer gives the token another user PIN, with a tool of theirs. */
 export function resetUserPin({ settings, pin }: Args & { pin: string }): void {
   const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
-  const slots = openModule(settings.module).getSlots(true);
+  const slots = openModule(settings).getSlots(true);
   const slot = Array.from({ length: slots.length }, (_, index) => slots.items(index)).find(
     (one) => one.getToken().label === LABEL,
   );

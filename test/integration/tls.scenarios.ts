@@ -5,11 +5,13 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import { HttpClient } from '../../agent/io/http.ts';
 import { createIdentityContext } from '../../agent/io/tls.ts';
 import { storeCertificate } from '../../agent/io/token/certificate.ts';
-import { TLS_KEY, UPTANE_KEY, type KeyType } from '../../agent/io/token/cryptoki.ts';
+import { TLS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
 import { loadIdentity } from '../../agent/io/token/identity.ts';
 import { initialiseToken, initialiseUserPin } from '../../agent/io/token/initialise.ts';
+import type { KeyType } from '../../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, inspectKey } from '../../agent/io/token/keys.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
+import { settingsSchema } from '../../agent/settings.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
 import { certificateParts } from '../../provisioning/certificate.ts';
 import { USER_PIN } from '../support/token-world.ts';
@@ -123,7 +125,8 @@ function load(
   { settings, caPem }: Connection,
   now: number = Date.now(),
 ): ReturnType<typeof loadIdentity> {
-  const complete = { ...settings, tls_backend: 'auto' } as const;
+  const { identity } = settingsSchema.parse({});
+  const complete = { ...identity, ...settings, tls_backend: 'auto' } as const;
   return loadIdentity(complete, { caPem }, now as Instant, process.env);
 }
 

@@ -9,6 +9,7 @@ import { probeModule } from '../../agent/io/token/probe-module.ts';
 import { faultyModule, faults, type FaultyCall } from '../support/faulty-module.ts';
 
 const SOFTHSM = '/usr/lib/softhsm/libsofthsm2.so';
+const HERE = { login: 'pin', isolation: 'none' } as const;
 
 /** What the probe says; one library at a time, because the environment says how it fails. */
 async function said(
@@ -19,7 +20,7 @@ async function said(
   const env = faults(SOFTHSM, call, how);
   Object.assign(process.env, env);
   try {
-    await probeModule(faultyModule(), answerMs);
+    await probeModule({ ...HERE, module: faultyModule() }, answerMs);
     return 'answered';
   } catch (error) {
     assert.ok(isOtaError(error) && error.code === 'TOKEN_MODULE', String(error));
@@ -64,15 +65,15 @@ describe('a PKCS#11 library, before it is let into the agent', () => {
   test('that answers, be it with a failure, is left to the agent', async () => {
     assert.equal(await said('C_Initialize', '0x30'), 'answered');
     assert.equal(await said('C_Sign', 'crash'), 'answered');
-    await probeModule(SOFTHSM);
-    await probeModule('/nonexistent.so');
+    await probeModule({ ...HERE, module: SOFTHSM });
+    await probeModule({ ...HERE, module: '/nonexistent.so' });
   });
 
   test('is not told PINs that are in the environment', async () => {
     process.env['OTA_AGENT_PIN'] = 'pin-of-the-probe';
     try {
       Object.assign(process.env, faults(SOFTHSM, 'C_Initialize', 'hang'));
-      const probe = probeModule(faultyModule(), 3000).catch(() => 'hung');
+      const probe = probeModule({ ...HERE, module: faultyModule() }, 3000).catch(() => 'hung');
       await setTimeout(1000);
       const environments = children().map((pid) => readFileSync(`/proc/${pid}/environ`, 'utf8'));
       assert.equal(environments.length, 1);

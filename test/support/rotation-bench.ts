@@ -59,6 +59,8 @@ export class RotationBench {
       },
       token: { module: token.settings.module, env: token.env },
     });
+    const { isolation } = token.settings;
+    if (isolation !== undefined) this.device.configure({ token: { isolation } });
   }
 
   /** @param dates - of the first certificate; a year from now if absent */

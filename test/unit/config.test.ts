@@ -175,7 +175,7 @@ test('a value of the wrong kind is refused with what is wanted, and is not repea
     ['gateway.url', 'https URL'],
     ['download.reserve', 'size such as "64MiB"'],
     ['download.attempts', 'whole number from 1 to 100'],
-    ['token.login', '"pin" or "none"'],
+    ['token.login', '"pin" or "tee-user" or "tee-group" or "none"'],
     ['uptane.trust_on_first_use', 'true or false'],
     ['uptane.roots', 'list of two absolute paths'],
     ['installer.reboot_command', 'list of texts such as ["systemctl", "reboot"]'],

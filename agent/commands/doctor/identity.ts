@@ -6,12 +6,7 @@ import { createIdentityContext, type DeviceCertificate } from '../../io/tls.ts';
 import { TLS_KEY, UPTANE_KEY, type ObjectName } from '../../io/token/cryptoki.ts';
 import { listGenerations } from '../../io/token/generations.ts';
 import { chooseCredential } from '../../io/token/identity.ts';
-import {
-  acceptedOrigin,
-  checkKeyAttributes,
-  IMPORTED_KEY,
-  isImported,
-} from '../../io/token/key-attributes.ts';
+import { checkKeyAttributes, type KeyWarning } from '../../io/token/key-attributes.ts';
 import { inspectKey, type TokenKey } from '../../io/token/keys.ts';
 import { findNamedObjects, type FoundObjects } from '../../io/token/named-objects.ts';
 import { PROVISION } from '../../io/token/token-errors.ts';
@@ -33,21 +28,25 @@ export const IDENTITY_CHECKS: readonly Check[] = [
 /** Share of a certificate's life after which it should have been renewed. */
 const LATE = 0.8;
 
+const FOREIGN_KEY =
+  'rotate it (ota-agent rotate), so that it is one of the token alone, and unset identity.allow_imported';
+
 const IN_A_FILE = notHere('not looked at: token.tls_backend = "file"');
 
 function examineTlsKey(examination: Examination): Finding {
   const { token: settings, identity } = examination.get('loaded').settings;
   if (settings.tls_backend === 'file') return IN_A_FILE;
-  const { key, isForeign } = wholeKey(examination, named(examination).tls ?? TLS_KEY);
-  if (isForeign) return warn(`${key.type}: ${IMPORTED_KEY}`, 'ota-agent rotate tls');
-  return judgeType(key, identity.tls_key_type, 'identity.tls_key_type');
+  const key = wholeKey(examination, named(examination).tls ?? TLS_KEY);
+  return judgeKey(key, identity.tls_key_type, 'identity.tls_key_type');
 }
 
 function examineUptaneKey(examination: Examination): Finding {
   const { uptane_key_type: wanted } = examination.get('loaded').settings.identity;
-  const { key, isForeign } = wholeKey(examination, named(examination).uptane ?? UPTANE_KEY);
-  if (isForeign) return warn(`${key.type}, not made in the token`, 'ota-agent rotate uptane');
-  return judgeType(key, wanted, 'identity.uptane_key_type');
+  return judgeKey(
+    wholeKey(examination, named(examination).uptane ?? UPTANE_KEY),
+    wanted,
+    'identity.uptane_key_type',
+  );
 }
 
 /** What the settings name instead of ours. */
@@ -56,11 +55,7 @@ function named(examination: Examination): FoundObjects {
   return findNamedObjects(examination.get('token'), identity);
 }
 
-/** A foreign key is one that the settings accept although it was not made in the token. */
-function wholeKey(
-  examination: Examination,
-  label: ObjectName,
-): { readonly key: TokenKey; readonly isForeign: boolean } {
+function wholeKey(examination: Examination, label: ObjectName): ExaminedKey {
   const token = examination.get('token');
   // While one takes another's place there are two; a name with a CKA_ID is one already.
   const name =
@@ -77,11 +72,17 @@ function wholeKey(
     const { problem } = state;
     throw new OtaError('TOKEN_OBJECT', { uri: name.label, problem, remedy: PROVISION });
   }
-  checkKeyAttributes(token, name, acceptedOrigin(examination.get('loaded').settings));
-  return { key: state.key, isForeign: isImported(token, name) };
+  const { allow_imported: allow } = examination.get('loaded').settings.identity;
+  return { ...state.key, imported: checkKeyAttributes(token, name, allow) };
 }
 
-function judgeType({ type }: TokenKey, wanted: string, setting: string): Finding {
+/** `imported`: what `identity.allow_imported` lets pass. */
+interface ExaminedKey extends TokenKey {
+  readonly imported: KeyWarning | undefined;
+}
+
+function judgeKey({ type, imported }: ExaminedKey, wanted: string, setting: string): Finding {
+  if (imported !== undefined) return warn(`${type}: ${imported}`, FOREIGN_KEY, 'TOKEN_KEY_UNSAFE');
   if (type === wanted) return ok(`${type}, made in the token, cannot leave it`);
   const remedy = `set ${setting} = "${type}"; the setting is for keys that are still to be made`;
   return warn(`it is ${type}, and ${setting} says ${wanted}`, remedy);

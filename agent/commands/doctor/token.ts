@@ -1,6 +1,6 @@
 /** The token: its library, itself, our way into it, and what it can do. */
 import { isOtaError, OtaError } from '../../errors.ts';
-import { CKM } from '../../io/token/cryptoki.ts';
+import { reviewKeyTypes, supportedKeyTypes } from '../../io/token/key-review.ts';
 import { PROVISION } from '../../io/token/token-errors.ts';
 import { describeModule, isBlank, readTokenFacts } from '../../io/token/token-facts.ts';
 import { openToken, type Token, type TokenSettings } from '../../io/token/token.ts';
@@ -11,7 +11,7 @@ export const TOKEN_CHECKS: readonly Check[] = [
     name: 'token-module',
     needs: ['configuration'],
     code: 'TOKEN_MODULE',
-    examine: (examination) => ok(describeModule(examination.get('loaded').settings.token.module)),
+    examine: (examination) => ok(describeModule(examination.get('loaded').settings.token)),
   },
   { name: 'token', needs: ['token-module'], code: 'TOKEN_FAILED', examine: examineToken },
   { name: 'mechanisms', needs: ['token'], code: 'TOKEN_MECHANISM', examine: examineMechanisms },
@@ -37,8 +37,15 @@ function examineToken(examination: Examination): Finding {
       'find out who; the right one, just now, has set the count of tries back',
     );
   }
-  return ok(settings.login === 'pin' ? `${where}, PIN accepted` : `${where}, without login`);
+  return ok(`${where}, ${LOGINS[settings.login]}`);
 }
+
+const LOGINS: Readonly<Record<TokenSettings['login'], string>> = {
+  pin: 'PIN accepted',
+  'tee-user': 'known to OP-TEE as the user of this process',
+  'tee-group': 'known to OP-TEE by the group',
+  none: 'without login',
+};
 
 /** A PIN that is a credential of the service is not there for who runs doctor by hand. */
 function openOurToken(settings: TokenSettings, env: NodeJS.ProcessEnv): Token {
@@ -57,31 +64,11 @@ const AS_SERVICE =
 
 function examineMechanisms(examination: Examination): Finding {
   const token = examination.get('token');
-  const { tls_key_type: tls, uptane_key_type: uptane } =
-    examination.get('loaded').settings.identity;
-  for (const wanted of [
-    generation(tls),
-    generation(uptane),
-    tlsSignature(tls),
-    signature(uptane),
-  ]) {
-    token.chooseMechanism(...wanted);
-  }
-  return ok(`all that ${tls} (TLS) and ${uptane} (Uptane) need`);
-}
-
-function generation(type: string): readonly number[] {
-  if (type.startsWith('rsa')) return [CKM.RSA_PKCS_KEY_PAIR_GEN];
-  return type.startsWith('ec') ? [CKM.EC_KEY_PAIR_GEN] : [CKM.EC_EDWARDS_KEY_PAIR_GEN];
-}
-
-/** Of handshakes: OpenSSL makes the digest, and for TLS 1.3 the padding, too. */
-function tlsSignature(type: string): readonly number[] {
-  return type.startsWith('rsa') ? [CKM.RSA_PKCS_PSS, CKM.RSA_PKCS] : [CKM.ECDSA];
-}
-
-/** Of manifests. */
-function signature(type: string): readonly number[] {
-  if (type.startsWith('rsa')) return [CKM.SHA256_RSA_PKCS_PSS, CKM.RSA_PKCS_PSS];
-  return type.startsWith('ec') ? [CKM.ECDSA_SHA256, CKM.ECDSA] : [CKM.EDDSA];
+  const { identity } = examination.get('loaded').settings;
+  reviewKeyTypes(token, identity, identity);
+  const can = (use: 'tls' | 'uptane'): string => supportedKeyTypes(token, use).join(', ');
+  const { tls_key_type: tls, uptane_key_type: uptane } = identity;
+  return ok(
+    `all that ${tls} (TLS) and ${uptane} (Uptane) need; it can do ${can('tls')} (TLS), ${can('uptane')} (Uptane)`,
+  );
 }

@@ -4,6 +4,7 @@ import graphene from 'graphene-pk11';
 import { OtaError } from '../../errors.ts';
 import type { Anchor } from '../../ports.ts';
 import { ANCHOR, CKA, CKO } from './cryptoki.ts';
+import { demandOwnHandles } from './handles.ts';
 import { isCkr } from './token-errors.ts';
 import type { Token } from './token.ts';
 
@@ -58,14 +59,17 @@ function storeOnly(token: Token, record: Uint8Array): void {
     class: CKO.DATA,
     token: true,
     // With `login = "none"` nobody logs in, and a private object would be out of reach.
-    private: token.settings.login === 'pin',
+    private: token.settings.login !== 'none',
     label: ANCHOR.label,
     application: 'ota-agent',
     value: Buffer.from(record),
   });
   token.run('store the seal', (session) => {
+    // Else a process that is refused below would add a record at every try.
+    demandOwnHandles(session, 'store the seal');
     const old = session.find(FIND);
     const made = session.lib.C_CreateObject(session.handle, template);
+    demandOwnHandles(session, 'store the seal');
     const stored = session.getObject(made);
     if (stored === null || Buffer.compare(valueOf(stored), record) !== 0) {
       const cause = 'the token does not give back what it stored';
@@ -95,7 +99,8 @@ export type Protection = 'on the disk' | 'in the TEE' | 'in the token';
  */
 export function protectionOf(token: Token): { protection: Protection; meaning: string } {
   const { manufacturer, model } = token.name;
-  const library = token.library;
+  // Behind p11-kit the library calls itself p11-kit's.
+  const library = `${token.library} ${token.settings.module}`;
   if (/softhsm/iu.test(`${manufacturer} ${model}`) || /tpm2/iu.test(library)) {
     return {
       protection: 'on the disk',

@@ -3,6 +3,7 @@ import graphene from 'graphene-pk11';
 
 import { CKA, CKO, TLS_KEY, type ObjectName } from './cryptoki.ts';
 import { idOf, searchFor } from './generations.ts';
+import { demandOwnHandles } from './handles.ts';
 import type { Token } from './token.ts';
 
 /** What a certificate object repeats of its certificate, all of it DER. */
@@ -53,6 +54,7 @@ export function destroyCertificates(
   isUnwanted: (der: Buffer) => boolean,
 ): void {
   token.run('destroy certificates', (session) => {
+    demandOwnHandles(session, 'destroy certificates');
     const found = session.find({ class: CKO.CERTIFICATE, ...searchFor(key) });
     const kept = new Set<string>();
     for (let index = found.length - 1; index >= 0; index -= 1) {
@@ -86,5 +88,6 @@ export function addCertificate(token: Token, parts: CertificateParts, key: Objec
   });
   token.run('store certificate', (session) => {
     session.lib.C_CreateObject(session.handle, template);
+    demandOwnHandles(session, 'store certificate');
   });
 }

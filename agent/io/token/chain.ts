@@ -6,6 +6,7 @@ import graphene from 'graphene-pk11';
 import { issuersOf, isSelfIssued, parseEach } from '../certificate-chain.ts';
 import type { CertificateParts } from './certificate.ts';
 import { CKA, CKO, TLS_KEY, type ObjectName } from './cryptoki.ts';
+import { demandOwnHandles } from './handles.ts';
 import type { Token } from './token.ts';
 
 /** A label of their own: what is under the TLS key's is taken for a device certificate. */
@@ -44,6 +45,7 @@ export function addToChain(token: Token, issuers: readonly CertificateParts[]): 
     });
     token.run('store certificate of a CA', (session) => {
       session.lib.C_CreateObject(session.handle, template);
+      demandOwnHandles(session, 'store certificate of a CA');
     });
   }
 }
@@ -66,6 +68,7 @@ export function tidyChain(token: Token): void {
   if (readChain(token).every(isWanted)) return;
   kept.clear();
   token.run('destroy certificates of CAs', (session) => {
+    demandOwnHandles(session, 'destroy certificates of CAs');
     const found = session.find({ class: CKO.CERTIFICATE, label: CHAIN.label });
     for (let index = 0; index < found.length; index += 1) {
       const object = found.items(index);

@@ -22,6 +22,7 @@ export const CKA = {
 export const CKM = {
   RSA_PKCS_KEY_PAIR_GEN: 0x00,
   RSA_PKCS: 0x01,
+  RSA_X_509: 0x03,
   RSA_PKCS_PSS: 0x0d,
   SHA256_RSA_PKCS: 0x40,
   SHA256_RSA_PKCS_PSS: 0x43,
@@ -29,14 +30,13 @@ export const CKM = {
   EC_KEY_PAIR_GEN: 0x1040,
   ECDSA: 0x1041,
   ECDSA_SHA256: 0x1044,
+  ECDSA_SHA384: 0x1045,
   EC_EDWARDS_KEY_PAIR_GEN: 0x1055,
   EDDSA: 0x1057,
 } as const;
 
 /** CKG_MGF1_SHA256 */
 export const MGF1_SHA256 = 2;
-
-export type KeyType = 'ec-p256' | 'rsa-2048' | 'ed25519';
 
 /** An object of ours: found by its label, created with this identifier. */
 export interface ObjectName {

@@ -16,7 +16,8 @@ import {
 import { readCertificates } from './certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type ObjectName } from './cryptoki.ts';
 import { listGenerations } from './generations.ts';
-import { IMPORTED_KEY, isImported } from './key-attributes.ts';
+import { checkKeyAttributes } from './key-attributes.ts';
+import { reviewKeyTypes, type WantedKeyTypes } from './key-review.ts';
 import { inspectKey } from './keys.ts';
 import { findNamedObjects, type FoundObjects, type NamedObjects } from './named-objects.ts';
 import { PROVISION } from './token-errors.ts';
@@ -38,6 +39,8 @@ export interface Identity {
   readonly token: Token;
   /** Which of several keys these are. */
   readonly keys: { readonly tls: ObjectName; readonly uptane: ObjectName };
+  /** What a person should not overlook, on every run: keys that `identity.allow_imported` let pass. */
+  readonly warnings: readonly string[];
 }
 
 /** Which key and certificate is meant where there are several: while one takes another's place. */
@@ -49,8 +52,10 @@ export interface IdentityChoice {
   readonly is: 'preferred' | 'demanded';
 }
 
-export interface IdentitySettings extends TokenSettings {
+/** The sections `token` and `identity` of the settings. */
+export interface IdentitySettings extends TokenSettings, WantedKeyTypes {
   readonly tls_backend: TlsBackend;
+  readonly allow_imported: boolean;
   /** Both are there if the backend is `file`. */
   readonly tls_key_file?: string | undefined;
   readonly tls_certificate_file?: string | undefined;
@@ -64,6 +69,8 @@ export interface IdentitySettings extends TokenSettings {
  *
  * @param trust - what has to vouch for the gateway
  * @throws OtaError NOT_PROVISIONED naming what is missing
+ * @throws OtaError TOKEN_MECHANISM if the settings ask for keys that the token cannot do
+ * @throws OtaError TOKEN_KEY_UNSAFE if a key was not made in the token, unless that is allowed
  * @throws OtaError CERTIFICATE_INVALID, TOKEN_MODULE, TOKEN_ABSENT, TOKEN_OBJECT, TOKEN_PIN_MISSING,
  *   TOKEN_PIN_INCORRECT, TOKEN_LOCKED, TOKEN_FAILED
  */
@@ -76,11 +83,17 @@ export function loadIdentity(
   const { choice = { is: 'preferred' } } = settings;
   const token = openToken(settings, 'read-only', env);
   try {
+    reviewKeyTypes(token, settings, settings.names);
     const found = findNamedObjects(token, settings.names ?? {});
     const { key, certificate, open } = loadTls(token, settings, found, now);
     const uptane = found.uptane ?? chooseUptaneKey(token, choice);
     const signer = openSigner(token, uptane);
+    const inToken = settings.tls_backend === 'file' ? [uptane] : [key, uptane];
+    const foreign = inToken.flatMap(
+      (name) => checkKeyAttributes(token, name, settings.allow_imported) ?? [],
+    );
     const { context, choice: tlsBackend } = open(trust);
+    const warnings = tlsBackend.backend === 'file' ? [tlsBackend.reason, ...foreign] : foreign;
     return {
       deviceId: certificate.commonName,
       certificate,
@@ -91,17 +104,12 @@ export function loadIdentity(
       contextFor: (changed) => open(changed).context,
       token,
       keys: { tls: key, uptane },
+      warnings,
     };
   } catch (error) {
     token.close();
     throw error;
   }
-}
-
-/** What a person should not overlook about an identity, at every start. */
-export function identityWarnings({ token, tlsBackend, keys }: Identity): readonly string[] {
-  if (tlsBackend.backend === 'file') return [tlsBackend.reason];
-  return isImported(token, keys.tls) ? [IMPORTED_KEY] : [];
 }
 
 interface Tls extends Credential {

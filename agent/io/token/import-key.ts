@@ -8,9 +8,11 @@ import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
-import { CKK, CKO, type ObjectName } from './cryptoki.ts';
+import { CKO, type ObjectName } from './cryptoki.ts';
 import { idOf } from './generations.ts';
-import { destroyKey, inspectKey, type TokenKey } from './keys.ts';
+import { demandOwnHandles } from './handles.ts';
+import { KEY_TYPES, type KeyType } from './key-types.ts';
+import { countMadeKeys, destroyKey, inspectKey, type TokenKey } from './keys.ts';
 import type { Token } from './token.ts';
 
 interface Imported {
@@ -38,53 +40,69 @@ export function importKey(token: Token, name: ObjectName, privateKey: KeyObject)
     id: idOf(name),
   };
   const usage = { sign: true, decrypt: false, unwrap: false, derive: false };
-  const secret = { private: token.settings.login === 'pin', sensitive: true, extractable: false };
-  token.run(`import key ${name.label}`, (session) => {
+  const secret = { private: token.settings.login !== 'none', sensitive: true, extractable: false };
+  const operation = `import key ${name.label}`;
+  token.run(operation, (session) => {
     const create = (template: graphene.ITemplate): void => {
       session.lib.C_CreateObject(session.handle, graphene.Template.toPkcs11(template));
     };
     create({ class: CKO.PRIVATE_KEY, ...common, ...secret, ...usage, ...parts.secret });
     create({ class: CKO.PUBLIC_KEY, ...common, private: false, verify: true, ...parts.open });
+    demandOwnHandles(session, operation);
   });
+  countMadeKeys();
   const state = inspectKey(token, name);
   if (state.is === 'whole' && state.key.publicKey.equals(createPublicKey(privateKey))) {
     return state.key;
   }
   const cause = 'the token has another key than it was given';
-  throw new OtaError('TOKEN_FAILED', { operation: `import key ${name.label}`, cause });
+  throw new OtaError('TOKEN_FAILED', { operation, cause });
 }
 
+/** Names of curves as OpenSSL has them; the bytes are OCTET STRING, its length, and "uncompressed". */
+const CURVES: ReadonlyMap<string | undefined, { type: KeyType; pointHead: string }> = new Map([
+  ['prime256v1', { type: 'ec-p256', pointHead: '044104' }],
+  ['secp384r1', { type: 'ec-p384', pointHead: '046104' }],
+]);
+const RSA: ReadonlyMap<number | undefined, KeyType> = new Map(
+  (['rsa-2048', 'rsa-3072', 'rsa-4096'] as const).map((type) => [KEY_TYPES[type].sizeBits, type]),
+);
+
 function partsOf(token: Token, name: ObjectName, privateKey: KeyObject): Imported {
+  const { modulusLength, namedCurve } = privateKey.asymmetricKeyDetails ?? {};
   const jwk = privateKey.export({ format: 'jwk' });
-  if (jwk.kty === 'EC' && jwk.crv === 'P-256') return ecParts(jwk);
-  const { modulusLength } = privateKey.asymmetricKeyDetails ?? {};
-  if (jwk.kty === 'RSA' && modulusLength === 2048) return rsaParts(jwk);
+  const curve = CURVES.get(namedCurve);
+  if (curve !== undefined) return ecParts(jwk, curve);
+  const type = privateKey.asymmetricKeyType === 'rsa' ? RSA.get(modulusLength) : undefined;
+  if (type !== undefined) return rsaParts(jwk, KEY_TYPES[type].keyType);
+  const found = [privateKey.asymmetricKeyType, namedCurve, modulusLength].filter(Boolean).join(' ');
+  const possible = [...[...CURVES.values()].map((one) => one.type), ...RSA.values()].join(', ');
   throw new OtaError('TOKEN_OBJECT', {
     uri: `${token.uri} ${name.label}`,
-    problem: `a key of type ${privateKey.asymmetricKeyType ?? ''} is not one of ec-p256, rsa-2048`,
+    problem: `a key of type ${found} is not one of ${possible}`,
     remedy: 'have one of those types made, or provision with a key that is made in the token',
   });
 }
 
-function ecParts(jwk: JsonWebKey): Imported {
-  const paramsEC = Buffer.from('06082a8648ce3d030107', 'hex');
-  const point = Buffer.concat([Buffer.from([0x04, 0x41, 0x04]), bytes(jwk.x), bytes(jwk.y)]);
+function ecParts(
+  jwk: JsonWebKey,
+  { type, pointHead }: { readonly type: KeyType; readonly pointHead: string },
+): Imported {
+  const { keyType, forms } = KEY_TYPES[type];
+  const point = Buffer.concat([Buffer.from(pointHead, 'hex'), bytes(jwk.x), bytes(jwk.y)]);
   return {
-    keyType: CKK.EC,
-    secret: { paramsEC, value: bytes(jwk.d) },
-    open: { paramsEC, pointEC: point },
+    keyType,
+    secret: { ...forms[0], value: bytes(jwk.d) },
+    open: { ...forms[0], pointEC: point },
   };
 }
 
-function rsaParts(jwk: JsonWebKey): Imported {
+function rsaParts(jwk: JsonWebKey, keyType: number): Imported {
   const open = { modulus: bytes(jwk.n), publicExponent: bytes(jwk.e) };
   const factors = { prime1: bytes(jwk.p), prime2: bytes(jwk.q) };
   const exponents = { exp1: bytes(jwk.dp), exp2: bytes(jwk.dq), coefficient: bytes(jwk.qi) };
-  return {
-    keyType: CKK.RSA,
-    secret: { ...open, privateExponent: bytes(jwk.d), ...factors, ...exponents },
-    open,
-  };
+  const secret = { ...open, privateExponent: bytes(jwk.d), ...factors, ...exponents };
+  return { keyType, secret, open };
 }
 
 function bytes(text = ''): Buffer {

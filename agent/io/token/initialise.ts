@@ -5,10 +5,11 @@ import { OtaError } from '../../errors.ts';
 import { findBlankToken, findToken, hasToken } from './find-token.ts';
 import { logIn, pinOwner } from './login.ts';
 import { openModule } from './module.ts';
-import { readPin, type Pin } from './pin.ts';
+import { readPin, type Pin, type PinKind } from './pin.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
 import { forgetRefusals } from './refused-pins.ts';
-import { translated } from './token-errors.ts';
+import { isTeeIdentity, TEE_IDENTITY } from './tee-identity.ts';
+import { isCkr, translated } from './token-errors.ts';
 import type { TokenSettings } from './token.ts';
 
 const { SessionFlag, TokenFlag } = graphene;
@@ -24,13 +25,13 @@ export type Step = 'done now' | 'found done';
  * @throws OtaError TOKEN_PIN_MISSING without an SO PIN; CONFIG_INVALID without a usable label
  */
 export function initialiseToken(settings: TokenSettings, env: NodeJS.ProcessEnv): Step {
-  const module = openModule(settings.module);
+  const module = openModule(settings);
   const uri = parseTokenUri(settings.uri);
   if (hasToken(module, uri)) return 'found done';
   // Without a blank one, findToken refuses with what is there.
   const blank = findBlankToken(module, uri) ?? findToken(module, uri, settings.uri);
   const label = paddedLabel(uri.token);
-  const pin = readPin('so', settings, env);
+  const pin = secretOf('so', settings, env);
   attempt('C_InitToken', settings.uri, () => {
     // graphene's own initToken fails after the call: it wants a label back, and there is none.
     blank.slot.lib.C_InitToken(blank.slot.handle, pin.reveal(), label);
@@ -45,11 +46,12 @@ export function initialiseToken(settings: TokenSettings, env: NodeJS.ProcessEnv)
  */
 export function initialiseUserPin(settings: TokenSettings, env: NodeJS.ProcessEnv): Step {
   if (settings.login === 'none') return 'found done';
-  const module = openModule(settings.module);
+  const module = openModule(settings);
   const { slot, info } = findToken(module, parseTokenUri(settings.uri), settings.uri);
-  if ((info.flags & TokenFlag.USER_PIN_INITIALIZED) !== 0) return 'found done';
-  const officer = readPin('so', settings, env);
-  const user = readPin('user', settings, env);
+  const user = secretOf('user', settings, env);
+  const saysSo = (info.flags & TokenFlag.USER_PIN_INITIALIZED) !== 0;
+  if (saysSo && isUserPinSet(slot, user, settings)) return 'found done';
+  const officer = secretOf('so', settings, env);
   attempt('C_InitPIN', settings.uri, () => {
     setUserPin(slot, officer, user, settings.uri);
   });
@@ -66,6 +68,28 @@ function setUserPin(slot: graphene.Slot, officer: Pin, user: Pin, uri: string): 
   } finally {
     session.close();
   }
+}
+
+/**
+ * Whether there is a user PIN: tpm2-pkcs11 says so of every token, and only a login tells.
+ *
+ * The login is that of the next step anyway, so a wrong PIN costs no try more.
+ */
+function isUserPinSet(slot: graphene.Slot, user: Pin, settings: TokenSettings): boolean {
+  const session = slot.open();
+  try {
+    logIn(session, user, settings.uri);
+    return true;
+  } catch (error) {
+    if (isCkr(error, 'USER_PIN_NOT_INITIALIZED')) return false;
+    throw translated(error, { operation: 'log in', uri: settings.uri });
+  } finally {
+    session.close();
+  }
+}
+
+function secretOf(kind: PinKind, settings: TokenSettings, env: NodeJS.ProcessEnv): Pin {
+  return isTeeIdentity(settings) ? TEE_IDENTITY : readPin(kind, settings, env);
 }
 
 function paddedLabel(label: string | undefined): string {

@@ -11,69 +11,60 @@ interface Expectation {
   readonly name: string;
   readonly attribute: number;
   readonly value: boolean;
-  /** `false`: a token that does not keep this attribute is believed. */
-  readonly required: boolean;
 }
 
-/** Where a key may come from. */
-export type Origin = 'made here' | 'imported too';
-
-/** On every run, as long as the device uses such a key. */
-export const IMPORTED_KEY =
-  'THE TLS KEY WAS NOT MADE IN THE TOKEN: somebody else made the private key, and whoever has a copy ' +
-  'is this device; for migration only: change to a key that is made in the token';
-
-/** As `identity.allow_imported` says. */
-export function acceptedOrigin({
-  identity,
-}: {
-  readonly identity: { readonly allow_imported: boolean };
-}): Origin {
-  return identity.allow_imported ? 'imported too' : 'made here';
-}
-
-/** PKCS#11 v2.40 §4.8 and §4.9. */
+/**
+ * PKCS#11 v2.40 §4.8 and §4.9. SoftHSM2, OP-TEE and tpm2-pkcs11 keep all five; of a token that leaves one
+ * out nothing is known, so such a key is treated like one that was imported.
+ */
 const EXPECTED: readonly Expectation[] = [
-  { name: 'CKA_SENSITIVE', attribute: CKA.SENSITIVE, value: true, required: true },
-  { name: 'CKA_EXTRACTABLE', attribute: CKA.EXTRACTABLE, value: false, required: true },
-  { name: 'CKA_ALWAYS_SENSITIVE', attribute: CKA.ALWAYS_SENSITIVE, value: true, required: false },
-  { name: 'CKA_NEVER_EXTRACTABLE', attribute: CKA.NEVER_EXTRACTABLE, value: true, required: false },
-  { name: 'CKA_LOCAL', attribute: CKA.LOCAL, value: true, required: false },
+  { name: 'CKA_SENSITIVE', attribute: CKA.SENSITIVE, value: true },
+  { name: 'CKA_EXTRACTABLE', attribute: CKA.EXTRACTABLE, value: false },
+  { name: 'CKA_ALWAYS_SENSITIVE', attribute: CKA.ALWAYS_SENSITIVE, value: true },
+  { name: 'CKA_NEVER_EXTRACTABLE', attribute: CKA.NEVER_EXTRACTABLE, value: true },
+  { name: 'CKA_LOCAL', attribute: CKA.LOCAL, value: true },
 ];
+
+/** What there is to say of a key that is used although it is not as it must be. */
+export type KeyWarning = string;
 
 /**
  * Reads back the attributes of a private key.
  *
- * An imported key has copies elsewhere, and one that was ever extractable may have. Where that is
- * accepted, it must still not be able to leave from now on.
+ * An imported key has copies elsewhere, and one that was ever extractable may have.
  *
+ * @param allowImported - `identity.allow_imported`: a key that was not made in the token is let pass,
+ *   as long as it is sensitive; one that was made there and may leave it is not
+ * @returns what to warn of where that let a key pass
  * @throws OtaError TOKEN_KEY_UNSAFE naming the first attribute that is not as it must be
  * @throws OtaError NOT_PROVISIONED if there is no such key
  */
 export function checkKeyAttributes(
   token: Token,
   name: ObjectName,
-  origin: Origin = 'made here',
-): void {
-  const expected = EXPECTED.filter(({ required }) => required || origin === 'made here');
+  allowImported = false,
+): KeyWarning | undefined {
   const unsafe = token.run(`read attributes of ${name.label}`, (session) => {
     const key = findPrivateKey(session, token, name);
-    return expected.find(({ attribute, value, required }) => {
-      const present = readFlag(key, attribute);
-      return present === undefined ? required : present !== value;
-    });
+    return EXPECTED.filter(({ attribute, value }) => readFlag(key, attribute) !== value);
   });
-  if (unsafe === undefined) return;
+  const [first] = unsafe;
+  if (first === undefined) return undefined;
+  const isImported = unsafe.some(({ attribute }) => attribute === CKA.LOCAL);
+  if (allowImported && isImported && first.attribute !== CKA.SENSITIVE) {
+    const wrong = unsafe.map((one) => one.name).join(', ');
+    return `key "${name.label}" was made outside the token, and there may be copies of it (${wrong}); provision a key of the token's own and remove identity.allow_imported`;
+  }
   const uri = `${token.uri} ${name.label}`;
   const remedy = 'delete the key and provision again: it may have copies outside the token';
-  throw new OtaError('TOKEN_KEY_UNSAFE', { uri, attribute: unsafe.name, remedy });
+  throw new OtaError('TOKEN_KEY_UNSAFE', { uri, attribute: first.name, remedy });
 }
 
-/** Whether the token says that the private key was not made in it. */
+/** Whether the private key was not made in the token, as far as the token says. */
 export function isImported(token: Token, name: ObjectName): boolean {
   return token.run(
     `read attributes of ${name.label}`,
-    (session) => readFlag(findPrivateKey(session, token, name), CKA.LOCAL) === false,
+    (session) => readFlag(findPrivateKey(session, token, name), CKA.LOCAL) !== true,
   );
 }
 

@@ -3,13 +3,16 @@ import type { KeyObject } from 'node:crypto';
 
 import graphene from 'graphene-pk11';
 
-import { OtaError } from '../../errors.ts';
-import { CKK, CKM, CKO, type KeyType, type ObjectName } from './cryptoki.ts';
+import { isOtaError, OtaError } from '../../errors.ts';
+import { CKM, CKO, type ObjectName } from './cryptoki.ts';
 import { idOf, searchFor } from './generations.ts';
+import { demandOwnHandles } from './handles.ts';
 import { checkKeyAttributes } from './key-attributes.ts';
+import { KEY_TYPES, type KeyType } from './key-types.ts';
+import { unsupported } from './key-review.ts';
 import { readPublicKey } from './public-key.ts';
 import { isCkr } from './token-errors.ts';
-import type { Token } from './token.ts';
+import { mechanismName, type Token } from './token.ts';
 
 /** A key pair as far as the outside may know it. */
 export interface TokenKey {
@@ -22,35 +25,6 @@ export type KeyState =
   | { readonly is: 'absent' }
   | { readonly is: 'whole'; readonly key: TokenKey }
   | { readonly is: 'broken'; readonly problem: string };
-
-interface Generation {
-  readonly mechanism: number;
-  readonly keyType: number;
-  /** Attributes of the public key; a token refuses the forms it does not know, so in order. */
-  readonly forms: readonly graphene.ITemplate[];
-}
-
-const GENERATION: Readonly<Record<KeyType, Generation>> = {
-  'rsa-2048': {
-    mechanism: CKM.RSA_PKCS_KEY_PAIR_GEN,
-    keyType: CKK.RSA,
-    forms: [{ modulusBits: 2048, publicExponent: Buffer.from([1, 0, 1]) }],
-  },
-  'ec-p256': {
-    mechanism: CKM.EC_KEY_PAIR_GEN,
-    keyType: CKK.EC,
-    forms: [{ paramsEC: Buffer.from('06082a8648ce3d030107', 'hex') }],
-  },
-  // PrintableString "edwards25519" (PKCS#11 v3.0), which OP-TEE wants; the OID of RFC 8410 (v3.1).
-  ed25519: {
-    mechanism: CKM.EC_EDWARDS_KEY_PAIR_GEN,
-    keyType: CKK.EC_EDWARDS,
-    forms: [
-      { paramsEC: Buffer.from('130c656477617264733235353139', 'hex') },
-      { paramsEC: Buffer.from('06032b6570', 'hex') },
-    ],
-  },
-};
 
 /** What the token has under that name. */
 export function inspectKey(token: Token, name: ObjectName): KeyState {
@@ -71,20 +45,23 @@ export function inspectKey(token: Token, name: ObjectName): KeyState {
 /**
  * Makes a key pair inside the token and reads back that it can never leave.
  *
- * @throws OtaError TOKEN_MECHANISM if the token cannot make such keys
+ * @throws OtaError TOKEN_MECHANISM, with the types that would work, if it cannot make such keys
  * @throws OtaError TOKEN_KEY_UNSAFE, after which the pair is gone again
  */
 export function generateKey(token: Token, name: ObjectName, type: KeyType): TokenKey {
-  const { mechanism, keyType, forms } = GENERATION[type];
-  token.chooseMechanism(mechanism);
+  const { generation: mechanism, keyType, forms } = KEY_TYPES[type];
+  if (!token.mechanisms().has(mechanism)) throw unsupported(token, type, mechanismName(mechanism));
   const common = { token: true, keyType, label: name.label, id: idOf(name) };
-  const usage = { sign: true, decrypt: false, unwrap: false, derive: false };
+  const decrypt = mustDecryptToSign(token, type);
+  const usage = { sign: true, decrypt, unwrap: false, derive: false };
   const secret = { sensitive: true, extractable: false };
   // With `login = "none"` nobody logs in, and a private object would be out of reach.
-  const visible = { private: token.settings.login === 'pin' };
-  token.run(`generate key ${name.label}`, (session) => {
+  const visible = { private: token.settings.login !== 'none' };
+  const operation = `generate key ${name.label}`;
+  const generate = (session: graphene.Session): void => {
     tryForms(forms, (form) => {
-      // graphene's own generateKeyPair overrides CKA_PRIVATE.
+      // graphene's own generateKeyPair overrides CKA_PRIVATE. There is no CKA_VERIFY: tpm2-pkcs11 takes
+      // it for a contradiction to a private key that does not decrypt.
       session.lib.C_GenerateKeyPair(
         session.handle,
         { mechanism },
@@ -92,7 +69,6 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
           class: CKO.PUBLIC_KEY,
           ...common,
           private: false,
-          verify: true,
           ...form,
         }),
         graphene.Template.toPkcs11({
@@ -104,11 +80,18 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
         }),
       );
     });
-  });
+    demandOwnHandles(session, operation);
+  };
+  try {
+    token.run(operation, generate);
+    madeKeys += 2;
+  } catch (error) {
+    throw isTypeRefused(error) ? unsupported(token, type, `key pair ${type}`, error) : error;
+  }
   const state = inspectKey(token, name);
   if (state.is !== 'whole') {
     const cause = `the generated key is ${state.is}`;
-    throw new OtaError('TOKEN_FAILED', { operation: `generate key ${name.label}`, cause });
+    throw new OtaError('TOKEN_FAILED', { operation, cause });
   }
   try {
     checkKeyAttributes(token, name);
@@ -119,7 +102,18 @@ export function generateKey(token: Token, name: ObjectName, type: KeyType): Toke
   return state.key;
 }
 
+let madeKeys = 0;
 let destroyedKeys = 0;
+
+/** A pair that was brought into the token is one more that libp11 may not know. */
+export function countMadeKeys(): void {
+  madeKeys += 2;
+}
+
+/** How many key objects this process has made or destroyed: libp11 may know of none of it. */
+export function changedKeyCount(): number {
+  return madeKeys + destroyedKeys;
+}
 
 /** How many key objects this process has destroyed: libp11 may still know them. */
 export function destroyedKeyCount(): number {
@@ -128,7 +122,9 @@ export function destroyedKeyCount(): number {
 
 /** Destroys every key object of that name. */
 export function destroyKey(token: Token, name: ObjectName): void {
-  token.run(`destroy key ${name.label}`, (session) => {
+  const operation = `destroy key ${name.label}`;
+  token.run(operation, (session) => {
+    demandOwnHandles(session, operation);
     for (const type of [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]) {
       destroyedKeys += session.destroy({ class: type, ...searchFor(name) });
     }
@@ -147,6 +143,29 @@ function tryForms(
       if (index === forms.length - 1 || !isFormRefused(error)) throw error;
     }
   }
+}
+
+/**
+ * A TPM does the bare RSA operation, which PSS is then made of, only with a key that may decrypt.
+ *
+ * Nobody encrypts to our keys, so there is nothing that it could decrypt.
+ */
+function mustDecryptToSign(token: Token, type: KeyType): boolean {
+  if (!type.startsWith('rsa-')) return false;
+  const offered = token.mechanisms();
+  return ![CKM.SHA256_RSA_PKCS_PSS, CKM.RSA_PKCS_PSS].some((mechanism) => offered.has(mechanism));
+}
+
+/** What a token says to a curve or a size that it does not have, below a mechanism that it has. */
+function isTypeRefused(error: unknown): error is OtaError {
+  if (!isOtaError(error) || error.code !== 'TOKEN_FAILED') return false;
+  return isCkr(
+    error.cause,
+    'ATTRIBUTE_VALUE_INVALID',
+    'CURVE_NOT_SUPPORTED',
+    'DOMAIN_PARAMS_INVALID',
+    'KEY_SIZE_RANGE',
+  );
 }
 
 function isFormRefused(error: unknown): boolean {

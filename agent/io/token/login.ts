@@ -11,6 +11,7 @@ import {
   type PinOwner,
   type TriesLeft,
 } from './refused-pins.ts';
+import { TEE_IDENTITY } from './tee-identity.ts';
 import { isCkr, locked } from './token-errors.ts';
 
 const { TokenFlag, UserType } = graphene;
@@ -38,6 +39,10 @@ const CORRECT_PIN = {
   so: 'correct the PIN in token.so_pin_file or the credential "so-pin"',
 } as const;
 
+const FOREIGN_IDENTITY =
+  'the token belongs to another user or group than this process has, or has a PIN: run as the one that ' +
+  'provisioned it, or set token.login';
+
 /**
  * Logs in, unless this process already is: login is shared with libp11.
  *
@@ -55,6 +60,11 @@ export function logIn(
   kind: PinKind = 'user',
 ): void {
   if (isLoggedIn(session, kind)) return;
+  if (pin === TEE_IDENTITY) logInAsIdentity(session, uri, kind);
+  else logInWithPin(session, pin, uri, kind);
+}
+
+function logInWithPin(session: graphene.Session, pin: Pin, uri: string, kind: PinKind): void {
   const before = triesLeft(session.slot, kind);
   if (before === 'none') throw locked(uri);
   if (before === '1') throw incorrect(uri, before, LEAVE_LAST_TRY);
@@ -76,6 +86,23 @@ export function logIn(
   }
   refusal.spared();
   forgetRefusals(owner);
+}
+
+/**
+ * Nothing counts the tries of an identity, and the next process may run as somebody else, so nothing is
+ * remembered. A token that has a PIN would count this as a wrong one: it is not asked.
+ *
+ * Source: OP-TEE's PKCS#11 TA, which marks tokens that know identities by this flag.
+ */
+function logInAsIdentity(session: graphene.Session, uri: string, kind: PinKind): void {
+  const { flags } = session.slot.getToken();
+  if ((flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH) === 0) throw foreignIdentity(uri);
+  try {
+    session.login(TEE_IDENTITY.reveal(), USERS[kind]);
+  } catch (error) {
+    if (isCkr(error, 'USER_ALREADY_LOGGED_IN')) return;
+    throw isCkr(error, 'PIN_INCORRECT') ? foreignIdentity(uri, error) : error;
+  }
 }
 
 /** Who a PIN of this token belongs to. */
@@ -103,6 +130,10 @@ export function triesLeft(slot: graphene.Slot, kind: PinKind): TriesLeft {
   if ((flags & meaning.last) !== 0) return '1';
   if ((flags & meaning.low) !== 0) return 'at least 1, fewer than the full number';
   return 'the token does not say';
+}
+
+function foreignIdentity(uri: string, cause?: unknown): OtaError<'TOKEN_PIN_INCORRECT'> {
+  return incorrect(uri, 'the token does not say', FOREIGN_IDENTITY, cause);
 }
 
 function incorrect(

@@ -56,7 +56,14 @@ const SOURCES = {
 } as const;
 
 /** The environment of last resort. */
-export const PIN_VARIABLES: readonly string[] = [SOURCES.user.variable, SOURCES.so.variable];
+const PIN_VARIABLES: readonly string[] = [SOURCES.user.variable, SOURCES.so.variable];
+
+/** For processes that load a PKCS#11 library: what a library is told is what it could tell. */
+export function withoutPins(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const rest = { ...env };
+  for (const variable of PIN_VARIABLES) Reflect.deleteProperty(rest, variable);
+  return rest;
+}
 
 /** No token takes more (CK_TOKEN_INFO.ulMaxPinLen), and whoever names a larger file means another. */
 const MAX_PIN_BYTES = 4096;

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { extname, join } from 'node:path';
 
 import { causeOf, OtaError } from '../../errors.ts';
-import { PIN_VARIABLES } from './pin.ts';
+import { prepareModule, type ModuleSettings } from './module.ts';
+import { withoutPins } from './pin.ts';
 
 const MAIN = join(import.meta.dirname, `probe-module-main${extname(import.meta.filename)}`);
 /** Slow boards and busy secure worlds need seconds; systemd gives a service 90 s to start. */
@@ -24,13 +25,15 @@ const HUNG =
  *
  * A library that crashes takes the process with it, and one that hangs stops everything in it, the
  * watchdog's answer included: no code of this process could say what happened. What a library answers is
- * not judged here, and nobody logs in.
+ * not judged here, and nobody logs in. One that is isolated is asked the way the agent will: it may be
+ * isolated because it crashes in a process like this.
  *
  * @throws OtaError TOKEN_MODULE if it crashes, ends the process or does not answer in time
  */
-export async function probeModule(module: string, answerMs = ANSWER_MS): Promise<void> {
-  const child = spawn(process.execPath, [MAIN, module, ANSWERED], {
-    env: withoutPins(),
+export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS): Promise<void> {
+  const { module } = settings;
+  const child = spawn(process.execPath, [MAIN, prepareModule(settings), ANSWERED], {
+    env: withoutPins(process.env),
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   let said = '';
@@ -65,13 +68,6 @@ type Ended = readonly [status: number | null, signal: NodeJS.Signals | null];
 function howItEnded([status, signal]: Ended): string {
   if (signal !== null) return `the library crashed (${signal})`;
   return `the library ended the process (exit status ${String(status)})`;
-}
-
-/** What a library is told is what it could tell. */
-function withoutPins(): NodeJS.ProcessEnv {
-  const env = { ...process.env };
-  for (const variable of PIN_VARIABLES) Reflect.deleteProperty(env, variable);
-  return env;
 }
 
 function unusable(module: string, cause: string, remedy: string): OtaError<'TOKEN_MODULE'> {

@@ -3,7 +3,8 @@ import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 
 import type graphene from 'graphene-pk11';
 
-import { CKA, CKK, type KeyType } from './cryptoki.ts';
+import { CKA, CKK } from './cryptoki.ts';
+import { KEY_TYPES, type KeyType } from './key-types.ts';
 
 /**
  * Reads a public key object.
@@ -16,40 +17,61 @@ import { CKA, CKK, type KeyType } from './cryptoki.ts';
 export function readPublicKey(
   object: graphene.SessionObject,
 ): { type: KeyType; publicKey: KeyObject } | undefined {
-  const type = readKeyType(object);
-  if (type === undefined) return undefined;
-  const jwk = JWK_READERS[type](object);
-  if (jwk === undefined) return undefined;
+  const number = object.getAttribute(CKA.KEY_TYPE).readUInt32LE(0);
+  if (number === CKK.RSA) return readRsa(object);
+  if (number === CKK.EC_EDWARDS) return readEdwards(object);
+  return number === CKK.EC ? readEc(object) : undefined;
+}
+
+type Read = ReturnType<typeof readPublicKey>;
+
+const RSA_TYPES: Readonly<Record<number, KeyType>> = {
+  256: 'rsa-2048',
+  384: 'rsa-3072',
+  512: 'rsa-4096',
+};
+
+function readRsa(object: graphene.SessionObject): Read {
+  const n = object.getAttribute(CKA.MODULUS);
+  const e = object.getAttribute(CKA.PUBLIC_EXPONENT);
+  const type = RSA_TYPES[n.length];
+  if (type === undefined || e.length === 0) return undefined;
+  return read(type, { kty: 'RSA', n: base64url(n), e: base64url(e) });
+}
+
+const CURVES = [
+  { type: 'ec-p256', crv: 'P-256', coordinateBytes: 32 },
+  { type: 'ec-p384', crv: 'P-384', coordinateBytes: 48 },
+] as const;
+
+/** The curve shows in the length of the point: no other that we make is as long. */
+function readEc(object: graphene.SessionObject): Read {
+  const stored = object.getAttribute(CKA.EC_POINT);
+  for (const { type, crv, coordinateBytes } of CURVES) {
+    const point = octets(stored, 1 + 2 * coordinateBytes);
+    if (point?.[0] !== 0x04 || !isOn(object, type)) continue;
+    const [x, y] = [point.subarray(1, 1 + coordinateBytes), point.subarray(1 + coordinateBytes)];
+    return read(type, { kty: 'EC', crv, x: base64url(x), y: base64url(y) });
+  }
+  return undefined;
+}
+
+/** Other curves have points of the same length; a token that keeps no parameters is believed. */
+function isOn(object: graphene.SessionObject, type: 'ec-p256' | 'ec-p384'): boolean {
+  const stored = object.getAttribute(CKA.EC_PARAMS);
+  const expected = KEY_TYPES[type].forms[0]?.paramsEC;
+  return stored.length === 0 || !expected || expected.equals(stored);
+}
+
+function readEdwards(object: graphene.SessionObject): Read {
+  const point = octets(object.getAttribute(CKA.EC_POINT), 32);
+  if (point === undefined) return undefined;
+  return read('ed25519', { kty: 'OKP', crv: 'Ed25519', x: base64url(point) });
+}
+
+function read(type: KeyType, jwk: JsonWebKey): { type: KeyType; publicKey: KeyObject } {
   return { type, publicKey: createPublicKey({ key: jwk, format: 'jwk' }) };
 }
-
-function readKeyType(object: graphene.SessionObject): KeyType | undefined {
-  const number = object.getAttribute(CKA.KEY_TYPE).readUInt32LE(0);
-  if (number === CKK.RSA) return 'rsa-2048';
-  if (number === CKK.EC) return 'ec-p256';
-  return number === CKK.EC_EDWARDS ? 'ed25519' : undefined;
-}
-
-const JWK_READERS: Readonly<
-  Record<KeyType, (object: graphene.SessionObject) => JsonWebKey | undefined>
-> = {
-  'rsa-2048': (object) => {
-    const n = object.getAttribute(CKA.MODULUS);
-    const e = object.getAttribute(CKA.PUBLIC_EXPONENT);
-    if (n.length !== 256 || e.length === 0) return undefined;
-    return { kty: 'RSA', n: base64url(n), e: base64url(e) };
-  },
-  'ec-p256': (object) => {
-    const point = octets(object.getAttribute(CKA.EC_POINT), 65);
-    if (point?.[0] !== 0x04) return undefined;
-    const [x, y] = [point.subarray(1, 33), point.subarray(33)];
-    return { kty: 'EC', crv: 'P-256', x: base64url(x), y: base64url(y) };
-  },
-  ed25519: (object) => {
-    const point = octets(object.getAttribute(CKA.EC_POINT), 32);
-    return point && { kty: 'OKP', crv: 'Ed25519', x: base64url(point) };
-  },
-};
 
 /** The `length` octets of a point, with or without the two bytes of a DER OCTET STRING before them. */
 function octets(point: Buffer, length: number): Buffer | undefined {

@@ -4,7 +4,7 @@ import graphene from 'graphene-pk11';
 import { findBlankToken, findToken, hasToken } from './find-token.ts';
 import { triesLeft } from './login.ts';
 import type { TriesLeft } from './refused-pins.ts';
-import { openModule } from './module.ts';
+import { isIsolated, openModule, type ModuleSettings } from './module.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
 import type { TokenSettings } from './token.ts';
 
@@ -17,8 +17,9 @@ export interface TokenFacts {
 }
 
 /** @throws OtaError TOKEN_MODULE, TOKEN_ABSENT, TOKEN_OBJECT */
-export function readTokenFacts({ module, uri }: TokenSettings): TokenFacts {
-  const { slot, slotId, info } = findToken(openModule(module), parseTokenUri(uri), uri);
+export function readTokenFacts(settings: TokenSettings): TokenFacts {
+  const { uri } = settings;
+  const { slot, slotId, info } = findToken(openModule(settings), parseTokenUri(uri), uri);
   return {
     label: info.label,
     model: info.model,
@@ -29,15 +30,16 @@ export function readTokenFacts({ module, uri }: TokenSettings): TokenFacts {
 }
 
 /** Whether provisioning would find a token to make ours of, and has not yet. */
-export function isBlank({ module, uri }: TokenSettings): boolean {
-  const [opened, wanted] = [openModule(module), parseTokenUri(uri)];
+export function isBlank(settings: TokenSettings): boolean {
+  const [opened, wanted] = [openModule(settings), parseTokenUri(settings.uri)];
   return !hasToken(opened, wanted) && findBlankToken(opened, wanted) !== undefined;
 }
 
 /** @throws OtaError TOKEN_MODULE */
-export function describeModule(path: string): string {
-  const module = openModule(path);
+export function describeModule(settings: ModuleSettings): string {
+  const module = openModule(settings);
   const tokens = module.getSlots(true).length;
   const { libraryDescription, manufacturerID } = module;
-  return `${libraryDescription.trim()} (${manufacturerID.trim()}), ${String(tokens)} tokens`;
+  const where = isIsolated(settings) ? ', in a process of its own (p11-kit)' : '';
+  return `${libraryDescription.trim()} (${manufacturerID.trim()})${where}, ${String(tokens)} tokens`;
 }

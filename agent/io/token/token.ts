@@ -1,21 +1,23 @@
 /** One PKCS#11 token: session, login and what to do when either ends under us. */
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
 import graphene from 'graphene-pk11';
 
 import { OtaError } from '../../errors.ts';
 import { findToken, type Candidate } from './find-token.ts';
 import { logIn } from './login.ts';
-import { openModule } from './module.ts';
+import { openModule, privateDirectory, type ModuleSettings } from './module.ts';
 import { readPin, type Pin, type PinSettings } from './pin.ts';
+import { isTeeIdentity, TEE_IDENTITY } from './tee-identity.ts';
 import { parseTokenUri } from './pkcs11-uri.ts';
 import { isCkr, isSessionLost, translated } from './token-errors.ts';
 
 const { SERIAL_SESSION, RW_SESSION } = graphene.SessionFlag;
 
 /** The `token` section of the settings. */
-export interface TokenSettings extends PinSettings {
-  readonly module: string;
+export interface TokenSettings extends PinSettings, ModuleSettings {
   readonly uri: string;
-  readonly login: 'pin' | 'none';
 }
 
 /** What names this token among all others, as the token itself says. */
@@ -50,9 +52,9 @@ export class Token {
   /**
    * Runs `act` with a session that is open and logged in.
    *
-   * libp11 may close every session of the slot, and a secure world may restart: a session that is
-   * lost is opened again and `act` is run once more. So `act` must look its objects up itself, and
-   * must not have had an effect before the call that failed.
+   * libp11 may close every session of the slot, a secure world may restart, and an isolated library may
+   * crash: a session that is lost is opened again and `act` is run once more. So `act` must look its
+   * objects up itself, and must not have had an effect before the call that failed.
    *
    * @param operation - what is being done, for TOKEN_FAILED
    * @throws OtaError TOKEN_ABSENT, TOKEN_PIN_INCORRECT, TOKEN_LOCKED, TOKEN_FAILED
@@ -61,7 +63,10 @@ export class Token {
     try {
       return act(this.#open());
     } catch (error) {
-      if (!isSessionLost(error)) throw translated(error, { operation, uri: this.uri });
+      const crashed = this.settings.isolation === 'p11-kit' && isCkr(error, 'DEVICE_ERROR');
+      if (!isSessionLost(error) && !crashed) {
+        throw translated(error, { operation, uri: this.uri });
+      }
       if (!isCkr(error, 'USER_NOT_LOGGED_IN')) this.#session = undefined;
     }
     try {
@@ -78,7 +83,7 @@ export class Token {
 
   /** What the PKCS#11 library calls itself. */
   get library(): string {
-    const { libraryDescription, manufacturerID } = openModule(this.settings.module);
+    const { libraryDescription, manufacturerID } = openModule(this.settings);
     return `${manufacturerID} ${libraryDescription}`;
   }
 
@@ -91,6 +96,40 @@ export class Token {
     return this.#mechanisms;
   }
 
+  /**
+   * Runs `act` with a file that has the PIN, in the private directory of an isolated library, and removes
+   * it: libp11 has to log in there by itself, and would print a PIN that stood in the URI.
+   *
+   * @param act - `undefined` where login is shared, or needs no PIN
+   */
+  withPinFile<T>(act: (path: string | undefined) => T): T {
+    const directory = privateDirectory(this.settings);
+    if (directory === undefined || this.#pin === undefined || isTeeIdentity(this.settings)) {
+      return act(undefined);
+    }
+    const path = join(directory, 'pin');
+    try {
+      writeFileSync(path, this.#pin.reveal(), { mode: 0o600 });
+      return act(path);
+    } finally {
+      rmSync(path, { force: true });
+    }
+  }
+
+  /** Names of all mechanisms, for messages. */
+  offeredMechanisms(): string {
+    return [...this.mechanisms()].map(mechanismName).join(' ');
+  }
+
+  /** Key sizes that a mechanism takes, as the token says; `undefined` if it has no such mechanism. */
+  keySizes(mechanism: number): { minBits: number; maxBits: number } | undefined {
+    if (!this.mechanisms().has(mechanism)) return undefined;
+    return this.run('C_GetMechanismInfo', ({ slot: { lib, handle } }) => {
+      const { minKeySize, maxKeySize } = lib.C_GetMechanismInfo(handle, mechanism);
+      return { minBits: minKeySize, maxBits: maxKeySize };
+    });
+  }
+
   /** @throws OtaError TOKEN_MECHANISM, with what there is, unless the token has one of `wanted` */
   chooseMechanism(...wanted: readonly number[]): number {
     const offered = this.mechanisms();
@@ -98,7 +137,7 @@ export class Token {
     if (chosen === undefined) {
       throw new OtaError('TOKEN_MECHANISM', {
         mechanism: wanted.map(mechanismName).join(' or '),
-        offered: [...offered].map(mechanismName).join(' '),
+        offered: this.offeredMechanisms(),
       });
     }
     return chosen;
@@ -147,8 +186,8 @@ export class Token {
   }
 
   #present(): Candidate {
-    const { module, uri } = this.settings;
-    this.#found ??= findToken(openModule(module), parseTokenUri(uri), uri);
+    const { uri } = this.settings;
+    this.#found ??= findToken(openModule(this.settings), parseTokenUri(uri), uri);
     return this.#found;
   }
 }
@@ -164,7 +203,7 @@ export function openToken(
   access: 'read-only' | 'read-write',
   env: NodeJS.ProcessEnv,
 ): Token {
-  const pin = settings.login === 'none' ? undefined : readPin('user', settings, env);
+  const pin = readSecret(settings, env);
   const token = new Token(settings, access, pin);
   try {
     token.run('open', () => undefined);
@@ -176,7 +215,13 @@ export function openToken(
   }
 }
 
-function mechanismName(mechanism: number): string {
+function readSecret(settings: TokenSettings, env: NodeJS.ProcessEnv): Pin | undefined {
+  if (settings.login === 'none') return undefined;
+  return isTeeIdentity(settings) ? TEE_IDENTITY : readPin('user', settings, env);
+}
+
+/** As PKCS#11 spells it, without CKM_. */
+export function mechanismName(mechanism: number): string {
   const name: unknown = Reflect.get(graphene.MechanismEnum, mechanism);
   return typeof name === 'string' ? name : `0x${mechanism.toString(16)}`;
 }

@@ -2,6 +2,7 @@
 import type graphene from 'graphene-pk11';
 
 import { CKA, CKO } from './cryptoki.ts';
+import { demandOwnHandles } from './handles.ts';
 import { isCkr } from './token-errors.ts';
 import type { Token } from './token.ts';
 
@@ -22,6 +23,7 @@ const CONTENT: Readonly<Record<number, readonly number[]>> = {
  */
 export function destroyUnfinished(token: Token): number {
   return token.run('look for unfinished objects', (session) => {
+    demandOwnHandles(session, 'destroy unfinished objects');
     let destroyed = 0;
     for (const [type, content] of Object.entries(CONTENT)) {
       const found = session.find({ class: Number(type), label: '' });

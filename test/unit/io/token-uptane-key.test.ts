@@ -34,8 +34,14 @@ describe('Uptane keys on the wire', () => {
     assert.equal(keyIdOf(key), keyIdOf(trimmed));
   });
 
-  test('are not EC keys: Directors reject manifests that those sign', () => {
+  test('write EC P-256 as SPKI in hex, for Directors that take it', () => {
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const hex = publicKey.export({ type: 'spki', format: 'der' }).toString('hex');
+    assert.deepEqual(clientKey(publicKey), { keytype: 'ECPRIME256V1', keyval: { public: hex } });
+  });
+
+  test('are on no other curve: no Director has a name for it', () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
     throwsCode(() => clientKey(publicKey), 'TOKEN_OBJECT', {
       uri: 'ota-agent-uptane',
       problem: 'a key of type ec cannot sign manifests',

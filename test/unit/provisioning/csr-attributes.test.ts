@@ -6,12 +6,18 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 
 import { isOtaError } from '../../../agent/errors.ts';
-import { meetDemands, type RequestContent } from '../../../provisioning/csr-attributes.ts';
+import {
+  meetDemands,
+  type Asker,
+  type RequestContent,
+} from '../../../provisioning/csr-attributes.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
 
 const URL = 'https://est.example/.well-known/est/csrattrs';
 const EC = { url: URL, deviceId: 'gw-1.example', keyType: 'ec-p256' } as const;
 const RSA = { ...EC, keyType: 'rsa-2048' } as const;
+const P384 = { ...EC, keyType: 'ec-p384' } as const;
+const RSA_3072 = { ...EC, keyType: 'rsa-3072' } as const;
 const EXT = 'OID:1.2.840.113549.1.9.14';
 
 describe('CSR attributes', () => {
@@ -21,7 +27,7 @@ describe('CSR attributes', () => {
   });
 
   /** @param items - as `openssl asn1parse -genconf` writes them, a list in CsrAttrs */
-  const meet = (items: readonly string[], asker: typeof EC | typeof RSA = EC): RequestContent => {
+  const meet = (items: readonly string[], asker: Asker = EC): RequestContent => {
     const configuration = join(temporary.path, 'conf');
     const der = join(temporary.path, 'der');
     const sections: string[] = [];
@@ -62,12 +68,18 @@ describe('CSR attributes', () => {
     assert.deepEqual(meet([...same, 'OID:1.2.840.10045.2.1 OID:1.2.840.10045.3.1.7']).ignored, []);
     const rsa = ['OID:1.2.840.113549.1.1.1', 'OID:1.2.840.113549.1.1.11'];
     assert.deepEqual(meet([...rsa, 'OID:1.2.840.113549.1.1.1 INTEGER:2048'], RSA).ignored, []);
+    assert.deepEqual(meet([...rsa, 'OID:1.2.840.113549.1.1.1 INTEGER:3072'], RSA_3072).ignored, []);
+    const p384 = ['OID:1.2.840.10045.2.1', 'OID:1.3.132.0.34', 'OID:1.2.840.10045.4.3.3'];
+    assert.deepEqual(meet(p384, P384).ignored, []);
   });
 
   test('refuses keys and signatures that it has not', () => {
-    const cases: readonly (readonly [string, string, (typeof EC | typeof RSA)?])[] = [
+    const cases: readonly (readonly [string, string, Asker?])[] = [
       ['OID:1.2.840.10045.2.1 OID:1.3.132.0.34', 'a key of type id-ecPublicKey P-384'],
       ['OID:1.2.840.10045.2.1 OID:1.2.3.4', 'a key of type id-ecPublicKey 1.2.3.4'],
+      ['OID:1.2.840.10045.3.1.7', 'a key of type P-256', P384],
+      ['OID:1.2.840.10045.4.3.2', 'a request signed with ecdsa-with-SHA256', P384],
+      ['OID:1.2.840.113549.1.1.1 INTEGER:2048', 'a key of type rsaEncryption 2048', RSA_3072],
       ['OID:1.3.132.0.35', 'a key of type P-521'],
       ['OID:1.2.840.113549.1.1.1', 'a key of type rsaEncryption'],
       ['OID:1.2.840.113549.1.1.1 INTEGER:4096', 'a key of type rsaEncryption 4096', RSA],
@@ -102,7 +114,7 @@ describe('CSR attributes', () => {
         Buffer.from(new Uint8Array(extension?.value ?? new ArrayBuffer())).includes('gw-1.example'),
       );
       for (const deviceId of ['gw_1', '192.0.2.1', '-gw', 'urn:gw:1']) {
-        const [wanted] = refusal(() => meet([demand], { ...EC, deviceId } as unknown as typeof EC));
+        const [wanted] = refusal(() => meet([demand], { ...EC, deviceId }));
         assert.equal(wanted, 'a subjectAltName, which device.id cannot be', deviceId);
       }
     }

@@ -1,0 +1,4 @@
+import { isolated, softHsm } from '../support/token-world.ts';
+import { tlsContract } from './tls.contract.ts';
+
+tlsContract(isolated(softHsm));
