@@ -86,16 +86,20 @@ async function fromEst(
   try {
     const authorities = await caCertificates(est);
     const answered = await reenrol(est, request);
-    const issued = issuedOf(answered, succession) ?? {
-      // Where none will do, the first says why.
-      certificate: parseSuccessor(answered[0] ?? new Uint8Array(), `answer of ${url}`, succession),
-      issuers: [],
-    };
+    const issued = issuedOf(answered, succession) ?? refuse(answered, url, succession);
     return { ...issued, issuers: demandIssuer(issued, authorities, url) };
   } finally {
     await est.close();
     identity.token.close();
   }
+}
+
+/** Where none will do, that for our key says why; else the first. */
+function refuse(ders: readonly Uint8Array[], url: string, succession: Succession): Issued {
+  const { publicKey } = succession.key;
+  const ours = parseEach(ders).find((one) => one.publicKey.equals(publicKey))?.raw ?? ders[0];
+  const certificate = parseSuccessor(ours ?? new Uint8Array(), `answer of ${url}`, succession);
+  return { certificate, issuers: [] };
 }
 
 /** The successor with the CAs above it that came along. */

@@ -122,6 +122,17 @@ describe('a rotation', () => {
     assert.notDeepEqual(done.census.tls, census.tls);
   });
 
+  test('stores the CA between with the certificate that needs it, and removes it with that', async () => {
+    for (const [issuingCa, certificates] of [
+      [true, 2],
+      [false, 1],
+    ] as const) {
+      await bench.director.control('PUT', '/enrolment', { issuingCa });
+      const done = await bench.finish({ rotate: 'certificate' });
+      assert.deepEqual([done.rest, done.census.certificates], ['rotated', certificates]);
+    }
+  });
+
   test('leaves commands that work between two keys, and the next cycle decides', async () => {
     const cuts = [
       ['tls', 8],

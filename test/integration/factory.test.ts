@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 
 import { settingsSchema } from '../../agent/settings.ts';
@@ -185,6 +185,15 @@ describe('a station of the factory', () => {
       ],
     );
     assert.match(JSON.stringify(json.devices), /worked on the token ended with exit code 9/u);
+    // It is not tried again by the next run either.
+    const refused = bench.path('records/locks/bad-3/refused-pins.json');
+    assert.equal(statSync(refused).mode & 0o777, 0o600);
+    const again = await bench.run('est.toml', 'broken.csv', '--only', 'bad-3');
+    assert.equal(again.json.devices?.[0]?.failure?.code, 'TOKEN_PIN_INCORRECT');
+    assert.match(
+      JSON.stringify(again.json.devices),
+      /refused this PIN before, so it was not tried/u,
+    );
   });
 
   test('works on the devices that are named, and says what is no use', async () => {
