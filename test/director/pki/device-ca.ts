@@ -1,6 +1,6 @@
 /** The device CA: turns certificate requests into client certificates, remembers and revokes them. */
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -133,7 +133,9 @@ export class DeviceCa {
 
   /** The revocation lists in PEM, for the TLS engine: one of each CA in a chain. */
   async revocationLists(): Promise<Buffer[]> {
-    const issuers = this.#issuesBelow ? [this.identity, this.#issuing] : [this.identity];
+    // Devices that the CA below has certified go on, also when it certifies no more.
+    const hasIssuedBelow = existsSync(this.#issuing.certificatePath);
+    const issuers = hasIssuedBelow ? [this.identity, this.#issuing] : [this.identity];
     return Promise.all(issuers.map((issuer) => this.#revocationList(issuer)));
   }
 
