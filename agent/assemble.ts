@@ -129,7 +129,6 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const choice = choiceOf(parseRecord(await local.store.fact('rotation')));
     const chosen = { ...identitySettings(settings), choice };
     const identity = loadIdentity(chosen, trust, clock.now(), process.env);
-    if (identity.tlsBackend.backend === 'file') log.warn(identity.tlsBackend.reason);
     for (const warning of identity.warnings) log.warn(warning);
     const live = new LiveIdentity(identity);
     const http = openHttp(settings, () => live.current, clock);

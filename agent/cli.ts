@@ -18,6 +18,7 @@ const COMMANDS = {
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
   rotate: 'tls | uptane | certificate: a new one, now; cancel gives up',
   secrets: 'receives what was encrypted to this device, as files in memory for services',
+  factory: 'many devices from one station, with a record of each; may be interrupted',
   status: 'identity, installed images, cycle state and the last verdict',
   doctor: 'checks configuration, clock, token, keys, gateway, disk and installer, with remedies',
   history: 'past updates and how they ended',
@@ -73,7 +74,19 @@ anchor accept    after a deliberate restore or exchange: what the storage holds 
                  From then on older metadata and older releases can be installed again. The
                  Director is told.`,
   provision: `
-The configuration says how: provisioning.mode is est, manual or device-cred.`,
+The configuration says how: provisioning.mode is est, shared-cred, manual or device-cred.`,
+  factory: `
+Options of factory:
+  --devices FILE   CSV with device_id and, where they differ from the configuration, ecu_serial,
+                   hardware_id, module, token_uri, pin_file, so_pin_file, env:NAME
+  --records DIR    devices/ID.json, requests/ID.csr, certificates/ID.pem, public-keys.json
+  --only ID        these devices of the list alone; repeatable
+  --station NAME   for the records (default: the host name)
+
+Token, keys and certificate of each; what is done is not looked at again. provisioning.mode is est,
+or manual to work without network.
+
+Exit codes: 0 all done; 3 certificates are awaited; else that of the first device that failed.`,
 };
 
 /**

@@ -15,6 +15,13 @@ export function checkTogether(loaded: LoadedSettings): void {
   if (settings.provisioning.mode === 'est' && settings.provisioning.est_url === undefined) {
     throw missing(loaded, 'provisioning.est_url', 'provisioning.mode = "est" needs it');
   }
+  if (
+    settings.provisioning.mode === 'shared-cred' &&
+    settings.provisioning.credentials_file === undefined
+  ) {
+    const why = 'provisioning.mode = "shared-cred" needs it';
+    throw missing(loaded, 'provisioning.credentials_file', why);
+  }
   const { time_url: timeUrl, time_keys: timeKeys } = settings.uptane;
   if ((timeUrl === undefined) !== (timeKeys === undefined)) {
     const [set, unset] = timeUrl === undefined ? ['keys', 'url'] : ['url', 'keys'];
@@ -24,17 +31,20 @@ export function checkTogether(loaded: LoadedSettings): void {
   demandKeyFiles(loaded);
 }
 
-/** A key in a file is used where both settings say so, and nowhere by accident. */
+/** A key in a file is used, or taken into the token, where the settings say so, and nowhere by accident. */
 function demandKeyFiles(loaded: LoadedSettings): void {
-  const { token, identity } = loaded.settings;
+  const { token, identity, provisioning } = loaded.settings;
+  const isToBeImported = provisioning.mode === 'device-cred' && identity.allow_imported;
   for (const name of ['tls_key_file', 'tls_certificate_file'] as const) {
     const isSet = identity[name] !== undefined;
     if (token.tls_backend === 'file' && !isSet) {
       throw missing(loaded, `identity.${name}`, 'token.tls_backend = "file" needs it');
     }
-    if (token.tls_backend !== 'file' && isSet) {
+    if (token.tls_backend !== 'file' && isSet && !isToBeImported) {
       const problem = `contradicts token.tls_backend = "${token.tls_backend}", which uses the token`;
-      const remedy = `remove ${name}, or set token.tls_backend = "file" (development only)`;
+      const remedy =
+        `remove ${name}; or set token.tls_backend = "file" (development only); or have the key ` +
+        'imported: provisioning.mode = "device-cred", identity.allow_imported = true';
       throw invalid(loaded, `identity.${name}`, { problem, remedy });
     }
   }

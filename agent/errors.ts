@@ -84,6 +84,16 @@ export interface FailureDetails {
   SECRET_REFUSED: { secret: string; problem: string; remedy: string };
   SECRETS_PLACE: { path: string; problem: string; remedy: string };
   ENROLMENT_REFUSED: { url: string; status: number; answer: string; remedy: string };
+  ENROLMENT_UNSUPPORTED: { url: string; wanted: string; keyType: string; remedy: string };
+  FACTORY_LIST_INVALID: {
+    file: string;
+    line: number;
+    column: string;
+    problem: string;
+    remedy: string;
+  };
+  FACTORY_DUPLICATE: { device: string; other: string; what: string; remedy: string };
+  CREDENTIALS_INVALID: { path: string; entry: string; problem: string; remedy: string };
 
   STORAGE_CORRUPT: { path: string; cause: string; remedy: string };
   STORAGE_FAILED: { path: string; cause: string; remedy: string };
@@ -195,6 +205,10 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   SECRET_REFUSED: { kind: 'repository', retry: 'next-poll', exit: 21 },
   SECRETS_PLACE: operator,
   ENROLMENT_REFUSED: token,
+  ENROLMENT_UNSUPPORTED: token,
+  CREDENTIALS_INVALID: operator,
+  FACTORY_LIST_INVALID: operator,
+  FACTORY_DUPLICATE: { ...token, retry: 'never' },
 
   STORAGE_CORRUPT: { kind: 'device', retry: 'never', exit: 2 },
   STORAGE_FAILED: { kind: 'device', retry: 'backoff', exit: 32 },

@@ -20,6 +20,7 @@ const COMMANDS: Readonly<
   provision: async () => (await import('./commands/provision.ts')).provisionCommand,
   rotate: async () => (await import('./commands/rotate.ts')).rotateCommand,
   secrets: async () => (await import('./commands/secrets.ts')).secretsCommand,
+  factory: async () => (await import('./commands/factory.ts')).factoryCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
   history: async () => (await import('./commands/status.ts')).historyCommand,
   confirm: async () => (await import('./commands/confirm.ts')).confirmCommand,
@@ -41,7 +42,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     const loaded = await loadSettings({ config });
     return anchorCommand({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
   }
-  if (command !== 'rotate') expectNothing(command, rest);
+  if (command !== 'rotate' && command !== 'factory') expectNothing(command, rest);
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });

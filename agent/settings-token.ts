@@ -51,7 +51,7 @@ export const identitySection = z
       .describe('Accept keys that were made outside the token: there may be copies'),
     tls_key_file: path
       .optional()
-      .describe('TLS key (PEM) of `token.tls_backend = "file"`: readable by the agent alone'),
+      .describe('TLS key (PEM) of `token.tls_backend = "file"`, or one that is to be imported'),
     tls_certificate_file: path
       .optional()
       .describe('Its certificate (PEM), with the CAs between, if there are any'),

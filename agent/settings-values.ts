@@ -74,16 +74,17 @@ export const pkcs11Uri = (use: UriUse): z.ZodString =>
     )
     .meta({ title: `PKCS#11 URI (RFC 7512) of a ${use}` });
 
-/** A PEM file, or a certificate in the token. */
-export const authority = z
-  .string()
-  .regex(/^(?:\/[^\0]*|pkcs11:.*)$/su)
-  .check(
-    z.superRefine((uri, context) => {
-      if (uri.startsWith(PKCS11_PREFIX)) refuseUri(uri, 'certificate', context);
-    }),
-  )
-  .meta({ title: 'absolute path, or PKCS#11 URI (RFC 7512) of a certificate' });
+/** A PEM file, or an object in the token. */
+export const fileOr = (use: Exclude<UriUse, 'token'>): z.ZodString =>
+  z
+    .string()
+    .regex(/^(?:\/[^\0]*|pkcs11:.*)$/su)
+    .check(
+      z.superRefine((uri, context) => {
+        if (uri.startsWith(PKCS11_PREFIX)) refuseUri(uri, use, context);
+      }),
+    )
+    .meta({ title: `absolute path, or PKCS#11 URI (RFC 7512) of a ${use}` });
 
 export const pin = z
   .string()

@@ -10,8 +10,8 @@ import { z } from 'zod';
 import { installerSettings } from './settings-installer.ts';
 import { identitySection, tokenSection } from './settings-token.ts';
 import {
-  authority,
   duration,
+  fileOr,
   KIBIBYTE,
   path,
   pin,
@@ -42,7 +42,7 @@ export const settingsSchema = z.strictObject({
       image_url: url
         .optional()
         .describe('Base of the Image repository. Unset: gateway.url with /repo'),
-      ca: authority
+      ca: fileOr('certificate')
         .optional()
         .describe(
           'CA of the gateway: PEM file, or a certificate in the token. Unset: the CAs of the system',
@@ -88,14 +88,32 @@ export const settingsSchema = z.strictObject({
   provisioning: z
     .strictObject({
       mode: z
-        .enum(['device-cred', 'est', 'manual'])
+        .enum(['device-cred', 'est', 'shared-cred', 'manual'])
         .default('device-cred')
         .describe('Where the TLS certificate comes from'),
-      est_url: url.optional().describe('Base of the EST server, before /.well-known/est'),
-      est_ca: authority
+      est_url: url
+        .optional()
+        .describe('Base of the EST server, before /.well-known/est, or with it and a label'),
+      est_ca: fileOr('certificate')
         .optional()
         .describe('CA of the EST server, as gateway.ca. Unset: gateway.ca'),
       est_secret_file: path.optional().describe('File with USER:PASSWORD for HTTP Basic'),
+      est_wait: duration('1m').describe('Longest wait for a request that has to be approved first'),
+      est_client_key: fileOr('private key')
+        .optional()
+        .describe('Key that the device was born with, for TLS to the EST server'),
+      est_client_certificate: fileOr('certificate')
+        .optional()
+        .describe('Its certificate, with its CAs. Unset: the one of a key in the token'),
+      credentials_file: path
+        .optional()
+        .describe("aktualizr's credentials.zip, for mode `shared-cred`"),
+      credentials_password_file: path
+        .optional()
+        .describe('File with the password of the PKCS#12 files there. Unset: empty'),
+      shared_days: wholeNumber(1, 36_500)
+        .default(36_000)
+        .describe('Days that mode `shared-cred` asks for, as aktualizr does'),
       csr_file: path.optional().describe('Where mode `manual` leaves the CSR (PEM)'),
       certificate_file: path.optional().describe('Certificate (PEM) for `manual`, `device-cred`'),
     })

@@ -6,6 +6,7 @@ import {
   Pkcs10CertificateRequestGenerator,
   X509Certificate,
   type Extension,
+  type JsonName,
   type Name,
 } from '@peculiar/x509';
 
@@ -24,7 +25,7 @@ export interface CertificateRequest {
 
 /** Whom the request is for, and which key of several signs it. */
 export interface Requester {
-  readonly name: readonly [{ CN: string[] }] | Name;
+  readonly name: JsonName | Name;
   readonly extensions: readonly Extension[];
   readonly key: ObjectName;
 }
@@ -89,7 +90,7 @@ export async function createRequest(
     });
   const request = await Pkcs10CertificateRequestGenerator.create(
     {
-      name: isName(requester.name) ? requester.name : [...requester.name],
+      name: requester.name,
       extensions: [...requester.extensions],
       keys: { publicKey: imported, privateKey },
       signingAlgorithm: signing,
@@ -104,10 +105,6 @@ function algorithmsOf(type: KeyType): Algorithms {
   if (type === 'ec-p384') return P384;
   if (type !== 'ed25519') return RSA;
   throw new OtaError('BUG', { what: 'no TLS key is an Ed25519 key' });
-}
-
-function isName(name: Requester['name']): name is Name {
-  return !Array.isArray(name);
 }
 
 /** Stands for the private key where Web Crypto wants an object; there is nothing in it. */

@@ -1,24 +1,24 @@
 /** Step 3: the device certificate, for the key in the token, stored beside it. */
-import { randomUUID } from 'node:crypto';
-
 import { isOtaError, OtaError } from '../agent/errors.ts';
-import { readAuthorities } from '../agent/io/authorities.ts';
-import { replaceFile } from '../agent/io/durable-file.ts';
-import { readTextFile } from '../agent/io/text-file.ts';
 import {
   checkDeviceCertificate,
   parseDeviceCertificate,
   type DeviceCertificate,
 } from '../agent/io/tls.ts';
-import { readCertificates, storeCertificate } from '../agent/io/token/certificate.ts';
-import type { ObjectName } from '../agent/io/token/cryptoki.ts';
+import { readCertificates } from '../agent/io/token/certificate.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
-import { certificateParts } from './certificate.ts';
-import { createRequest, newcomer, type CertificateRequest } from './csr.ts';
-import { enrol } from './est.ts';
+import { certificatesIn, isAbsent } from './certificate-file.ts';
+import { createRequest, newcomer } from './csr.ts';
+import { fromEst } from './enroll-est.ts';
+import { fromShared } from './enroll-shared.ts';
+import { certificateFile } from './imported-key.ts';
+import { issuedAmong, storeIssued, type Issued } from './issued.ts';
+import { leaveFile } from './leave-file.ts';
+import { deviceId, tlsName, type Outcome, type Provisioning } from './record.ts';
 import { noteCertificate } from './rotation-record.ts';
-import { fixed, type Outcome, type Provisioning } from './record.ts';
+import { forgetSharedCredential } from './shared-cred.ts';
+import { unset } from './unset.ts';
 
 /**
  * Makes sure that the token holds exactly one certificate, valid and for its TLS key.
@@ -26,7 +26,8 @@ import { fixed, type Outcome, type Provisioning } from './record.ts';
  * A certificate that was issued and then lost to a power cut is asked for again, for the same key.
  *
  * @returns the certificate; its common name is the device id from here on
- * @throws OtaError ENROLMENT_REFUSED, CERTIFICATE_INVALID, FILE_UNREADABLE, GATEWAY_*
+ * @throws OtaError ENROLMENT_REFUSED, ENROLMENT_UNSUPPORTED, CREDENTIALS_INVALID, CERTIFICATE_INVALID,
+ *   FILE_UNREADABLE, GATEWAY_*
  * @throws OtaError NOT_PROVISIONED, with what to do, where a person has to bring the certificate
  */
 export async function provisionCertificate(
@@ -37,22 +38,19 @@ export async function provisionCertificate(
   if (all.found?.certificate !== undefined) return acceptNamed(all, all.found.certificate, key);
   const stored = readCertificates(token, all.found?.tls);
   const present = stored.flatMap((der) => usable(all, der, key)).at(0);
-  const certificate = present ?? (await obtain(all, token, key));
+  const issued = present ?? (await obtain(all, token, key));
+  const { certificate } = issued;
   demandDeviceId(all, certificate);
   const name = tlsName(all);
   // Beside a key that others have made, other certificates are theirs.
   if (present === undefined || (stored.length > 1 && name === undefined)) {
-    storeCertificate(token, certificateParts(certificate.pem), name);
+    storeIssued(token, issued, name);
     await noteCertificate(all.record, certificate.fingerprint);
   }
   await rememberDeviceId(all, certificate);
-  sayCertificate(all, present === undefined ? 'done now' : 'found done', certificate);
+  if (all.settings.provisioning.mode === 'shared-cred') await forgetSharedCredential(all);
+  sayCertificate(all, present === undefined ? 'done now' : 'found done', issued);
   return certificate;
-}
-
-/** The key that is meant, where it is not simply ours. */
-function tlsName({ found, choice }: Provisioning): ObjectName | undefined {
-  return found?.tls ?? choice?.tls;
 }
 
 /** Who put it into the token is who has to replace it. */
@@ -65,34 +63,33 @@ async function acceptNamed(
   checkDeviceCertificate(certificate, key.publicKey, all.now());
   demandDeviceId(all, certificate);
   await rememberDeviceId(all, certificate);
-  sayCertificate(all, 'found done', certificate);
+  sayCertificate(all, 'found done', { certificate, issuers: [] });
   return certificate;
 }
 
 /** In a list of none or one: what the token holds may be cut off, foreign or expired. */
-function usable(all: Provisioning, der: Uint8Array, key: TokenKey): DeviceCertificate[] {
+function usable(all: Provisioning, der: Uint8Array, key: TokenKey): Issued[] {
   try {
     const certificate = parseDeviceCertificate(der, 'certificate in the token');
     checkDeviceCertificate(certificate, key.publicKey, all.now());
-    return [certificate];
+    return [{ certificate, issuers: [] }];
   } catch (error) {
     if (isOtaError(error) && error.code === 'CERTIFICATE_INVALID') return [];
     throw error;
   }
 }
 
-async function obtain(all: Provisioning, token: Token, key: TokenKey): Promise<DeviceCertificate> {
-  const { mode } = all.settings.provisioning;
-  const request = async (): Promise<CertificateRequest> =>
-    createRequest(token, key, newcomer(await deviceId(all), tlsName(all)));
-  switch (mode) {
+async function obtain(all: Provisioning, token: Token, key: TokenKey): Promise<Issued> {
+  switch (all.settings.provisioning.mode) {
     case 'est':
-      return fromEst(all, key, await request());
+      return fromEst(all, token, { key, deviceId: await deviceId(all) });
+    case 'shared-cred':
+      return fromShared(all, token, key);
     case 'manual':
-      return (await fromFile(all, key)) ?? leaveRequest(all, await request());
+      return (await fromFile(all, key)) ?? leaveRequest(all, token, key);
     case 'device-cred': {
-      const certificate = await fromFile(all, key);
-      if (certificate !== undefined) return certificate;
+      const issued = await fromFile(all, key);
+      if (issued !== undefined) return issued;
       throw new OtaError('NOT_PROVISIONED', {
         missing: 'device certificate',
         remedy:
@@ -102,76 +99,32 @@ async function obtain(all: Provisioning, token: Token, key: TokenKey): Promise<D
   }
 }
 
-async function fromEst(
-  all: Provisioning,
-  key: TokenKey,
-  request: CertificateRequest,
-): Promise<DeviceCertificate> {
-  const { provisioning, gateway } = all.settings;
-  if (provisioning.est_url === undefined) throw unset('est_url', 'the EST server is needed here');
-  const server = {
-    url: provisioning.est_url,
-    caPem: await authorities(all),
-    secret: (await optionalFile(provisioning.est_secret_file, 'enrolment secret'))?.trim(),
-    timeoutMs: gateway.timeout,
-    userAgent: all.userAgent,
-  };
-  const answered = await enrol(server, request);
-  const certificates = answered.map((der) =>
-    parseDeviceCertificate(der, `answer of ${server.url}`),
-  );
-  const ours = certificates.find((one) => one.publicKey.equals(key.publicKey)) ?? certificates[0];
-  if (ours === undefined) throw new OtaError('BUG', { what: 'enrol returned no certificate' });
-  checkDeviceCertificate(ours, key.publicKey, all.now());
-  return ours;
-}
-
-function authorities({ settings, env }: Provisioning): Promise<string | undefined> {
-  const { gateway, provisioning, token } = settings;
-  return provisioning.est_ca === undefined
-    ? readAuthorities('gateway.ca', gateway.ca, token, env)
-    : readAuthorities('provisioning.est_ca', provisioning.est_ca, token, env);
-}
-
 async function fromFile(
   { settings, now }: Provisioning,
   key: TokenKey,
-): Promise<DeviceCertificate | undefined> {
-  const path = settings.provisioning.certificate_file;
+): Promise<Issued | undefined> {
+  const { mode } = settings.provisioning;
+  const path = certificateFile(settings);
   if (path === undefined) return undefined;
-  let pem: string;
   try {
-    pem = await readTextFile(
-      path,
-      'device certificate',
-      'bring the certificate that the CA issued',
-    );
+    return issuedAmong(await certificatesIn(path), path, key, now());
   } catch (error) {
-    if (settings.provisioning.mode === 'manual' && isAbsent(error)) return undefined;
+    if (mode === 'manual' && isAbsent(error)) return undefined;
     throw error;
   }
-  const certificate = parseDeviceCertificate(Buffer.from(pem), path);
-  checkDeviceCertificate(certificate, key.publicKey, now());
-  return certificate;
 }
 
 /** The manual way ends here until somebody has had the request signed. */
-async function leaveRequest(
-  { settings }: Provisioning,
-  request: CertificateRequest,
-): Promise<never> {
-  const { csr_file: path, certificate_file: answer } = settings.provisioning;
+async function leaveRequest(all: Provisioning, token: Token, key: TokenKey): Promise<never> {
+  const { csr_file: path, certificate_file: answer } = all.settings.provisioning;
   if (path === undefined) throw unset('csr_file', 'the certificate request is left there');
   if (answer === undefined) throw unset('certificate_file', 'the certificate is expected there');
-  await replaceFile(path, request.pem, 0o644);
+  const request = await createRequest(token, key, newcomer(await deviceId(all), tlsName(all)));
+  await leaveFile('provisioning.csr_file', path, request.pem, 0o644);
   throw new OtaError('NOT_PROVISIONED', {
     missing: `certificate for the request in ${path}`,
     remedy: `have it signed, save the certificate as ${answer} and run "ota-agent provision" again`,
   });
-}
-
-async function deviceId(all: Provisioning): Promise<string> {
-  return all.settings.device.id ?? fixed(all.record, 'device-id', randomUUID);
 }
 
 export async function rememberDeviceId(
@@ -196,30 +149,15 @@ export function demandDeviceId(
   });
 }
 
-export function sayCertificate(
-  { say }: Provisioning,
-  outcome: Outcome,
-  { commonName, validTo }: DeviceCertificate,
-): void {
-  say('certificate', outcome, `device ${commonName}, valid to ${new Date(validTo).toISOString()}`);
-}
-
-async function optionalFile(path: string | undefined, what: string): Promise<string | undefined> {
-  if (path === undefined) return undefined;
-  return readTextFile(path, what, 'check the [provisioning] settings');
-}
-
-function isAbsent(error: unknown): boolean {
-  const cause: unknown = error instanceof Error ? error.cause : undefined;
-  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-}
-
-function unset(name: string, why: string): OtaError<'CONFIG_INVALID'> {
-  return new OtaError('CONFIG_INVALID', {
-    file: 'settings',
-    line: 0,
-    key: `provisioning.${name}`,
-    problem: `is not set, and ${why}`,
-    remedy: `add ${name} = "…" to [provisioning]`,
-  });
+export function sayCertificate({ say }: Provisioning, outcome: Outcome, issued: Issued): void {
+  const { commonName, validTo } = issued.certificate;
+  const facts = `device ${commonName}, valid to ${new Date(validTo).toISOString()}`;
+  const top = issued.issuers.at(-1);
+  if (top === undefined) {
+    say('certificate', outcome, facts);
+    return;
+  }
+  const fingerprint = top.fingerprint256.replaceAll(':', '').toLowerCase();
+  const by = top.subject.replaceAll('\n', ', ');
+  say('certificate', outcome, `${facts}, from ${by}, SHA-256 ${fingerprint}`);
 }

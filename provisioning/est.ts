@@ -1,13 +1,15 @@
-/** Enrolment over Secure Transport: the first certificate. RFC 7030, corrected by RFC 8951. */
-import { createSecureContext, getCACertificates } from 'node:tls';
+/**
+ * Enrolment over Secure Transport: how to speak to the server, and how to read what it answers.
+ * RFC 7030, corrected by RFC 8951.
+ */
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 
 import { causeOf, isOtaError, OtaError } from '../agent/errors.ts';
 import { HttpClient, type Response } from '../agent/io/http.ts';
 import { parseCertificates } from './certificate.ts';
-import type { CertificateRequest } from './csr.ts';
 
 export interface EstServer {
-  /** Base URL, before /.well-known/est. */
+  /** Base URL, before /.well-known/est; or with it, and the label of a CA after it. */
   readonly url: string;
   /** PEM; the system's roots if absent. */
   readonly caPem: string | undefined;
@@ -15,48 +17,85 @@ export interface EstServer {
   readonly secret: string | undefined;
   readonly timeoutMs: number;
   readonly userAgent: string;
+  /** TLS with a client certificate, if there is one yet; it has to trust the same CAs. */
+  readonly secureContext?: SecureContext;
 }
 
 /** A chain of certificates is a few kilobytes. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 const MAX_SHOWN_CHARACTERS = 200;
+const WELL_KNOWN = '/.well-known/est';
 
 /**
- * Sends a certificate request to simpleenroll.
+ * URL of an operation.
  *
- * The server is authenticated by its certificate, we by the secret: there is no client certificate yet.
+ * Source: RFC 7030 §3.2.2 (a label chooses among several CAs of one server).
  *
- * Source: RFC 7030 §4.2.1, §4.2.3; RFC 8951 §3 (Base64 without Content-Transfer-Encoding).
- *
- * @returns DER of every certificate in the answer, in no particular order
- * @throws OtaError ENROLMENT_REFUSED for every answer without certificates
- * @throws OtaError GATEWAY_UNREACHABLE, GATEWAY_TLS, GATEWAY_TIMEOUT
+ * @param server - as configured
  */
-export async function enrol(server: EstServer, request: CertificateRequest): Promise<Uint8Array[]> {
-  const ca = server.caPem ?? getCACertificates('system');
-  const client = new HttpClient({
-    secureContext: createSecureContext({ ca, minVersion: 'TLSv1.2' }),
-    timeoutMs: server.timeoutMs,
-    userAgent: server.userAgent,
-  });
-  const url = `${server.url.replace(/\/+$/u, '')}/.well-known/est/simpleenroll`;
-  try {
-    const response = await client.send({
-      method: 'POST',
-      url,
-      body: Buffer.from(base64Lines(request.der)),
+export function operationUrl(server: string, operation: string): string {
+  const base = server.replace(/\/+$/u, '');
+  return `${base}${base.includes(WELL_KNOWN) ? '' : WELL_KNOWN}/${operation}`;
+}
+
+/** What was answered, for messages. */
+export interface AnswerLine {
+  readonly url: string;
+  readonly status: number;
+}
+
+export interface Answer extends AnswerLine {
+  readonly text: string;
+  readonly retryAfter: string | undefined;
+}
+
+/** A connection to the server, which is authenticated by its certificate before it is asked anything. */
+export class EstConnection {
+  readonly #server: EstServer;
+  readonly #http: HttpClient;
+
+  constructor(server: EstServer) {
+    const ca = server.caPem ?? getCACertificates('system');
+    this.#server = server;
+    this.#http = new HttpClient({
+      secureContext: server.secureContext ?? createSecureContext({ ca, minVersion: 'TLSv1.2' }),
+      timeoutMs: server.timeoutMs,
+      userAgent: server.userAgent,
+    });
+  }
+
+  get(operation: string): Promise<Answer> {
+    return this.#ask('GET', operation);
+  }
+
+  /** Sends a request in Base64, as who the secret says. */
+  post(operation: string, der: Uint8Array): Promise<Answer> {
+    return this.#ask('POST', operation, der);
+  }
+
+  close(): Promise<void> {
+    return this.#http.close();
+  }
+
+  async #ask(method: 'GET' | 'POST', operation: string, der?: Uint8Array): Promise<Answer> {
+    const url = operationUrl(this.#server.url, operation);
+    const sent = {
+      body: Buffer.from(base64Lines(der ?? new Uint8Array())),
       headers: {
         'content-type': 'application/pkcs10',
         'content-transfer-encoding': 'base64',
-        ...authorization(server.secret),
+        ...authorization(this.#server.secret),
       },
-    });
-    const line = { url, status: response.status };
-    return certificatesOf(line, await readText(response, line));
-  } catch (error) {
-    throw isOtaError(error) && error.code === 'GATEWAY_TLS' ? untrusted(error) : error;
-  } finally {
-    await client.close();
+    };
+    try {
+      const response = await this.#http.send({ method, url, ...(der === undefined ? {} : sent) });
+      const line = { url, status: response.status };
+      const { 'retry-after': after } = response.headers;
+      const retryAfter = typeof after === 'string' ? after : undefined;
+      return { ...line, text: await readText(response, line), retryAfter };
+    } catch (error) {
+      throw isOtaError(error) && error.code === 'GATEWAY_TLS' ? untrusted(error) : error;
+    }
   }
 }
 
@@ -66,24 +105,16 @@ function untrusted(error: OtaError<'GATEWAY_TLS'>): OtaError<'GATEWAY_TLS'> {
   return new OtaError('GATEWAY_TLS', { ...error.details, remedy }, { cause: error });
 }
 
-/** What was answered, for messages. */
-export interface AnswerLine {
-  readonly url: string;
-  readonly status: number;
-}
-
 /** @throws OtaError ENROLMENT_REFUSED */
 export function certificatesOf(line: AnswerLine, text: string): Uint8Array[] {
-  const { status } = line;
-  if (status !== 200) throw refused(line, text, REMEDIES[status] ?? OTHER);
+  if (line.status !== 200) throw refused(line, text);
   try {
     const certificates = parseCertificates(Buffer.from(text, 'base64'));
     if (certificates.length > 0) return certificates;
   } catch (cause) {
-    if (isOtaError(cause)) throw cause;
     throw refused(line, `not PKCS#7 in Base64: ${causeOf(cause)}`, OTHER, cause);
   }
-  throw refused(line, 'PKCS#7 without a certificate', OTHER);
+  throw refused(line, 'PKCS#7 without a certificate');
 }
 
 const OTHER = 'check provisioning.est_url; see the log of the EST server';
@@ -113,16 +144,17 @@ function authorization(secret: string | undefined): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(secret).toString('base64')}` };
 }
 
-export function base64Lines(der: Uint8Array): string {
+function base64Lines(der: Uint8Array): string {
   return Buffer.from(der)
     .toString('base64')
     .replace(/.{1,64}/gu, '$&\n');
 }
 
-function refused(
+/** What the server said instead of what it was asked for. */
+export function refused(
   { url, status }: AnswerLine,
   answer: string,
-  remedy: string,
+  remedy = REMEDIES[status] ?? OTHER,
   cause?: unknown,
 ): OtaError<'ENROLMENT_REFUSED'> {
   const details = { url, status, answer: answer.trim().slice(0, MAX_SHOWN_CHARACTERS), remedy };

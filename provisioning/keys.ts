@@ -5,13 +5,15 @@ import { isOtaError, OtaError } from '../agent/errors.ts';
 import { readCertificates } from '../agent/io/token/certificate.ts';
 import { TLS_KEY, UPTANE_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { listGenerations } from '../agent/io/token/generations.ts';
-import { checkKeyAttributes } from '../agent/io/token/key-attributes.ts';
+import { importKey } from '../agent/io/token/import-key.ts';
+import { checkKeyAttributes, isImported } from '../agent/io/token/key-attributes.ts';
 import { reviewKeyTypes } from '../agent/io/token/key-review.ts';
 import { KEY_TYPES, type KeyType, type Scheme } from '../agent/io/token/key-types.ts';
 import { destroyKey, generateKey, inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import { signInToken } from '../agent/io/token/sign.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { destroyUnfinished } from '../agent/io/token/unfinished.ts';
+import { keySource, type KeySource } from './imported-key.ts';
 import type { Outcome, Provisioning } from './record.ts';
 import { isRegistrationBegun } from './register.ts';
 
@@ -42,11 +44,7 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
   const { tls: namedTls, uptane: namedUptane } = all.found ?? {};
   const tls =
     namedTls === undefined
-      ? ensureKey(all, token, {
-          name: all.choice?.tls ?? oneOf(token, TLS_KEY),
-          type: identity.tls_key_type,
-          isKnownOutside: hasCertificate,
-        })
+      ? await ensureTlsKey(all, token, hasCertificate)
       : acceptNamed(all, token, namedTls, 'tls');
   if (namedUptane !== undefined) acceptNamed(all, token, namedUptane, 'uptane');
   else {
@@ -57,6 +55,45 @@ export async function provisionKeys(all: Provisioning, token: Token): Promise<To
     });
   }
   return tls;
+}
+
+async function ensureTlsKey(
+  all: Provisioning,
+  token: Token,
+  isKnownOutside: boolean,
+): Promise<TokenKey> {
+  const name = all.choice?.tls ?? oneOf(token, TLS_KEY);
+  const type = all.settings.identity.tls_key_type;
+  const source = keySource(all);
+  if (source === undefined) return ensureKey(all, token, { name, type, isKnownOutside });
+  const key = await ensureImported(all, token, source, { name, isKnownOutside });
+  const leftover = source.leftover();
+  if (leftover !== undefined) all.say('keys', 'noted', leftover);
+  return key;
+}
+
+/**
+ * A TLS key that was made somewhere else, where the settings allow that.
+ *
+ * One that was made in the token before, and that nobody knows, gives way.
+ */
+async function ensureImported(
+  all: Provisioning,
+  token: Token,
+  source: KeySource,
+  { name, isKnownOutside }: Pick<WantedKey, 'name' | 'isKnownOutside'>,
+): Promise<TokenKey> {
+  const state = inspectKey(token, name);
+  const isInUse = isKnownOutside || (state.is === 'whole' && isImported(token, name));
+  if (state.is === 'whole' && isInUse && proves(token, name, state.key)) {
+    checkKeyAttributes(token, name, true);
+    all.say('keys', 'found done', `${name.label} (${state.key.type})`);
+    return state.key;
+  }
+  const key = importKey(token, name, await source.read());
+  checkKeyAttributes(token, name, true);
+  all.say('keys', 'done now', `${name.label} (${key.type}), IMPORTED`);
+  return key;
 }
 
 /** Where a rotation was cut short and its record is lost, the first whole pair; else what there is. */

@@ -18,6 +18,7 @@ import type { Provisioning, ProvisionOptions, Say } from './record.ts';
 import { provisionRegistration, type RegisteredEcu } from './register.ts';
 import { choiceOf, parseRecord } from './rotation-record.ts';
 import { demandRootSource, provisionRoots } from './roots.ts';
+import { demandSharedUse, SERVER_KEY, usesServerKey } from './shared-cred.ts';
 import { provisionToken } from './token.ts';
 
 export interface Provisioned {
@@ -41,15 +42,16 @@ export async function provision(
   const choice = choiceOf(parseRecord(await options.record.get('rotation')));
   const all: Provisioning = { ...options, settings, say, choice };
   demandRootSource(all);
+  demandSharedUse(settings);
   provisionToken(all);
-  const said = await provisionInToken(all);
+  await provisionInToken(all);
   // After the token is there: its CA may be an object in it.
   const trust = await gatewayTrust(settings, options.env);
   const chosen = { ...identitySettings(settings), choice };
   const identity = loadIdentity(chosen, trust, options.now(), options.env);
   try {
     const gateway = options.connect(identity);
-    const warnings = [...said, ...identity.warnings, ...(await provisionRoots(all, gateway))];
+    const warnings = [...keyWarnings(all, identity), ...(await provisionRoots(all, gateway))];
     const { deviceId } = identity;
     const ecu = await provisionRegistration(all, deviceId, uptaneKey(identity), gateway);
     return { deviceId, ecu, warnings };
@@ -58,18 +60,22 @@ export async function provision(
   }
 }
 
-/** @returns warnings */
-async function provisionInToken(all: Provisioning): Promise<readonly string[]> {
+async function provisionInToken(all: Provisioning): Promise<void> {
   const token = openToken(all.settings.token, 'read-write', all.env);
   try {
     const named = { ...all, found: findNamedObjects(token, all.settings.identity) };
     const key = await provisionKeys(named, token);
-    if (all.settings.token.tls_backend === 'file') return [await provisionFromFiles(all)];
-    await provisionCertificate(named, token, key);
-    return [];
+    if (all.settings.token.tls_backend === 'file') await provisionFromFiles(all);
+    else await provisionCertificate(named, token, key);
   } finally {
     token.close();
   }
+}
+
+/** What is known of a foreign key beyond what the token says: who made it. */
+function keyWarnings({ settings }: Provisioning, { warnings }: Identity): readonly string[] {
+  const isServers = warnings.length > 0 && usesServerKey(settings);
+  return isServers ? [...warnings, SERVER_KEY] : warnings;
 }
 
 function uptaneKey({ token, keys }: Identity): TokenKey {

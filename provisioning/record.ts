@@ -1,7 +1,10 @@
 /** What provisioning has to remember outside the token, and what it needs from the outside. */
+import { randomUUID } from 'node:crypto';
+
 import type { Repo } from '../agent/errors.ts';
 import type { Settings } from '../agent/config.ts';
 import type { Identity, IdentityChoice } from '../agent/io/token/identity.ts';
+import type { ObjectName } from '../agent/io/token/cryptoki.ts';
 import type { FoundObjects } from '../agent/io/token/named-objects.ts';
 import type { Instant } from '../agent/uptane/time.ts';
 
@@ -11,6 +14,7 @@ export type RecordName =
   | 'hardware-id'
   | 'ecu-registration'
   | 'rotation'
+  | 'shared-credential'
   | 'director-trust'
   | 'image-trust';
 
@@ -40,7 +44,7 @@ export type GatewayRequest = (
 ) => Promise<GatewayAnswer>;
 
 type StepName = 'token' | 'keys' | 'certificate' | 'roots' | 'registration';
-export type Outcome = 'done now' | 'found done';
+export type Outcome = 'done now' | 'found done' | 'noted';
 
 /** Told after every step; `facts` are for people and hold no secret. */
 export type Say = (step: StepName, outcome: Outcome, facts: string) => void;
@@ -76,4 +80,14 @@ export async function fixed(
   const value = derive();
   await record.put(name, value);
   return value;
+}
+
+/** What the gateway will call this device: as configured, or made up once. */
+export async function deviceId({ settings, record }: Provisioning): Promise<string> {
+  return settings.device.id ?? fixed(record, 'device-id', randomUUID);
+}
+
+/** The TLS key that is meant, where it is not simply ours. */
+export function tlsName({ found, choice }: Provisioning): ObjectName | undefined {
+  return found?.tls ?? choice?.tls;
 }

@@ -1,10 +1,8 @@
 /** Where another certificate comes from, and what it has to be before it may replace the one in use. */
-import { readFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
 
-import { causeOf, isOtaError, OtaError } from '../agent/errors.ts';
-import { replaceFile } from '../agent/io/durable-file.ts';
-import { HttpClient } from '../agent/io/http.ts';
-import { readTextFile } from '../agent/io/text-file.ts';
+import { isOtaError, OtaError } from '../agent/errors.ts';
+import { issuersOf, parseEach } from '../agent/io/certificate-chain.ts';
 import {
   checkDeviceCertificate,
   parseDeviceCertificate,
@@ -14,8 +12,14 @@ import type { ObjectName } from '../agent/io/token/cryptoki.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import type { Instant } from '../agent/uptane/time.ts';
+import { certificatesIn, isAbsent } from './certificate-file.ts';
 import { createRequest, holderOf } from './csr.ts';
+import { EstConnection } from './est.ts';
+import { estAuthorities } from './est-client.ts';
+import { caCertificates, demandIssuer } from './est-enrol.ts';
 import { reenrol } from './est-reenrol.ts';
+import type { Issued } from './issued.ts';
+import { leaveFile } from './leave-file.ts';
 import type { Means } from './rotate-means.ts';
 
 /** What is to follow what. */
@@ -53,9 +57,10 @@ export async function anotherCertificate(
   means: Means,
   token: Token,
   succession: Succession,
-): Promise<DeviceCertificate> {
-  const { mode } = means.settings.provisioning;
-  if (mode === 'est') return fromEst(means, token, succession);
+): Promise<Issued> {
+  const { mode, est_url: url } = means.settings.provisioning;
+  const isByEst = mode === 'est' || mode === 'shared-cred';
+  if (isByEst && url !== undefined) return fromEst(means, token, succession, url);
   return (await fromFile(means, succession)) ?? leaveRequest(means, token, succession);
 }
 
@@ -63,47 +68,56 @@ async function fromEst(
   means: Means,
   token: Token,
   succession: Succession,
-): Promise<DeviceCertificate> {
-  const { provisioning, gateway } = means.settings;
-  const { est_url: url = '' } = provisioning;
-  const ca = provisioning.est_ca ?? gateway.ca;
-  const caPem =
-    ca === undefined ? undefined : await readTextFile(ca, 'CA of the EST server', 'check est_ca');
+  url: string,
+): Promise<Issued> {
+  const caPem = await estAuthorities(means);
   const { keys, certificate } = means.identity();
   const request = await requestFor(token, succession);
   const current = { fingerprint: certificate.fingerprint, use: 'this' } as const;
   const identity = means.load({ tls: keys.tls, certificate: current, is: 'preferred' }, caPem);
-  const http = new HttpClient({
-    secureContext: identity.secureContext,
-    timeoutMs: gateway.timeout,
+  const est = new EstConnection({
+    url,
+    caPem,
+    secret: undefined,
+    timeoutMs: means.settings.gateway.timeout,
     userAgent: means.userAgent,
+    secureContext: identity.secureContext,
   });
   try {
-    const answered = await reenrol(url, http, request);
-    const ours = findSuccessor(answered, succession);
-    // Where none will do, the first says why.
-    return ours ?? parseSuccessor(answered[0] ?? new Uint8Array(), `answer of ${url}`, succession);
+    const authorities = await caCertificates(est);
+    const answered = await reenrol(est, request);
+    const issued = issuedOf(answered, succession) ?? refuse(answered, url, succession);
+    return { ...issued, issuers: demandIssuer(issued, authorities, url) };
   } finally {
-    await http.close();
+    await est.close();
     identity.token.close();
   }
 }
 
+/** Where none will do, that for our key says why; else the first. */
+function refuse(ders: readonly Uint8Array[], url: string, succession: Succession): Issued {
+  const { publicKey } = succession.key;
+  const ours = parseEach(ders).find((one) => one.publicKey.equals(publicKey))?.raw ?? ders[0];
+  const certificate = parseSuccessor(ours ?? new Uint8Array(), `answer of ${url}`, succession);
+  return { certificate, issuers: [] };
+}
+
+/** The successor with the CAs above it that came along. */
+function issuedOf(ders: readonly Uint8Array[], succession: Succession): Issued | undefined {
+  const certificate = findSuccessor(ders, succession);
+  if (certificate === undefined) return undefined;
+  return { certificate, issuers: issuersOf(new X509Certificate(certificate.pem), parseEach(ders)) };
+}
+
 /** The file may still hold the certificate of the enrolment. */
-async function fromFile(
-  { settings }: Means,
-  succession: Succession,
-): Promise<DeviceCertificate | undefined> {
+async function fromFile({ settings }: Means, succession: Succession): Promise<Issued | undefined> {
   const { certificate_file: path } = settings.provisioning;
   if (path === undefined) return undefined;
   try {
-    return findSuccessor([await readFile(path)], succession);
+    return issuedOf(await certificatesIn(path), succession);
   } catch (error) {
-    if (isOtaError(error)) throw error;
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    const remedy = 'bring the certificate that the CA issued';
-    const details = { path, what: 'device certificate', cause: causeOf(error), remedy };
-    throw new OtaError('FILE_UNREADABLE', details, { cause: error });
+    if (isAbsent(error)) return undefined;
+    throw error;
   }
 }
 
@@ -125,7 +139,7 @@ async function leaveRequest(
     });
   }
   const { pem } = await requestFor(token, succession);
-  await replaceFile(path, pem, 0o644);
+  await leaveFile('provisioning.csr_file', path, pem, 0o644);
   throw new OtaError('NOT_PROVISIONED', {
     missing: `certificate for the request in ${path}`,
     remedy: `have it signed and save the certificate as ${answer}: the next cycle goes on with it; "ota-agent rotate cancel" gives up`,

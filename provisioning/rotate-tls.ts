@@ -5,12 +5,14 @@ import {
   addCertificate,
   destroyCertificates,
 } from '../agent/io/token/certificate.ts';
+import { tidyChain } from '../agent/io/token/chain.ts';
 import { TLS_KEY, type ObjectName } from '../agent/io/token/cryptoki.ts';
 import { nameOf } from '../agent/io/token/generations.ts';
 import { inspectKey, type TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
 import { fingerprintOf } from '../agent/io/tls.ts';
 import { certificateParts } from './certificate.ts';
+import { storeIssuers } from './issued.ts';
 import { anotherCertificate, findSuccessor, type Succession } from './reissue.ts';
 import { destroyOthers, makeKey } from './key-succession.ts';
 import { withToken, type Means } from './rotate-means.ts';
@@ -47,8 +49,9 @@ async function certify(means: Means, token: Token, rotation: Rotation): Promise<
     now: means.now(),
   };
   if (findSuccessor(readCertificates(token), succession) !== undefined) return;
-  const { pem } = await anotherCertificate(means, token, succession);
-  addCertificate(token, certificateParts(pem), name);
+  const issued = await anotherCertificate(means, token, succession);
+  storeIssuers(token, issued);
+  addCertificate(token, certificateParts(issued.certificate.pem), name);
 }
 
 function wholeKey(token: Token, name: ObjectName): TokenKey {
@@ -85,6 +88,7 @@ async function remove(means: Means, rotation: Rotation, which: Which): Promise<v
   await withToken(means, (token) => {
     destroyCertificates(token, TLS_KEY, (der) => fingerprintOf(der) !== certificate.fingerprint);
     if (rotation.of === 'tls') destroyOthers(token, keys.tls, nameOf(TLS_KEY, gone));
+    tidyChain(token);
   });
 }
 

@@ -19,7 +19,7 @@ const ENGINE_FILE = 'pkcs11.so';
 const ENGINE_FOLDER = 'engines-3';
 
 /**
- * A SecureContext whose private key is a TLS key of the token.
+ * A SecureContext whose private key is one of the token's.
  *
  * The token must be logged in, and libp11 gets no PIN: login is shared, so it needs none, it prints the
  * whole key URI when it does not find a key, and it would spend tries of its own. Behind p11-kit every

@@ -19,7 +19,7 @@ import {
 } from './tls.ts';
 
 /** For everybody who has such a device, each time. */
-export const KEY_IN_FILE =
+const KEY_IN_FILE =
   'the TLS key is a file (token.tls_backend = "file"): whoever reads the disk is this device; ' +
   'for development and migration only';
 
@@ -40,7 +40,7 @@ export function readFileIdentity(
   },
   now: Instant,
 ): FileIdentity {
-  const key = parsePrivateKey(read(files.tls_key_file, 'tls_key_file'), files.tls_key_file);
+  const key = readKeyFile(files.tls_key_file);
   const certificatePem = read(files.tls_certificate_file, 'tls_certificate_file');
   const certificate = parseDeviceCertificate(certificatePem, files.tls_certificate_file ?? '');
   checkDeviceCertificate(certificate, createPublicKey(key), now, files.tls_key_file);
@@ -58,7 +58,9 @@ export function readFileIdentity(
   };
 }
 
-function parsePrivateKey(pem: Buffer, path = ''): KeyObject {
+/** @throws OtaError FILE_UNREADABLE */
+export function readKeyFile(path = ''): KeyObject {
+  const pem = read(path, 'tls_key_file');
   try {
     return createPrivateKey(pem);
   } catch (cause) {

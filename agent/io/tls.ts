@@ -12,6 +12,7 @@ import {
 } from './tls-backends.ts';
 import { createEngineContext } from './tls-engine.ts';
 import { createProviderContext } from './tls-provider.ts';
+import { withChain } from './token/chain.ts';
 import { PROVISION } from './token/token-errors.ts';
 import type { Token } from './token/token.ts';
 
@@ -93,6 +94,8 @@ export function checkDeviceCertificate(
 /**
  * TLS as this device: make it once and keep it, with every connection resumed from it.
  *
+ * What is shown is the certificate with the CAs above it that the token has.
+ *
  * @throws OtaError TOKEN_MODULE, TOKEN_OBJECT if the token's key cannot be used
  */
 export function createIdentityContext(
@@ -102,9 +105,10 @@ export function createIdentityContext(
   backend: Exclude<TlsBackend, 'file'>,
 ): ChosenContext {
   const options = contextOptions(trust);
+  const shown = withChain(token, certificatePem);
   return chooseInToken(backend, {
-    engine: () => createEngineContext(token, key, { ...options, cert: certificatePem }),
-    provider: () => createProviderContext(token, { key, certificatePem }, options),
+    engine: () => createEngineContext(token, key, { ...options, cert: shown }),
+    provider: () => createProviderContext(token, { key, certificatePem: shown }, options),
   });
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import { Director } from './director.ts';
 import { EnrolmentSecrets } from './enrolment/secrets.ts';
+import { EnrolmentSettingsFile } from './enrolment/settings.ts';
 import { FaultSwitch } from './faults/switch.ts';
 import { ServedMetadata } from './gateway/served-metadata.ts';
 import { Traffic } from './gateway/traffic.ts';
@@ -30,6 +31,7 @@ export interface World {
   readonly time: TimeServer;
   readonly traffic: Traffic;
   readonly secrets: EnrolmentSecrets;
+  readonly enrolment: EnrolmentSettingsFile;
   readonly deviceCa: DeviceCa;
   readonly serverCa: Identity;
   readonly server: Identity;
@@ -45,8 +47,10 @@ export async function openWorld(
   const server = identityAt(directory, 'server');
   const deviceCa = new DeviceCa(directory);
   await createAuthority(serverCa, 'ota-agent test server CA');
-  await createAuthority(deviceCa.identity, 'ota-agent test device CA');
+  await createAuthority(deviceCa.identity, 'ota-agent test device CA', 1);
   await createServerIdentity(server, serverCa, hosts);
+  const enrolment = new EnrolmentSettingsFile(join(directory, 'enrolment.json'));
+  await deviceCa.issueBelow(enrolment.current.issuingCa);
   const settings = new SettingsFile(directory, first);
   const devices = new DeviceStore(join(directory, 'devices'));
   const files = new ImageFiles(join(directory, 'images'));
@@ -68,6 +72,7 @@ export async function openWorld(
     metadata: new ServedMetadata({ director, images, devices, faults, settings }),
     time: new TimeServer(directory, first.keyType, faults),
     traffic: new Traffic(),
+    enrolment,
     secrets: new EnrolmentSecrets(directory),
     deviceCa,
     serverCa,

@@ -52,7 +52,7 @@ describe('a rotation', () => {
   });
 
   test('whose certificate the gateway refuses is undone, and the old key is used', async () => {
-    const cut: Cut = { effect: 7, moment: 'after' };
+    const cut: Cut = { effect: 8, moment: 'after' };
     const ran = await bench.run({ rotate: 'tls', cut });
     assert.equal(ran.cut, 'after remembering proving-new');
     assert.deepEqual(ran.found?.census, census);
@@ -122,9 +122,20 @@ describe('a rotation', () => {
     assert.notDeepEqual(done.census.tls, census.tls);
   });
 
+  test('stores the CA between with the certificate that needs it, and removes it with that', async () => {
+    for (const [issuingCa, certificates] of [
+      [true, 2],
+      [false, 1],
+    ] as const) {
+      await bench.director.control('PUT', '/enrolment', { issuingCa });
+      const done = await bench.finish({ rotate: 'certificate' });
+      assert.deepEqual([done.rest, done.census.certificates], ['rotated', certificates]);
+    }
+  });
+
   test('leaves commands that work between two keys, and the next cycle decides', async () => {
     const cuts = [
-      ['tls', 7],
+      ['tls', 8],
       ['uptane', 5],
     ] as const;
     for (const [rotate, effect] of cuts) {

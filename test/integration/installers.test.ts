@@ -169,12 +169,14 @@ describe('ab-slot', () => {
 });
 
 test('an image larger than its block device is refused before it is downloaded', async (t) => {
-  if (!canAttachLoop()) {
-    t.skip('attaching loop devices needs root');
+  if (problem !== undefined) {
+    t.skip(problem);
     return;
   }
   const directory = temporaryDirectory('small-slot');
-  const device = attachLoop(join(directory.path, 'disk'));
+  const disk = join(directory.path, 'disk');
+  writeFileSync(disk, Buffer.alloc(DISK_BYTES));
+  const device = attachLoop(disk);
   try {
     const slots = { a: join(directory.path, 'a'), b: device };
     const { installer } = openBoard(directory.path, Buffer.from('first'), slots);
@@ -186,7 +188,7 @@ test('an image larger than its block device is refused before it is downloaded',
       freeBytes: DISK_BYTES,
     });
   } finally {
-    execFileSync('losetup', ['-d', device]);
+    detachLoop(device);
     directory.remove();
   }
 });

@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { isOtaError } from '../../agent/errors.ts';
-import { enrol } from '../../provisioning/est.ts';
+import { EstConnection, operationUrl } from '../../provisioning/est.ts';
+import { caCertificates, csrAttributes, enrol } from '../../provisioning/est-enrol.ts';
 import { makeAuthority, makeLeaf, type Authority } from '../support/certificates.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -52,16 +53,34 @@ describe('enrolment over EST', () => {
     temporary.remove();
   });
 
-  const ask = async (
+  interface Changes {
+    readonly caPem?: string;
+    readonly timeoutMs?: number;
+    readonly secret?: string | undefined;
+    readonly waitMs?: number;
+  }
+  const connected = async <T>(
     reply: typeof answer,
-    changes: { caPem?: string; timeoutMs?: number; secret?: string | undefined } = {},
-  ): Promise<Uint8Array[]> => {
+    act: (est: EstConnection) => Promise<T>,
+    changes: Changes = {},
+  ): Promise<T> => {
     answer = reply;
     seen = [];
     const url = `https://localhost:${String((server.address() as AddressInfo).port)}/`;
     const caPem = authority.certificatePem;
     const common = { url, caPem, secret: SECRET, timeoutMs: 5000, userAgent: 'ota-agent/test' };
-    return enrol({ ...common, ...changes }, REQUEST);
+    const est = new EstConnection({ ...common, ...changes });
+    try {
+      return await act(est);
+    } finally {
+      await est.close();
+    }
+  };
+  const waits: number[] = [];
+  const ask = (reply: typeof answer, changes: Changes = {}): Promise<Uint8Array[]> => {
+    waits.length = 0;
+    const waiting = { maxMs: changes.waitMs ?? 0, onWait: (ms: number) => waits.push(ms) };
+    return connected(reply, (est) => enrol(est, REQUEST, waiting), changes);
   };
   const refusal = async (...args: Parameters<typeof ask>): Promise<Record<string, unknown>> => {
     try {
@@ -98,13 +117,44 @@ describe('enrolment over EST', () => {
     assert.equal(seen[0]?.headers.authorization, undefined);
   });
 
-  test('waits for nobody who has to approve first (202)', async () => {
+  test('does not wait longer than it is let for somebody to approve (§4.2.3)', async () => {
     const refused = await refusal((response) => {
       response.writeHead(202, { 'retry-after': '3600' }).end('pending');
     });
     assert.equal(refused['code'], 'ENROLMENT_REFUSED');
     assert.deepEqual([refused['status'], refused['answer']], [202, 'pending']);
-    assert.match(String(refused['remedy']), /again later/u);
+    assert.match(String(refused['remedy']), /again in 3600 s/u);
+    assert.equal(seen.length, 1);
+  });
+
+  test('comes back when it is told to, with the same request (§4.2.3)', async () => {
+    const answers = [
+      { 'retry-after': '1' },
+      { 'retry-after': new Date(Date.now() + 2500).toUTCString() },
+      { 'retry-after': '0' },
+    ];
+    const certificates = await ask(
+      (response) => {
+        const headers = answers.shift();
+        if (headers === undefined) response.end(certsOnly());
+        else response.writeHead(202, headers).end();
+      },
+      { waitMs: 30_000 },
+    );
+    assert.equal(certificates.length, 1);
+    assert.equal(seen.length, 4);
+    assert.equal(new Set(seen.map(({ body }) => body)).size, 1);
+    assert.deepEqual([waits[0], waits[2]], [1000, 1000]);
+    assert.ok((waits[1] ?? 0) <= 2500);
+  });
+
+  test('asks again in ten seconds where the server does not say when', async () => {
+    const refused = await refusal((response) => response.writeHead(202).end());
+    assert.match(String(refused['remedy']), /again in 10 s/u);
+    const senseless = await refusal((response) => {
+      response.writeHead(202, { 'retry-after': 'soon' }).end();
+    });
+    assert.match(String(senseless['remedy']), /again in 10 s/u);
   });
 
   test('reports what the server said, and where to put the secret', async () => {
@@ -151,5 +201,57 @@ describe('enrolment over EST', () => {
     assert.equal(refused['code'], 'GATEWAY_TLS');
     assert.match(String(refused['remedy']), /est_ca/u);
     assert.equal(seen.length, 0);
+  });
+
+  test('asks for the CAs over a connection that is trusted already (§4.1.2)', async () => {
+    const certificates = await connected((response) => response.end(certsOnly()), caCertificates);
+    assert.deepEqual(
+      certificates.map(({ subject }) => subject),
+      ['CN=est CA'],
+    );
+    assert.deepEqual(
+      seen.map(({ url, headers }) => [url, headers.authorization]),
+      [['/.well-known/est/cacerts', undefined]],
+    );
+  });
+
+  test('takes 204, 404 and 501 for a server that names no CAs and wants nothing', async () => {
+    for (const status of [204, 404, 501]) {
+      const none = (response: ServerResponse): void => {
+        response.writeHead(status).end();
+      };
+      assert.deepEqual(await connected(none, caCertificates), []);
+      assert.equal((await connected(none, csrAttributes)).length, 0);
+    }
+  });
+
+  test('refuses other answers to these questions', async () => {
+    for (const operation of [caCertificates, csrAttributes]) {
+      const broken = (response: ServerResponse): void => {
+        response.writeHead(500).end('out of order');
+      };
+      await assert.rejects(connected<unknown>(broken, operation), (error) => {
+        assert.ok(isOtaError(error) && error.code === 'ENROLMENT_REFUSED');
+        assert.deepEqual([error.details.status, error.details.answer], [500, 'out of order']);
+        return true;
+      });
+    }
+  });
+
+  test('reads CSR attributes from Base64 with and without lines (RFC 8951 §3)', async () => {
+    const der = Buffer.alloc(100, 3);
+    const text = der.toString('base64');
+    for (const sent of [text, text.replace(/.{64}/gu, '$&\r\n'), `${text}\n`]) {
+      const read = await connected((response) => response.end(sent), csrAttributes);
+      assert.deepEqual(Buffer.from(read), der);
+    }
+  });
+
+  test('puts operations under the label of a CA, where est_url names one (§3.2.2)', () => {
+    assert.equal(operationUrl('https://a/', 'x'), 'https://a/.well-known/est/x');
+    assert.equal(
+      operationUrl('https://a/.well-known/est/iot/', 'x'),
+      'https://a/.well-known/est/iot/x',
+    );
   });
 });

@@ -1,8 +1,13 @@
 /** What the tests look at, and break, in a token between two runs of provisioning. */
+import { createPrivateKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
 import graphene from 'graphene-pk11';
 
 import { readCertificates, storeCertificate } from '../../agent/io/token/certificate.ts';
 import { CKO, TLS_KEY, UPTANE_KEY } from '../../agent/io/token/cryptoki.ts';
+import { importKey } from '../../agent/io/token/import-key.ts';
+import { isImported } from '../../agent/io/token/key-attributes.ts';
 import { openModule } from '../../agent/io/token/module.ts';
 import { openToken, type TokenSettings } from '../../agent/io/token/token.ts';
 import { certificateParts } from '../../provisioning/certificate.ts';
@@ -80,6 +85,40 @@ export function spoilCertificates({ settings }: Args): number {
 
 export function replaceCertificate({ settings, pem }: Args & { pem: string }): void {
   storeCertificate(openToken(settings, 'read-write', process.env), certificateParts(pem));
+}
+
+/** As if it had expired, with its chain left behind. */
+export function loseCertificate({ settings }: Args): void {
+  withWriting(settings, (session) =>
+    session.destroy({ class: CKO.CERTIFICATE, label: TLS_KEY.label }),
+  );
+}
+
+/** Key and certificate that a chip maker has put there, under a label of his. */
+export function bearIdentity({
+  settings,
+  label,
+  keyPath,
+  certificatePath,
+}: Args & { label: string; keyPath: string; certificatePath: string }): void {
+  const token = openToken(settings, 'read-write', process.env);
+  importKey(token, { label, id: 0x11 }, createPrivateKey(readFileSync(keyPath)));
+  const parts = certificateParts(readFileSync(certificatePath, 'utf8'));
+  withWriting(settings, (session) => {
+    session.create({
+      class: CKO.CERTIFICATE,
+      certType: graphene.CertificateType.X_509,
+      token: true,
+      private: false,
+      label,
+      subject: Buffer.from(parts.subject),
+      value: Buffer.from(parts.der),
+    });
+  });
+}
+
+export function isTlsKeyImported({ settings }: Args): boolean {
+  return isImported(openToken(settings, 'read-only', process.env), TLS_KEY);
 }
 
 function withWriting(settings: TokenSettings, act: (session: graphene.Session) => void): void {

@@ -56,6 +56,28 @@ export async function killInChild(
   return ended === 'SIGKILL' ? 'killed' : 'finished';
 }
 
+/**
+ * Ends the process as soon as something can be seen from outside, as a power cut then would.
+ *
+ * @param delayMs - how much later
+ */
+export async function killInChildWhen(
+  call: readonly [module: string, name: string, args: unknown],
+  env: Env,
+  isTime: () => boolean,
+  delayMs: number,
+): Promise<'killed' | 'finished'> {
+  const child = start(call, env);
+  const watch = setInterval(() => {
+    if (!isTime()) return;
+    clearInterval(watch);
+    setTimeout(() => child.kill('SIGKILL'), delayMs);
+  }, 1);
+  const { ended } = await result(child);
+  clearInterval(watch);
+  return ended === 'SIGKILL' ? 'killed' : 'finished';
+}
+
 type Child = ReturnType<typeof fork>;
 
 function start([module, name, args]: readonly [string, string, unknown], env: Env): Child {

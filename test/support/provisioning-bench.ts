@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { settingsSchema } from '../../agent/settings.ts';
 import { startDirector, type DirectorHandle } from '../director/start.ts';
-import { inChild, killInChild, type Outcome } from './in-child.ts';
+import { inChild, killInChild, killInChildWhen, type Outcome } from './in-child.ts';
 import type { DriverArgs, DriverResult } from './provision-driver.ts';
 import { temporaryDirectory } from './temporary.ts';
 import { SO_PIN, USER_PIN, type TokenKind, type TokenWorld } from './token-world.ts';
@@ -98,6 +98,16 @@ export class ProvisioningBench {
     return killInChild([DRIVER, 'run', this.#driverArgs()], this.#world.env, delayMs);
   }
 
+  /** Runs provisioning and kills it `delayMs` after a file has come into being. */
+  async killAtFile(
+    path: string,
+    delayMs: number,
+    changes: Sections,
+  ): Promise<'killed' | 'finished'> {
+    const call = [DRIVER, 'run', this.#driverArgs(changes)] as const;
+    return killInChildWhen(call, this.#world.env, () => existsSync(path), delayMs);
+  }
+
   /** Calls one of provision.scenarios.ts. */
   async inspect(name: string, more: object = {}): Promise<unknown> {
     const args = { settings: this.#world.settings, ...more };
@@ -123,6 +133,7 @@ export class ProvisioningBench {
       gateway: { url: gatewayUrl, ca: caPath },
       token: { ...this.#world.settings },
       provisioning: { mode: 'est', est_url: enrolUrl, est_secret_file: enrolSecretPath },
+      storage: { path: this.path('storage') },
       uptane: { roots: [this.director.directorRootPath, this.director.imageRootPath] },
     };
     const names = new Set([...Object.keys(sections), ...Object.keys(changes)]);

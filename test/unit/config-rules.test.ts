@@ -86,6 +86,24 @@ test('enrolment over EST needs a server', async (t) => {
   });
 });
 
+test('a key file is used as one, or imported where that is allowed, and nothing else', async (t) => {
+  const files = 'tls_key_file = "/k"\ntls_certificate_file = "/c"\n';
+  const settings = (mode: string, isAllowed: boolean): string =>
+    `[provisioning]\nmode = "${mode}"\nest_url = "https://e"\n` +
+    `[identity]\nallow_imported = ${String(isAllowed)}\n${files}`;
+  await load(t, settings('device-cred', true)).loaded;
+  for (const text of [settings('device-cred', false), settings('est', true)]) {
+    const { file, loaded } = load(t, text);
+    await rejectsCode(loaded, 'CONFIG_INVALID', {
+      ...{ file, line: 6, key: 'identity.tls_key_file' },
+      problem: 'contradicts token.tls_backend = "auto", which uses the token',
+      remedy:
+        'remove tls_key_file; or set token.tls_backend = "file" (development only); or have the key ' +
+        'imported: provisioning.mode = "device-cred", identity.allow_imported = true',
+    });
+  }
+});
+
 test('pinned roots and trust on first use contradict each other', async (t) => {
   const text = '[uptane]\nroots = ["/d.json", "/i.json"]\ntrust_on_first_use = true\n';
   const { file, loaded } = load(t, text);

@@ -18,11 +18,11 @@ export interface CertificateParts {
 /**
  * Certificates of our TLS key, as they are stored.
  *
- * @param key - one that others have made: its certificates have its CKA_ID, whatever their label is
+ * @param key - another one: its certificates have its CKA_ID, whatever their label is; without one, its label
  * @returns DER; a power cut while storing can leave one that does not parse
  */
-export function readCertificates(token: Token, key?: ObjectName): Buffer[] {
-  const search = key?.generation === undefined ? { label: TLS_KEY.label } : { id: idOf(key) };
+export function readCertificates(token: Token, key: ObjectName = TLS_KEY): Buffer[] {
+  const search = key.generation === undefined ? { label: key.label } : { id: idOf(key) };
   return token.run('read certificates', (session) => {
     const found = session.find({ class: CKO.CERTIFICATE, ...search });
     return Array.from({ length: found.length }, (_, index) =>

@@ -89,10 +89,11 @@ export function loadIdentity(
     const uptane = found.uptane ?? chooseUptaneKey(token, choice);
     const signer = openSigner(token, uptane);
     const inToken = settings.tls_backend === 'file' ? [uptane] : [key, uptane];
-    const warnings = inToken.flatMap(
+    const foreign = inToken.flatMap(
       (name) => checkKeyAttributes(token, name, settings.allow_imported) ?? [],
     );
     const { context, choice: tlsBackend } = open(trust);
+    const warnings = tlsBackend.backend === 'file' ? [tlsBackend.reason, ...foreign] : foreign;
     return {
       deviceId: certificate.commonName,
       certificate,

@@ -60,6 +60,14 @@ export function checkKeyAttributes(
   throw new OtaError('TOKEN_KEY_UNSAFE', { uri, attribute: first.name, remedy });
 }
 
+/** Whether the private key was not made in the token, as far as the token says. */
+export function isImported(token: Token, name: ObjectName): boolean {
+  return token.run(
+    `read attributes of ${name.label}`,
+    (session) => readFlag(findPrivateKey(session, token, name), CKA.LOCAL) !== true,
+  );
+}
+
 /** @throws OtaError NOT_PROVISIONED if there is no private key of that name */
 export function findPrivateKey(
   session: graphene.Session,

@@ -118,6 +118,11 @@ export function generateKey(
 let madeKeys = 0;
 let destroyedKeys = 0;
 
+/** A pair that was brought into the token is one more that libp11 may not know. */
+export function countMadeKeys(): void {
+  madeKeys += 2;
+}
+
 /** How many key objects this process has made or destroyed: libp11 may know of none of it. */
 export function changedKeyCount(): number {
   return madeKeys + destroyedKeys;

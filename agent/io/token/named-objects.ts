@@ -33,8 +33,8 @@ export interface FoundObjects {
 export function findNamedObjects(token: Token, names: NamedObjects): FoundObjects {
   const { tls_key: tls, tls_certificate: certificate, uptane_key: uptane } = names;
   return {
-    ...(tls === undefined ? {} : { tls: findKey(token, 'identity.tls_key', tls) }),
-    ...(uptane === undefined ? {} : { uptane: findKey(token, 'identity.uptane_key', uptane) }),
+    ...(tls === undefined ? {} : { tls: findNamedKey(token, 'identity.tls_key', tls) }),
+    ...(uptane === undefined ? {} : { uptane: findNamedKey(token, 'identity.uptane_key', uptane) }),
     ...(certificate === undefined
       ? {}
       : { certificate: findCertificate(token, 'identity.tls_certificate', certificate) }),
@@ -59,7 +59,13 @@ export function readNamedCertificate(token: Token, setting: string, uri: string)
   }
 }
 
-function findKey(token: Token, setting: string, uri: string): ObjectName {
+/**
+ * The private key that a URI names.
+ *
+ * @param setting - where the URI is written
+ * @throws OtaError TOKEN_OBJECT
+ */
+export function findNamedKey(token: Token, setting: string, uri: string): ObjectName {
   return findOne(token, { setting, uri, use: 'private key' }, ({ label, id }) =>
     nameOf({ label, id: id[0] ?? 0 }, id.toString('hex')),
   );

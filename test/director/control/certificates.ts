@@ -5,7 +5,10 @@ import { bodyOf } from '../answers.ts';
 import { Refusal } from '../failure.ts';
 import { checkRequest, defaultDates, type CertificateDates } from '../pki/device-ca.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
+import { pack, SHARED_NAME } from '../enrolment/shared.ts';
 import type { ControlParts } from './parts.ts';
+
+const SHARED_DAYS = 365;
 
 interface CertificateRoute {
   readonly Params: { readonly serial: string };
@@ -26,6 +29,19 @@ export function addCertificateRoutes(
     const revoked = world.deviceCa.revoke(request.params.serial);
     await reloadRevocations();
     return revoked;
+  });
+  app.get('/enrolment', () => world.enrolment.current);
+  app.get('/enrolment/request', () => ({ pem: world.enrolment.lastRequest }));
+  app.put('/enrolment', async (request) => {
+    const changed = world.enrolment.change(new JsonReader(parseJson(bodyOf(request))));
+    await world.deviceCa.issueBelow(changed.issuingCa);
+    await reloadRevocations();
+    return changed;
+  });
+  app.post('/shared-credentials', async (request, reply) => {
+    const password = new JsonReader(parseJson(bodyOf(request))).optionalString('password') ?? '';
+    const p12 = await pack(world, SHARED_NAME, { days: SHARED_DAYS, password });
+    return reply.code(201).send({ p12: p12.toString('base64') });
   });
   app.post('/enrol-secrets', (_request, reply) =>
     reply.code(201).send({ secret: world.secrets.createOneTime() }),

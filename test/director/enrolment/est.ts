@@ -3,13 +3,14 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import type { Server as HttpsServer } from 'node:https';
 import { join } from 'node:path';
+import { TLSSocket } from 'node:tls';
 
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 
 import { answerError, answerMissing, bodyOf, takeBody } from '../answers.ts';
 import { Refusal } from '../failure.ts';
 import { inScratch } from '../pki/authority.ts';
-import { checkRequest, defaultDates } from '../pki/device-ca.ts';
+import { checkRequest, defaultDates, type CheckedRequest } from '../pki/device-ca.ts';
 import { openssl } from '../pki/openssl.ts';
 import type { World } from '../world.ts';
 import { demandHolder, demandSameSubject } from './reenrol.ts';
@@ -18,7 +19,7 @@ const BODY_BYTES = 64 * 1024;
 const PKCS7 = 'application/pkcs7-mime; smime-type=certs-only';
 const BASE64 = /^[A-Za-z0-9+/\s]+=?\s*=?\s*$/u;
 
-/** HTTPS that asks for no certificate: a device has none yet. simplereenroll looks for one. */
+/** HTTPS that works without a client certificate: a device may have none yet. simplereenroll needs one. */
 export function createEnrolment(world: World): FastifyInstance<HttpsServer> {
   const app = fastify({
     https: {
@@ -38,27 +39,29 @@ export function createEnrolment(world: World): FastifyInstance<HttpsServer> {
   app.setNotFoundHandler(answerMissing);
   app.setErrorHandler(answerError);
   app.get('/.well-known/est/cacerts', async (_request, reply) => {
-    const roots = [world.deviceCa.identity, world.serverCa].map(({ certificatePath }) =>
+    const { otherCacerts } = world.enrolment.current;
+    const named = otherCacerts ? [] : [world.deviceCa.identity];
+    const roots = [...named, world.serverCa].map(({ certificatePath }) =>
       readFileSync(certificatePath, 'utf8'),
     );
-    return reply
-      .header('content-type', PKCS7)
-      .header('content-transfer-encoding', 'base64')
-      .send(await pkcs7(roots));
+    return reply.headers(headersOf(PKCS7)).send(await pkcs7(roots));
   });
+  app.get('/.well-known/est/csrattrs', (_request, reply) => {
+    const { csrAttributes } = world.enrolment.current;
+    if (csrAttributes === 'none') return reply.code(204).send();
+    return reply.headers(headersOf('application/csrattrs')).send(csrAttributes);
+  });
+  const approvals = new Approvals();
   app.post('/.well-known/est/simpleenroll', async (request, reply) => {
-    const giveBack = world.secrets.take(basicCredentials(request.headers.authorization));
-    if (giveBack === undefined) {
-      const headers = { 'www-authenticate': 'Basic realm="est", charset="UTF-8"' };
-      const what = 'HTTP Basic with a valid enrolment secret is needed';
-      throw new Refusal(401, 'enrolment_secret', what, { headers });
-    }
+    const giveBack = admit(world, request);
     try {
-      const certificate = await enrol(world, bodyOf(request));
-      return await reply
-        .header('content-type', PKCS7)
-        .header('content-transfer-encoding', 'base64')
-        .send(certificate);
+      const checked = await readRequest(bodyOf(request));
+      world.enrolment.lastRequest = checked.pem;
+      if (approvals.mustWait(checked.deviceId, world.enrolment.current.approvals)) {
+        giveBack();
+        return await reply.code(202).header('retry-after', '1').send('waits for approval');
+      }
+      return await reply.headers(headersOf(PKCS7)).send(await certify(world, checked));
     } catch (error) {
       giveBack();
       throw error;
@@ -66,25 +69,55 @@ export function createEnrolment(world: World): FastifyInstance<HttpsServer> {
   });
   app.post('/.well-known/est/simplereenroll', async (request, reply) => {
     const holder = demandHolder(world, request.raw.socket);
-    const certificate = await enrol(world, bodyOf(request), holder);
-    return reply
-      .header('content-type', PKCS7)
-      .header('content-transfer-encoding', 'base64')
-      .send(certificate);
+    const checked = await readRequest(bodyOf(request));
+    demandSameSubject(checked, holder);
+    return reply.headers(headersOf(PKCS7)).send(await certify(world, checked));
   });
   return app;
 }
 
-/** @param holder - whose certificate is replaced; absent for the first one */
-async function enrol(world: World, body: Buffer, holder?: string): Promise<string> {
+function headersOf(contentType: string): Readonly<Record<string, string>> {
+  return { 'content-type': contentType, 'content-transfer-encoding': 'base64' };
+}
+
+/**
+ * Lets in who has a secret, or a certificate of the device CA: that of another key, or of birth.
+ *
+ * @returns what gives the secret back when nothing was issued
+ */
+function admit(world: World, request: FastifyRequest): () => void {
+  const { socket } = request.raw;
+  const isCertified = socket instanceof TLSSocket && socket.authorized;
+  const giveBack = world.secrets.take(basicCredentials(request.headers.authorization));
+  if (giveBack !== undefined) return giveBack;
+  if (isCertified) return () => undefined;
+  const headers = { 'www-authenticate': 'Basic realm="est", charset="UTF-8"' };
+  const what = 'HTTP Basic with a valid enrolment secret is needed';
+  throw new Refusal(401, 'enrolment_secret', what, { headers });
+}
+
+/** Somebody looks at each request first, and takes his time. */
+class Approvals {
+  readonly #asked = new Map<string, number>();
+
+  mustWait(deviceId: string, times: number): boolean {
+    const asked = this.#asked.get(deviceId) ?? 0;
+    this.#asked.set(deviceId, asked + 1);
+    return asked < times;
+  }
+}
+
+async function readRequest(body: Buffer): Promise<CheckedRequest> {
   const text = body.toString('latin1');
   if (!BASE64.test(text))
     throw new Refusal(400, 'csr_malformed', 'the body must be PKCS#10 in Base64');
-  const request = await checkRequest(Buffer.from(text, 'base64'));
-  if (holder !== undefined) demandSameSubject(request, holder);
+  return checkRequest(Buffer.from(text, 'base64'));
+}
+
+async function certify(world: World, request: CheckedRequest): Promise<string> {
   const dates = defaultDates(world.settings.current.certificateDays);
   const { pem } = await world.deviceCa.issue(request, dates);
-  return pkcs7([pem]);
+  return pkcs7([...world.deviceCa.between(), pem]);
 }
 
 /** Certificates only, without signature, Base64 in lines. */

@@ -6,6 +6,7 @@ import type { SecureContextOptions } from 'node:tls';
 import fastify from 'fastify';
 
 import { answerError, answerMissing, takeBody } from '../answers.ts';
+import { addSharedRoute } from '../enrolment/shared.ts';
 import type { World } from '../world.ts';
 import { addAnswerFaults } from './answer-faults.ts';
 import { addImageRoutes } from './images.ts';
@@ -63,6 +64,7 @@ export async function createGateway(world: World): Promise<RunningGateway> {
   addReportRoutes(app, world, peerOf);
   addSecretsRoutes(app, world, peerOf);
   addTimeRoute(app, world, peerOf);
+  addSharedRoute(app, world, peerOf);
   const reloadRevocations = async (): Promise<void> => {
     app.server.setSecureContext(await secureContext(world));
     // A ticket made before the revocation would otherwise spare its holder the handshake.
@@ -77,7 +79,7 @@ async function secureContext(world: World): Promise<SecureContextOptions> {
     key: readFileSync(world.server.keyPath),
     cert: readFileSync(world.server.certificatePath),
     ca: readFileSync(world.deviceCa.identity.certificatePath),
-    crl: await world.deviceCa.revocationList(),
+    crl: await world.deviceCa.revocationLists(),
     minVersion: 'TLSv1.2',
   };
 }

@@ -25,17 +25,50 @@ export function identityAt(directory: string, name: string): Identity {
   };
 }
 
-/** Makes a self-signed CA unless there is one. */
-export async function createAuthority(identity: Identity, commonName: string): Promise<void> {
+/**
+ * Makes a self-signed CA unless there is one.
+ *
+ * @param pathLength - how many CAs may be between it and a device
+ */
+export async function createAuthority(
+  identity: Identity,
+  commonName: string,
+  pathLength = 0,
+): Promise<void> {
   if (isComplete(identity)) return;
   await inScratch(async (scratch) => {
     const extensions = [
-      ...['-addext', 'basicConstraints=critical,CA:TRUE,pathlen:0'],
+      ...['-addext', `basicConstraints=critical,CA:TRUE,pathlen:${String(pathLength)}`],
       ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
     ];
     const out = ['-keyout', 'key.pem', '-out', 'cert.pem', '-days', YEARS_10_DAYS];
     const subject = ['-subj', `/CN=${commonName}`];
     await openssl(['req', '-x509', ...P256, ...out, ...subject, ...extensions], { cwd: scratch });
+    await keepIdentity(scratch, identity);
+  });
+}
+
+/** Makes a CA below another one unless it is there. */
+export async function createSubordinate(
+  identity: Identity,
+  authority: Identity,
+  commonName: string,
+): Promise<void> {
+  if (isComplete(identity)) return;
+  await inScratch(async (scratch) => {
+    const extensions = [
+      'basicConstraints=critical,CA:TRUE,pathlen:0',
+      'keyUsage=keyCertSign,cRLSign',
+    ];
+    await writeFile(join(scratch, 'extensions'), extensions.join('\n'));
+    const subject = ['-keyout', 'key.pem', '-out', 'request.pem', '-subj', `/CN=${commonName}`];
+    await openssl(['req', ...P256, ...subject], { cwd: scratch });
+    const ca = ['-CA', authority.certificatePath, '-CAkey', authority.keyPath];
+    const serial = ['-CAcreateserial', '-CAserial', 'serial'];
+    const out = ['-days', YEARS_10_DAYS, '-extfile', 'extensions', '-out', 'cert.pem'];
+    await openssl(['x509', '-req', '-in', 'request.pem', ...ca, ...serial, ...out], {
+      cwd: scratch,
+    });
     await keepIdentity(scratch, identity);
   });
 }

@@ -1,12 +1,13 @@
 /** The device CA: turns certificate requests into client certificates, remembers and revokes them. */
 import { X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { Refusal } from '../failure.ts';
 import { isDeviceId } from '../state/devices.ts';
 import { readState, writeState } from '../state/state-file.ts';
-import { identityAt, inScratch, type Identity } from './authority.ts';
+import { createSubordinate, identityAt, inScratch, type Identity } from './authority.ts';
 import { openssl, tryOpenssl } from './openssl.ts';
 
 export interface IssuedCertificate {
@@ -56,11 +57,15 @@ const CRL_DAYS = '3650';
 
 export class DeviceCa {
   readonly identity: Identity;
+  /** Below it, and issues in its place once {@link issueBelow} was called. */
+  readonly #issuing: Identity;
+  #issuesBelow = false;
   readonly #registerPath: string;
   #certificates: readonly IssuedCertificate[];
 
   constructor(directory: string) {
     this.identity = identityAt(directory, 'device-ca');
+    this.#issuing = identityAt(directory, 'issuing-ca');
     this.#registerPath = join(directory, 'certificates.json');
     this.#certificates = (readState(this.#registerPath) ?? []) as readonly IssuedCertificate[];
   }
@@ -73,6 +78,22 @@ export class DeviceCa {
     return this.#certificates.some((one) => one.serial === serial && one.revokedAt !== undefined);
   }
 
+  /** From now on another CA certifies devices, which the gateway knows by the device CA alone. */
+  async issueBelow(on: boolean): Promise<void> {
+    if (on) await createSubordinate(this.#issuing, this.identity, 'ota-agent test issuing CA');
+    this.#issuesBelow = on;
+  }
+
+  /** PEM of the CAs between a device and the root, the root left out. */
+  between(): readonly string[] {
+    return this.#issuesBelow ? [readFileSync(this.#issuing.certificatePath, 'utf8')] : [];
+  }
+
+  /** PEM of all CAs above a device. */
+  chain(): readonly string[] {
+    return [...this.between(), readFileSync(this.identity.certificatePath, 'utf8')];
+  }
+
   /** Certifies a request: CN only, client authentication only, a random serial number. */
   async issue(request: CheckedRequest, dates: CertificateDates): Promise<IssuedCertificate> {
     const pem = await inScratch(async (cwd) => {
@@ -80,7 +101,7 @@ export class DeviceCa {
       await writeFile(join(cwd, 'request.pem'), request.pem);
       const when = ['-startdate', asn1Time(dates.notBefore), '-enddate', asn1Time(dates.notAfter)];
       const files = ['-in', 'request.pem', '-out', 'cert.pem', '-notext'];
-      await openssl(['ca', '-batch', ...this.#ca(), ...when, ...files], { cwd });
+      await openssl(['ca', '-batch', ...caArguments(this.#issuer()), ...when, ...files], { cwd });
       return readFile(join(cwd, 'cert.pem'), 'utf8');
     });
     const { serialNumber: serial, validFrom, validTo } = new X509Certificate(pem);
@@ -110,25 +131,35 @@ export class DeviceCa {
     return revoked;
   }
 
-  /** The revocation list in PEM, for the TLS engine. */
-  async revocationList(): Promise<Buffer> {
+  /** The revocation lists in PEM, for the TLS engine: one of each CA in a chain. */
+  async revocationLists(): Promise<Buffer[]> {
+    // Devices that the CA below has certified go on, also when it certifies no more.
+    const hasIssuedBelow = existsSync(this.#issuing.certificatePath);
+    const issuers = hasIssuedBelow ? [this.identity, this.#issuing] : [this.identity];
+    return Promise.all(issuers.map((issuer) => this.#revocationList(issuer)));
+  }
+
+  async #revocationList(issuer: Identity): Promise<Buffer> {
     return inScratch(async (cwd) => {
       await writeDatabase(cwd, this.#certificates);
       const out = ['-gencrl', '-crldays', CRL_DAYS, '-out', 'crl.pem'];
-      await openssl(['ca', ...this.#ca(), ...out], { cwd });
+      await openssl(['ca', ...caArguments(issuer), ...out], { cwd });
       return readFile(join(cwd, 'crl.pem'));
     });
   }
 
-  #ca(): readonly string[] {
-    const { certificatePath, keyPath } = this.identity;
-    return ['-config', 'ca.conf', '-cert', certificatePath, '-keyfile', keyPath];
+  #issuer(): Identity {
+    return this.#issuesBelow ? this.#issuing : this.identity;
   }
 
   #save(certificates: readonly IssuedCertificate[]): void {
     writeState(this.#registerPath, certificates);
     this.#certificates = certificates;
   }
+}
+
+function caArguments({ certificatePath, keyPath }: Identity): readonly string[] {
+  return ['-config', 'ca.conf', '-cert', certificatePath, '-keyfile', keyPath];
 }
 
 /** From a little before now, for devices whose clock is a little behind. */
