@@ -25,6 +25,7 @@ import { openReporter } from './io/terminal.ts';
 import { followCrls } from './io/crl-files.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
+import { HttpTreehub } from './io/treehub.ts';
 import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
@@ -112,6 +113,7 @@ export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<L
 export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent> {
   const { settings } = loaded;
   const urls = requireGateway(loaded);
+  const installer = requireInstaller(loaded);
   const local = await assembleLocal(loaded, log);
   let sealing: Sealing | undefined;
   try {
@@ -134,6 +136,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const ports: Ports = {
       ...local.ports,
       ...(await openTimeServer(settings, http, rate)),
+      ...downloading(installer, http, rate),
       repositories: new HttpRepositories(http, urls, rate),
       director: new HttpDirector(http, urls),
       signer: live.signer,
@@ -212,6 +215,16 @@ async function sayProtection(token: Token, store: SqliteStore, log: Log): Promis
     log.info(words);
   }
   return words;
+}
+
+/** What a commit is made of is downloaded by its installer. */
+function downloading(
+  chosen: InstallerSettings,
+  http: HttpClient,
+  rate: MinimumRate,
+): Pick<Ports, 'installer'> | undefined {
+  if (chosen.type !== 'ostree') return undefined;
+  return { installer: openInstaller(chosen, new HttpTreehub(http, chosen.url, rate)) };
 }
 
 async function openTimeServer(

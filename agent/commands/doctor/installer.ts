@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { requireInstaller, type InstallerSettings } from '../../config-installer.ts';
 import { causeOf, OtaError } from '../../errors.ts';
 import { isSlot, readMarker } from '../../io/installers/boot-marker.ts';
+import { openInstaller } from '../../io/installers/open-installer.ts';
 import { ok, type Check, type Finding } from './check.ts';
 
 export const INSTALLER: Check = {
@@ -21,6 +22,8 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineFile(settings.path);
     case 'ab-slot':
       return examineSlots(settings);
+    case 'ostree':
+      return examineOstree(settings);
   }
 }
 
@@ -28,6 +31,13 @@ async function examineFile(path: string): Promise<Finding> {
   const directory = dirname(path);
   await attempt('file', `${directory} cannot be written`, () => access(directory, constants.W_OK));
   return ok(`file ${path}`);
+}
+
+async function examineOstree(
+  settings: Extract<InstallerSettings, { type: 'ostree' }>,
+): Promise<Finding> {
+  const { version, os, booted } = await openInstaller(settings).describe();
+  return ok(`ostree ${version ?? ''}: ${os ?? ''} runs commit ${booted ?? ''}`);
 }
 
 type AbSlot = Extract<InstallerSettings, { type: 'ab-slot' }>;

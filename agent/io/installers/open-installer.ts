@@ -1,10 +1,13 @@
 /** Which installer the settings name. */
 import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
+import type { Treehub } from '../treehub.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
 import { FileInstaller } from './file.ts';
+import { OstreeInstaller } from './ostree/ostree.ts';
 
-export function openInstaller(settings: InstallerSettings): Installer {
+/** @param treehub - for an installer that downloads itself; absent where nothing is downloaded */
+export function openInstaller(settings: InstallerSettings, treehub?: Treehub): Installer {
   switch (settings.type) {
     case 'file':
       return new FileInstaller(settings.path);
@@ -15,5 +18,7 @@ export function openInstaller(settings: InstallerSettings): Installer {
         bootedPath: settings.bootedFile,
         tries: settings.tries,
       });
+    case 'ostree':
+      return new OstreeInstaller(settings, treehub);
   }
 }
