@@ -13,6 +13,7 @@ import { addMetadataRoutes } from './metadata.ts';
 import { Peers, type Gateway, type PeerOf } from './peers.ts';
 import { addReportRoutes } from './reports.ts';
 import { addTimeRoute } from './time.ts';
+import { addTreehubRoute } from './treehub.ts';
 
 export interface RunningGateway {
   readonly app: Gateway;
@@ -59,6 +60,7 @@ export async function createGateway(world: World): Promise<RunningGateway> {
   addAnswerFaults(app, world, peerOf);
   addMetadataRoutes(app, world, peerOf);
   addImageRoutes(app, world, peerOf);
+  addTreehubRoute(app, world, peerOf);
   addReportRoutes(app, world, peerOf);
   addTimeRoute(app, world, peerOf);
   const reloadRevocations = async (): Promise<void> => {
