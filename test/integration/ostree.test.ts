@@ -9,7 +9,7 @@ import { FileInstaller } from '../../agent/io/installers/file.ts';
 import { OstreeInstaller, type OstreeSettings } from '../../agent/io/installers/ostree/ostree.ts';
 import { installerContract, type Running } from '../contract/installer.contract.ts';
 import { rejectsCode } from '../support/expect-code.ts';
-import { canBootOstree, OstreeDevice } from '../support/ostree-device.ts';
+import { canBootOstree, OstreeDevice, useMemory } from '../support/ostree-device.ts';
 import {
   commitTarget,
   DirectoryTreehub,
@@ -19,9 +19,11 @@ import {
   ostree,
   type OstreeRepo,
 } from '../support/ostree-repo.ts';
+import { ostreeSettings } from '../support/ostree-settings.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
+useMemory();
 const skip = canBootOstree() ? false : 'booting a deployment needs ostree and root';
 const shared = temporaryDirectory('ostree-server');
 let repo: OstreeRepo;
@@ -33,20 +35,6 @@ after(() => {
   shared.remove();
 });
 
-function settings(sysroot: string, changes: Partial<OstreeSettings> = {}): OstreeSettings {
-  return {
-    sysroot,
-    os: OS,
-    url: 'https://gateway/treehub',
-    remote: 'ota-agent',
-    kernelArguments: [],
-    finalize: 'now',
-    maxPullBytes: 64 * 1024 * 1024,
-    timeoutMs: 60_000,
-    ...changes,
-  };
-}
-
 const never = (): never => {
   throw new Error('a commit has no bytes to open');
 };
@@ -57,7 +45,7 @@ if (skip === false) {
     const device = await OstreeDevice.open(directory, repo);
     const treehub = new DirectoryTreehub(repo.path);
     return {
-      installer: new OstreeInstaller(settings(device.sysroot), treehub),
+      installer: new OstreeInstaller(ostreeSettings(device.sysroot), treehub),
       target: commitTarget(repo.update),
       content: Buffer.from('a commit has no bytes'),
       running: () => whichIs(device),
@@ -88,7 +76,7 @@ describe('ostree', { skip }, () => {
   let treehub: DirectoryTreehub;
   let target: ReturnType<typeof commitTarget>;
   const open = (changes: Partial<OstreeSettings> = {}): OstreeInstaller =>
-    new OstreeInstaller(settings(device.sysroot, changes), treehub);
+    new OstreeInstaller(ostreeSettings(device.sysroot, changes), treehub);
 
   beforeEach(async () => {
     temporary = temporaryDirectory('ostree');
@@ -108,23 +96,16 @@ describe('ostree', { skip }, () => {
     await installer.activate(target);
   };
 
-  test('only objects of the signed commit are asked for, and never a ref', async () => {
-    await install(open());
+  test('the signed commit is deployed beside the one that ran; no ref is ever asked for', async () => {
+    writeFileSync(device.file('etc/settings'), 'changed here\n');
+    await install(open({ kernelArguments: ['console=ttyS0'] }));
     assert.ok(treehub.requests.includes(objectOf(repo.update)));
+    const unasked = [objectOf(repo.factory), 'refs/heads/main'];
     assert.deepEqual(
-      treehub.requests.filter((path) => path.includes('refs') || path === objectOf(repo.factory)),
+      treehub.requests.filter((path) => unasked.includes(path)),
       [],
     );
-  });
-
-  test('kernel arguments are set beside those of the running deployment', async () => {
-    await install(open({ kernelArguments: ['console=ttyS0'] }));
     assert.match(device.kernelArguments, /\bquiet\b.* console=ttyS0\b/u);
-  });
-
-  test('the deployment that ran is kept, and local changes of /etc are taken along', async () => {
-    writeFileSync(device.file('etc/settings'), 'changed here\n');
-    await install(open());
     await device.boot();
     assert.equal(readFileSync(device.file('etc/settings'), 'utf8'), 'changed here\n');
     const { deployments } = await open().describe();
@@ -214,7 +195,7 @@ describe('ostree refuses before anything is downloaded', { skip }, () => {
   let temporary: ReturnType<typeof temporaryDirectory>;
   let device: OstreeDevice;
   const open = (changes: Partial<OstreeSettings> = {}): OstreeInstaller =>
-    new OstreeInstaller(settings(device.sysroot, changes), new DirectoryTreehub(repo.path));
+    new OstreeInstaller(ostreeSettings(device.sysroot, changes), new DirectoryTreehub(repo.path));
   const refuses = async (installer: OstreeInstaller, cause: string): Promise<void> => {
     const details = { installer: 'ostree', ecu: 'ecu-1', cause };
     await rejectsCode(installer.check(commitTarget(repo.update)), 'INSTALL_FAILED', details);

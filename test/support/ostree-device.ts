@@ -48,6 +48,11 @@ done
 exec nsenter -t $(cat '${device.pidPath}') -m -p -r -w -- $TRACE ${OSTREE} "$@"
 `;
 
+/** Every step of ostree syncs: on a disk that others use, tests of it would take minutes. */
+export function useMemory(): void {
+  if (existsSync('/dev/shm')) process.env['TMPDIR'] = '/dev/shm';
+}
+
 /** Mount namespaces are root's. */
 export function canBootOstree(): boolean {
   try {

@@ -1,15 +1,18 @@
 /** What ostree's words mean for an update. */
 import { statfs } from 'node:fs/promises';
 
-import { causeOf, isOtaError, OtaError } from '../../../errors.ts';
+import { isOtaError, OtaError } from '../../../errors.ts';
 import type { Target } from '../../../uptane/plan.ts';
 import { OstreeError } from './program.ts';
 
 const CORRUPTED =
   /Corrupted \w+ object.*checksum expected='(?<signed>[0-9a-f]{64})' actual='(?<computed>[0-9a-f]{64})'/u;
 const NO_SPACE = /min-free-space|No space left on device|Disk quota exceeded/u;
-const RESERVE = /min-free-space-(?:percent '(?<percent>\d+)%'|size '(?<size>[\d.]+\s*\w+)')/u;
-const REQUESTED = /at least (?<size>[\d.]+\s*\w+) requested/u;
+/** The disk, or the owner's rules for signatures; all else that a pull stumbles over came to it. */
+const NOT_OF_THE_WAY =
+  /Read-only file system|Permission denied|Operation not permitted|Input\/output error|GPG|signature/iu;
+const RESERVE = /min-free-space-(?:percent '(?<percent>\d+)%'|size '(?<size>[\d.]+[\s?]*\w+)')/u;
+const REQUESTED = /at least (?<size>[\d.]+[\s?]*\w+) requested/u;
 
 /**
  * The failure behind an error of ostree, where it is a certain one.
@@ -38,10 +41,15 @@ export async function pullFailure(
 ): Promise<unknown> {
   const known = await explained(error, target, repoPath);
   if (isOtaError(known) || !(error instanceof OstreeError)) return known;
+  if (ofTreehub === undefined && NOT_OF_THE_WAY.test(error.said)) return error;
   if (isOtaError(ofTreehub) && FROM_TREEHUB.has(ofTreehub.code)) return ofTreehub;
   const { filename } = target;
-  const cause = ofTreehub === undefined ? error.message : causeOf(ofTreehub);
-  return new OtaError('DOWNLOAD_FAILED', { filename, url, cause }, { cause: ofTreehub ?? error });
+  const reason = ofTreehub ?? error;
+  return new OtaError(
+    'DOWNLOAD_FAILED',
+    { filename, url, cause: reason.message },
+    { cause: reason },
+  );
 }
 
 /** Attacks keep their name. */
@@ -64,8 +72,8 @@ async function spaceFailure(
 
 const UNITS: Readonly<Record<string, number>> = { kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
 
-/** As GLib writes sizes: `2.0 MB`, `512 bytes`. */
+/** As GLib writes sizes: `2.0 MB`, `512 bytes`, with a space that the C locale does not have. */
 function parseSize(text = ''): number {
-  const [, digits = '0', unit = ''] = /^([\d.]+)\s*(\w+)$/u.exec(text) ?? [];
+  const [, digits = '0', unit = ''] = /^([\d.]+)[\s?]*(\w+)$/u.exec(text) ?? [];
   return Number(digits) * (UNITS[unit] ?? 1);
 }
