@@ -178,6 +178,20 @@ export class OstreeDevice {
     else writeFileSync(this.faultPath, lines);
   }
 
+  /** Removes every deployment but the one that runs. */
+  keepRunningOnly(): void {
+    const admin = (...args: readonly string[]): string =>
+      execFileSync(join(this.bin, 'ostree'), ['admin', ...args, '--sysroot=/'], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }).toString();
+    for (;;) {
+      const deployments = admin('status').match(/^[* ] \S+ [0-9a-f]{64}.*$/gmu) ?? [];
+      const other = deployments.findIndex((line) => !line.startsWith('*'));
+      if (other < 0) return;
+      admin('undeploy', String(other));
+    }
+  }
+
   async close(): Promise<void> {
     await this.#end();
     process.env['PATH'] = this.#path;
