@@ -136,12 +136,13 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const ports: Ports = {
       ...local.ports,
       ...(await openTimeServer(settings, http, rate)),
-      ...downloading(installer, http, rate),
       repositories: new HttpRepositories(http, urls, rate),
       director: new HttpDirector(http, urls),
       signer: live.signer,
       vehicleId: identity.deviceId,
       ...opened.ports,
+      // Last: the ports of the seal hold the local ones.
+      ...downloading(installer, http, rate),
     };
     const { store } = local;
     const open = (one: Identity): HttpClient => openHttp(settings, () => one, clock);
