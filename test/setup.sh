@@ -31,6 +31,9 @@ libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
 systemd                   systemd-notify, and systemd-analyze for the units
 systemd-container         boots the installed agent under a systemd of its own
+ostree                    the ostree installer's tests run it
+python3-gi                with the next one, what a newer ostree can do
+gir1.2-ostree-1.0         libostree, for python3-gi
 ca-certificates           HTTPS to the package registry
 '
 

@@ -44,7 +44,7 @@ describe('the daemon on an OSTree device', { skip }, () => {
   });
   afterEach(async () => {
     await world.director.control('DELETE', '/faults');
-    if (running === undefined || running.exitCode !== null) return;
+    if (running?.exitCode !== null) return;
     const exited = once(running, 'exit');
     running.kill('SIGKILL');
     await exited;

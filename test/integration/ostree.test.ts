@@ -112,6 +112,20 @@ describe('ostree', { skip }, () => {
     assert.equal(deployments, `${repo.update}, ${repo.factory} (rollback)`);
   });
 
+  test('where ostree has set-default, the deployment from before is chosen as it is', async () => {
+    writeFileSync(device.file('etc/settings'), 'of the factory\n');
+    await install(open());
+    await device.boot();
+    writeFileSync(device.file('etc/settings'), 'changed by the update\n');
+    device.offerSetDefault();
+    await open().rollBack(target);
+    await open().rollBack(target);
+    await device.boot();
+    assert.equal(device.running(), 'factory');
+    assert.equal(readFileSync(device.file('etc/settings'), 'utf8'), 'of the factory\n');
+    assert.equal(device.calls().filter((call) => call.startsWith('admin set-default')).length, 1);
+  });
+
   test('after a roll-back nothing of the update is left to be kept', async () => {
     const installer = open();
     await install(installer);

@@ -178,6 +178,17 @@ export class OstreeDevice {
     else writeFileSync(this.faultPath, lines);
   }
 
+  /** From now on its ostree has `admin set-default`, as newer ones do. */
+  offerSetDefault(): void {
+    const script = join(import.meta.dirname, 'ostree-set-default.py');
+    this.setFault(`case "$*" in
+'admin --help') ${OSTREE} admin --help; echo '  set-default    Make one the default'; exit ;;
+'admin set-default'*)
+	exec nsenter -t $(cat '${this.pidPath}') -m -p -r -w -- /usr/bin/python3 - "$3" < '${script}' ;;
+esac
+`);
+  }
+
   /** Removes every deployment but the one that runs. */
   keepRunningOnly(): void {
     const admin = (...args: readonly string[]): string =>
@@ -200,7 +211,7 @@ export class OstreeDevice {
   async #end(): Promise<void> {
     const system = this.#system;
     this.#system = undefined;
-    if (system === undefined || system.exitCode !== null || system.signalCode !== null) return;
+    if (system?.exitCode !== null || system.signalCode !== null) return;
     const ended = once(system, 'exit');
     system.kill('SIGKILL');
     await ended;

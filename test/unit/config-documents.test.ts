@@ -74,8 +74,13 @@ test('the shipped defaults show every setting, with its default where it has one
 
 const EXAMPLES = readdirSync(join(CONFIG, 'examples'));
 
-test('there is an example for development, for OP-TEE and for Debian', () => {
-  assert.deepEqual(EXAMPLES, ['debian-softhsm.toml', 'development.toml', 'optee-ab-slot.toml']);
+test('there is an example for development, for OP-TEE, for Debian and for OSTree', () => {
+  assert.deepEqual(EXAMPLES, [
+    'debian-softhsm.toml',
+    'development.toml',
+    'optee-ab-slot.toml',
+    'ostree.toml',
+  ]);
 });
 
 for (const name of EXAMPLES) {

@@ -196,8 +196,8 @@ export class OstreeInstaller implements StreamingInstaller {
   }
 
   /**
-   * Where ostree can, the deployment from before is chosen as it is. Older ones cannot (before
-   * 2023.8): the same commit is then deployed once more, with the `/etc` of now.
+   * Where ostree can, the deployment from before is chosen as it is. That of Debian 12 cannot: there
+   * the same commit is deployed once more, with the local changes in `/etc` of now.
    */
   async #choosePrevious({ os, commit }: Deployment): Promise<void> {
     const [first, ...others] = await this.#ostree.deployments();
