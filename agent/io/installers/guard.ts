@@ -25,7 +25,7 @@ export async function guarded<T>(work: Work, act: () => Promise<T>): Promise<T> 
 const OSTREE = 'OSTREE';
 
 /** Whether a target names an OSTree commit; one without bytes and without a format does, as in aktualizr. */
-export function isCommit({ format, lengthBytes }: Target): boolean {
+function isCommit({ format, lengthBytes }: Target): boolean {
   return format === OSTREE || (format === undefined && lengthBytes === 0);
 }
 

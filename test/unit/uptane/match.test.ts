@@ -89,6 +89,22 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
     assert.equal(world.update().outcome, 'up-to-date');
   });
 
+  test('an OSTree commit is a target without bytes, named by its sha256 alone (M2)', () => {
+    const { sha256 } = hashesOf('commit');
+    const commit = { length: 0, hashes: { sha256 } };
+    const { custom: ofImage } = imageTarget('', [PRIMARY], { targetFormat: 'OSTREE' });
+    const ofDirector = directorTarget('', [PRIMARY])['custom'] as Body;
+    publish(
+      { ...commit, custom: ofImage },
+      { ...commit, custom: { ...ofDirector, targetFormat: 'OSTREE' } },
+    );
+    const [target] = world.update().targets;
+    assert.deepEqual(
+      [target?.format, target?.lengthBytes, [...(target?.hashes ?? [])]],
+      ['OSTREE', 0, [['sha256', sha256]]],
+    );
+  });
+
   test('no hash in common is one (M2)', () => {
     const { sha256, sha512 } = hashesOf('fw.bin');
     publish(

@@ -116,7 +116,7 @@ const DEPLOYMENT =
   /^(?<booted>[* ]) (?<os>\S+) (?<commit>[0-9a-f]{64})\.\d+(?: \((?<role>\w+)\))?$/u;
 
 /** What `ostree admin status` prints; the star is libostree's own finding of what `/` is. */
-export function parseStatus(text: string): readonly Deployment[] {
+function parseStatus(text: string): readonly Deployment[] {
   const found = text.split('\n').flatMap((line) => {
     const match = DEPLOYMENT.exec(line);
     return match?.groups === undefined ? [] : [match.groups];
