@@ -99,7 +99,8 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
       { ...commit, custom: ofImage },
       { ...commit, custom: { ...ofDirector, targetFormat: 'OSTREE' } },
     );
-    const [{ format, lengthBytes, hashes } = {}] = world.update().targets as Partial<Target>[];
+    const [target]: readonly Target[] = world.update().targets;
+    const { format, lengthBytes, hashes } = target ?? assert.fail('no target');
     assert.deepEqual([format, lengthBytes, hashes], ['OSTREE', 0, new Map([['sha256', sha256]])]);
   });
 
