@@ -26,6 +26,7 @@ import { followCrls } from './io/crl-files.ts';
 import { gatewayRequest, type Ask } from './io/gateway-request.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
+import { HttpTreehub } from './io/treehub.ts';
 import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
@@ -115,6 +116,7 @@ export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<L
 export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent> {
   const { settings } = loaded;
   const urls = requireGateway(loaded);
+  const installer = requireInstaller(loaded);
   const local = await assembleLocal(loaded, log);
   let sealing: Sealing | undefined;
   try {
@@ -142,6 +144,8 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
       signer: live.signer,
       vehicleId: identity.deviceId,
       ...opened.ports,
+      // Last: the ports of the seal hold the local ones.
+      ...downloading(installer, http, rate),
     };
     const { store } = local;
     const open = (one: Identity): HttpClient => openHttp(settings, () => one, clock);
@@ -223,6 +227,16 @@ async function sayProtection(token: Token, store: SqliteStore, log: Log): Promis
     log.info(words);
   }
   return words;
+}
+
+/** What a commit is made of is downloaded by its installer. */
+function downloading(
+  chosen: InstallerSettings,
+  http: HttpClient,
+  rate: MinimumRate,
+): Pick<Ports, 'installer'> | undefined {
+  if (chosen.type !== 'ostree') return undefined;
+  return { installer: openInstaller(chosen, new HttpTreehub(http, chosen.url, rate)) };
 }
 
 async function openTimeServer(

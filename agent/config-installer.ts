@@ -24,8 +24,24 @@ interface RaucRules {
   readonly installTimeoutMs: number;
 }
 
+interface OstreeRules {
+  readonly type: 'ostree';
+  readonly sysroot: string;
+  readonly os: string;
+  readonly url: string;
+  readonly remote: string;
+  readonly kernelArguments: readonly string[];
+  readonly finalize: 'now' | 'shutdown';
+  readonly maxPullBytes: number;
+  readonly timeoutMs: number;
+}
+
 export type InstallerSettings =
-  { readonly type: 'file'; readonly path: string } | AbSlotRules | RaucRules | SwupdateRules;
+  | { readonly type: 'file'; readonly path: string }
+  | AbSlotRules
+  | RaucRules
+  | SwupdateRules
+  | OstreeRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -55,6 +71,20 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
     installTimeoutMs: installer.rauc_install_timeout,
   }),
   swupdate: (loaded) => readSwupdate(loaded, (name) => need(loaded, name)),
+  ostree: (loaded) => {
+    const { installer } = loaded.settings;
+    return {
+      type: 'ostree',
+      sysroot: installer.ostree_sysroot,
+      os: need(loaded, 'ostree_os'),
+      url: treehubUrl(loaded),
+      remote: installer.ostree_remote,
+      kernelArguments: installer.ostree_kargs,
+      finalize: installer.ostree_finalize,
+      maxPullBytes: installer.ostree_max_pull,
+      timeoutMs: installer.ostree_timeout,
+    };
+  },
 };
 
 /**
@@ -64,6 +94,15 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
  */
 export function requireInstaller(loaded: LoadedSettings): InstallerSettings {
   return READERS[loaded.settings.installer.type](loaded);
+}
+
+/** Without a slash at the end. */
+function treehubUrl(loaded: LoadedSettings): string {
+  const { gateway, installer } = loaded.settings;
+  const own = installer.ostree_url?.replace(/\/+$/u, '');
+  if (own !== undefined) return own;
+  if (gateway.url !== undefined) return `${gateway.url.replace(/\/+$/u, '')}/treehub`;
+  throw missing(loaded, 'installer.ostree_url', 'there is no gateway.url for it to be below');
 }
 
 function need<K extends Key>(

@@ -238,6 +238,7 @@ export interface Staging {
 }
 
 export type OpenImage = (offsetBytes: number) => AsyncIterable<Uint8Array>;
+/** `totalBytes` is 0 where nobody knows how many there will be. */
 export type Progress = (doneBytes: number, totalBytes: number) => void;
 
 /** Puts one image on one ECU: from a file that was staged, or as it arrives. */

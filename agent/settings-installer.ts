@@ -1,7 +1,18 @@
 /** Settings of the installers: which one, and what each needs. A new one adds its name and its keys. */
 import { z } from 'zod';
 
-import { duration, path, text, wholeNumber } from './settings-values.ts';
+import { duration, path, size, text, url, wholeNumber } from './settings-values.ts';
+
+const RAUC = {
+  rauc_bus: text(1024)
+    .optional()
+    .describe('rauc: address of the D-Bus that RAUC is on; the system bus if not set'),
+  rauc_system_conf: path
+    .default('/etc/rauc/system.conf')
+    .describe('rauc: its configuration, read to say who chooses a new image'),
+  rauc_call_timeout: duration('30s').describe('rauc: longest wait for an answer'),
+  rauc_install_timeout: duration('1h').describe('rauc: longest wait for an installation'),
+};
 
 /** Absolute paths as the image's description names them. */
 const devices = (slot: string): z.ZodDefault<z.ZodArray<typeof path>> =>
@@ -18,10 +29,70 @@ const variables = (what: string): z.ZodDefault<z.ZodArray<z.ZodString>> =>
     .describe(`swupdate: variables of the boot environment that ${what}`)
     .meta({ title: 'list of texts such as ["boot_slot=a"]' });
 
+const SWUPDATE = {
+  swupdate_socket: path
+    .default('/tmp/sockinstctrl')
+    .describe("swupdate: the daemon's control socket"),
+  swupdate_timeout: duration('10m').describe(
+    'swupdate: silence of the daemon after which it counts as hanging',
+  ),
+  swupdate_set: text(255).default('stable').describe('swupdate: software set of sw-description'),
+  swupdate_mode_a: text(255).optional().describe('swupdate: mode of the set that writes slot a'),
+  swupdate_mode_b: text(255).optional().describe('swupdate: mode of the set that writes slot b'),
+  swupdate_devices_a: devices('a'),
+  swupdate_devices_b: devices('b'),
+  swupdate_booted_a: text(255)
+    .optional()
+    .describe('swupdate: word in booted_file that says that slot a runs'),
+  swupdate_booted_b: text(255)
+    .optional()
+    .describe('swupdate: word in booted_file that says that slot b runs'),
+  swupdate_fw_env: path
+    .default('/etc/fw_env.config')
+    .describe('swupdate: configuration of fw_printenv and fw_setenv'),
+  swupdate_try_a: variables('boot slot a on trial'),
+  swupdate_try_b: variables('boot slot b on trial'),
+  swupdate_keep_a: variables('boot slot a and no other'),
+  swupdate_keep_b: variables('boot slot b and no other'),
+};
+
+/** A name that is no option, and no path. */
+const NAME = /^[A-Za-z0-9][\w.-]{0,63}$/u;
+
+const OSTREE = {
+  ostree_sysroot: path.default('/').describe('ostree: root of the system, with its ostree/repo'),
+  ostree_os: z
+    .string()
+    .regex(NAME)
+    .optional()
+    .describe('ostree: name of the OS to deploy, as `ostree admin status` shows it')
+    .meta({ title: 'name' }),
+  ostree_url: url
+    .optional()
+    .describe('ostree: the OSTree repository. Unset: gateway.url with /treehub'),
+  ostree_remote: z
+    .string()
+    .regex(NAME)
+    .default('ota-agent')
+    .describe('ostree: remote whose rules for signatures hold; made, without any, if it is missing')
+    .meta({ title: 'name' }),
+  ostree_kargs: z
+    .array(z.string().regex(/^[^\s=]+(?:=\S*)?$/u))
+    .default([])
+    .describe('ostree: kernel arguments of new deployments, beside those of the running one')
+    .meta({ title: 'list of texts such as "quiet" and "console=ttyS0"' }),
+  ostree_finalize: z
+    .enum(['now', 'shutdown'])
+    .default('now')
+    .describe('ostree: when a deployment is written; `shutdown` stages it, for the newest /etc'),
+  ostree_max_pull: size('4GiB').describe('ostree: most bytes of one pull; more is an attack'),
+  ostree_timeout: duration('30m').describe('ostree: longest run of one ostree command'),
+};
+
 export const installerSettings = z
   .strictObject({
     type: z
-      .enum(['file', 'ab-slot', 'rauc', 'swupdate'])
+      .enum(['file', 'ab-slot', 'rauc', 'swupdate', 'ostree'])
       .default('file')
       .describe('Where images run from'),
     path: path.optional().describe('file: the file to replace'),
@@ -32,38 +103,9 @@ export const installerSettings = z
       .optional()
       .describe('ab-slot, swupdate: file naming the slot that booted (swupdate: /proc/cmdline)'),
     tries: wholeNumber(1, 16).default(3).describe('ab-slot: boots before falling back'),
-    rauc_bus: text(1024)
-      .optional()
-      .describe('rauc: address of the D-Bus that RAUC is on; the system bus if not set'),
-    rauc_system_conf: path
-      .default('/etc/rauc/system.conf')
-      .describe('rauc: its configuration, read to say who chooses a new image'),
-    rauc_call_timeout: duration('30s').describe('rauc: longest wait for an answer'),
-    rauc_install_timeout: duration('1h').describe('rauc: longest wait for an installation'),
-    swupdate_socket: path
-      .default('/tmp/sockinstctrl')
-      .describe("swupdate: the daemon's control socket"),
-    swupdate_timeout: duration('10m').describe(
-      'swupdate: silence of the daemon after which it counts as hanging',
-    ),
-    swupdate_set: text(255).default('stable').describe('swupdate: software set of sw-description'),
-    swupdate_mode_a: text(255).optional().describe('swupdate: mode of the set that writes slot a'),
-    swupdate_mode_b: text(255).optional().describe('swupdate: mode of the set that writes slot b'),
-    swupdate_devices_a: devices('a'),
-    swupdate_devices_b: devices('b'),
-    swupdate_booted_a: text(255)
-      .optional()
-      .describe('swupdate: word in booted_file that says that slot a runs'),
-    swupdate_booted_b: text(255)
-      .optional()
-      .describe('swupdate: word in booted_file that says that slot b runs'),
-    swupdate_fw_env: path
-      .default('/etc/fw_env.config')
-      .describe('swupdate: configuration of fw_printenv and fw_setenv'),
-    swupdate_try_a: variables('boot slot a on trial'),
-    swupdate_try_b: variables('boot slot b on trial'),
-    swupdate_keep_a: variables('boot slot a and no other'),
-    swupdate_keep_b: variables('boot slot b and no other'),
+    ...RAUC,
+    ...SWUPDATE,
+    ...OSTREE,
     reboot_command: z
       .array(z.string())
       .default([])

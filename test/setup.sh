@@ -47,7 +47,9 @@ systemd                   systemd-notify, and systemd-analyze for the units
 systemd-container         boots the installed agent under a systemd of its own
 swupdate                  the real SWUpdate, which its installer drives
 cpio                      makes .swu files
-libubootenv-tool          fw_printenv and fw_setenv, the boot environment of U-Boot
+ostree                    the ostree installer's tests run it
+python3-gi                with the next one, what a newer ostree can do
+gir1.2-ostree-1.0         libostree, for python3-gi
 ca-certificates           HTTPS to the package registry
 '
 

@@ -34,7 +34,10 @@ export class ProgressBar implements ProgressView {
     this.stop();
     this.#subject = subject;
     this.#startedAt = performance.now();
-    const format = '  {bar} {percentage}% {done} of {of}, {rate}, {subject}';
+    const format =
+      total === 0
+        ? '  {done}, {rate}, {subject}'
+        : '  {bar} {percentage}% {done} of {of}, {rate}, {subject}';
     this.#bar = new SingleBar(
       { format, stream: this.#stream, barsize: 24 },
       Presets.shades_classic,

@@ -39,7 +39,8 @@ class Milestones implements ProgressView {
   }
 
   update(phase: string, filename: string, done: number, total: number): void {
-    const percent = total === 0 ? 100 : Math.floor((done * 4) / total) * 25;
+    if (total === 0) return;
+    const percent = Math.floor((done * 4) / total) * 25;
     const milestone = `${phase} ${filename} ${String(percent)}`;
     if (milestone === this.#last || percent === 0) return;
     this.#last = milestone;

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { isOtaError, type FailureCode } from '../../agent/errors.ts';
 import type { Installer } from '../../agent/ports.ts';
 import type { TrustedTarget } from '../../agent/uptane/plan.ts';
+import { trust } from '../../agent/uptane/trust.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 export interface InstallerFixture {
@@ -18,6 +19,8 @@ export interface InstallerFixture {
   running(): Running | Promise<Running>;
   /** A power cut and the boot after it; nothing for installers that need none. */
   boot(): void | Promise<void>;
+  /** From now on what is downloaded is other bytes; absent where that is what `open` gives. */
+  spoil?(): void;
   /** Lets go of what is not in the directory. */
   close?(): void | Promise<void>;
 }
@@ -143,6 +146,7 @@ export function installerContract(
       const changed = Buffer.from(fixture.content);
       changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1;
       writeFileSync(staged, changed);
+      fixture.spoil?.();
       await assert.rejects(take(), (error) => isOtaError(error) && CHANGED.includes(error.code));
       await assert.rejects(
         installer.activate(target),
@@ -160,6 +164,17 @@ export function installerContract(
       );
       await fixture.boot();
       await runs('factory');
+    });
+
+    test('a target for another kind of installer is refused by check, naming both', async () => {
+      const { installer, target } = fixture;
+      const format = target.format === 'OSTREE' ? 'BINARY' : 'OSTREE';
+      const other = trust({ ...target, format });
+      await assert.rejects(installer.check(other), (error) => {
+        if (!isOtaError(error) || error.code !== 'INSTALL_FAILED') return false;
+        const { cause } = error.details;
+        return cause.includes(format) && cause.includes(installer.kind);
+      });
     });
 
     test('a staged image that vanished is an INSTALL_FAILED that names it', async (t) => {

@@ -149,7 +149,7 @@ export class Director {
       filename: image.filename,
       lengthBytes: image.lengthBytes,
       sha256: image.sha256,
-      sha512: image.sha512,
+      ...(image.sha512 === undefined ? {} : { sha512: image.sha512 }),
       format: image.format,
       ...(typeof counter === 'number' ? { releaseCounter: counter } : {}),
       ecus: Object.fromEntries(ecus.map((ecu) => [ecu.serial, ecu.hardwareId])),
@@ -202,7 +202,10 @@ function entryOf(target: AssignedTarget): JsonMap {
   ]);
   return {
     custom: { ecuIdentifiers: Object.fromEntries(ecus) as JsonMap, targetFormat: target.format },
-    hashes: { sha256: target.sha256, sha512: target.sha512 },
+    hashes:
+      target.sha512 === undefined
+        ? { sha256: target.sha256 }
+        : { sha256: target.sha256, sha512: target.sha512 },
     length: target.lengthBytes,
   };
 }

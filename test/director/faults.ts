@@ -12,7 +12,13 @@ export type Parameters = Readonly<Record<string, Parameter>>;
 
 /** Where a fault takes hold. */
 export type Stage =
-  'image-metadata' | 'director-metadata' | 'metadata-bytes' | 'image' | 'time' | 'answer';
+  | 'image-metadata'
+  | 'director-metadata'
+  | 'metadata-bytes'
+  | 'image'
+  | 'treehub'
+  | 'time'
+  | 'answer';
 
 export interface FaultRow {
   readonly stages: readonly Stage[];
@@ -27,6 +33,8 @@ export interface FaultRow {
 
 const raises = { raisesVersions: true } as const;
 const TIMES = { times: 0 };
+/** Part of the path below `/treehub/`; empty: all files. */
+const FILE = { file: '' };
 
 export const FAULTS = {
   'timestamp-rollback': {
@@ -196,6 +204,42 @@ export const FAULTS = {
     attack: 'drop request',
     what: 'the image is not found',
     parameters: { ...TIMES },
+  },
+  'treehub-bit-flip': {
+    stages: ['treehub'],
+    attack: 'arbitrary software',
+    what: 'one bit of files of the OSTree repository is wrong, at byte `at`; `file` is a part of their path',
+    parameters: { at: 0, ...FILE, ...TIMES },
+  },
+  'treehub-truncated': {
+    stages: ['treehub'],
+    attack: 'nuisance',
+    what: 'files of the OSTree repository end `missingBytes` early, as if they were complete; `file` as above',
+    parameters: { missingBytes: 1, ...FILE, ...TIMES },
+  },
+  'treehub-endless': {
+    stages: ['treehub'],
+    attack: 'endless data',
+    what: 'files of the OSTree repository are followed by zeros, at most `maxBytes`; `file` as above',
+    parameters: { maxBytes: 1024 * 1024 * 1024, ...FILE, ...TIMES },
+  },
+  'treehub-slow': {
+    stages: ['treehub'],
+    attack: 'slow retrieval',
+    what: 'files of the OSTree repository come at `bytesPerSecond`; `file` as above',
+    parameters: { bytesPerSecond: 100, ...FILE, ...TIMES },
+  },
+  'treehub-reset': {
+    stages: ['treehub'],
+    attack: 'nuisance',
+    what: 'the connection is reset after `afterBytes` of a file of the OSTree repository; `file` as above',
+    parameters: { afterBytes: 16, ...FILE, ...TIMES },
+  },
+  'treehub-missing': {
+    stages: ['treehub'],
+    attack: 'drop request',
+    what: 'files of the OSTree repository are not found; `file` as above',
+    parameters: { ...FILE, ...TIMES },
   },
   'time-replay': {
     stages: ['time'],

@@ -60,6 +60,8 @@ export interface DirectorHandle {
    */
   control(method: string, path: string, body?: object): Promise<unknown>;
   publish(image: PublishOptions): Promise<Image>;
+  /** An OSTree commit, by its checksum. */
+  publishCommit(image: Omit<PublishOptions, 'path'> & { readonly commit: string }): Promise<Image>;
   assign(device: string, image: string, ecu?: string): Promise<Assignment>;
   /** @param options - `device` narrows it; `parameters` as the list of faults has them */
   fault(
@@ -135,6 +137,7 @@ function handleOf(child: ChildProcess, addresses: Addresses, stateDir: string): 
     pid: addresses.pid,
     control,
     publish: async (image) => (await control('POST', '/images', image)) as Image,
+    publishCommit: async (image) => (await control('POST', '/images', image)) as Image,
     assign: async (device, image, ecu) =>
       (await control('POST', '/assignments', {
         device,

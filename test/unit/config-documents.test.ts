@@ -79,6 +79,7 @@ test('there is an example of each platform, and of each installer that needs a t
     'debian-softhsm.toml',
     'development.toml',
     'optee-ab-slot.toml',
+    'ostree.toml',
     'rauc.toml',
     'swupdate.toml',
   ]);

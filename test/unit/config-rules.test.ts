@@ -75,6 +75,27 @@ test('the default installer needs its path only when something is to be installe
   assert.deepEqual(requireInstaller(await whole), { type: 'file', path: '/opt/app' });
 });
 
+test('the treehub is below the gateway, unless it has a URL of its own', async (t) => {
+  const installer = '[installer]\ntype = "ostree"\nostree_os = "vendor-os"\n';
+  const urlOf = async (more: string, gateway: string): Promise<string | undefined> => {
+    const { loaded } = load(t, `${installer}${more}${gateway}`);
+    const rules = requireInstaller(await loaded);
+    return rules.type === 'ostree' ? rules.url : undefined;
+  };
+  const gateway = '[gateway]\nurl = "https://gateway/"\n';
+  assert.equal(await urlOf('', gateway), 'https://gateway/treehub');
+  const own = 'ostree_url = "https://other/repo/"\n';
+  assert.equal(await urlOf(own, gateway), 'https://other/repo');
+  const { file, loaded } = load(t, installer);
+  await rejectsCode(loaded, 'CONFIG_INVALID', {
+    file,
+    line: 3,
+    key: 'installer.ostree_url',
+    problem: 'is not set, and there is no gateway.url for it to be below',
+    remedy: 'add ostree_url = "…" to [installer]',
+  });
+});
+
 test('enrolment over EST needs a server', async (t) => {
   const { file, loaded } = load(t, '\nprovisioning.mode = "est"\n');
   await rejectsCode(loaded, 'CONFIG_INVALID', {

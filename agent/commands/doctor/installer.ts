@@ -27,6 +27,8 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineRauc(settings);
     case 'swupdate':
       return examineTool(settings);
+    case 'ostree':
+      return examineOstree(settings);
   }
 }
 
@@ -50,6 +52,13 @@ async function examineRauc(
   const detail = `rauc: booted ${booted}, next ${primary}, new images are chosen ${activation}`;
   if (activation === BY_THE_AGENT) return ok(detail);
   return warn(detail, `set activate-installed=false under [system] in ${settings.systemConf}`);
+}
+
+async function examineOstree(
+  settings: Extract<InstallerSettings, { type: 'ostree' }>,
+): Promise<Finding> {
+  const { version, os, booted } = await openInstaller(settings).describe();
+  return ok(`ostree ${version ?? ''}: ${os ?? ''} runs commit ${booted ?? ''}`);
 }
 
 type AbSlot = Extract<InstallerSettings, { type: 'ab-slot' }>;

@@ -11,7 +11,7 @@ import { OtaError } from '../../errors.ts';
 import type { Progress, StagedInstaller } from '../../ports.ts';
 import type { Target, TrustedTarget } from '../../uptane/plan.ts';
 import { readBytes, verifyImageAt, writeAt } from '../image-file.ts';
-import { guarded } from './guard.ts';
+import { demandKind, guarded } from './guard.ts';
 import { isSlot, otherSlot, readMarker, writeMarker, type Slot } from './boot-marker.ts';
 
 export interface AbSlotSettings {
@@ -34,6 +34,7 @@ export class AbSlotInstaller implements StagedInstaller {
   }
 
   async check(target: TrustedTarget): Promise<void> {
+    demandKind('bytes', target, this.kind);
     const slot = otherSlot(await this.#bootedSlot(target.ecu));
     const path = this.#settings.slots[slot];
     const neededBytes = target.lengthBytes;

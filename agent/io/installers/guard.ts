@@ -1,4 +1,5 @@
 import { causeOf, isOtaError, OtaError } from '../../errors.ts';
+import type { Target } from '../../uptane/plan.ts';
 
 /** Which installer does what to which ECU. */
 export interface Work {
@@ -18,4 +19,25 @@ export async function guarded<T>(work: Work, act: () => Promise<T>): Promise<T> 
     if (isOtaError(error)) throw error;
     throw new OtaError('INSTALL_FAILED', { ...work, cause: causeOf(error) }, { cause: error });
   }
+}
+
+/** What aktualizr and its servers call a target that is a commit and not a file. */
+const OSTREE = 'OSTREE';
+
+/** Whether a target names an OSTree commit; one without bytes and without a format does, as in aktualizr. */
+function isCommit({ format, lengthBytes }: Target): boolean {
+  return format === OSTREE || (format === undefined && lengthBytes === 0);
+}
+
+/**
+ * Refuses what another installer has to install: a commit has no bytes, and bytes are no commit.
+ *
+ * @throws OtaError INSTALL_FAILED naming both
+ */
+export function demandKind(kind: 'bytes' | 'commit', target: Target, installer: string): void {
+  if (isCommit(target) === (kind === 'commit')) return;
+  const { ecu, filename, format = 'none', lengthBytes } = target;
+  const found = `${filename} has targetFormat ${format} and ${String(lengthBytes)} bytes`;
+  const cause = `${found}, which installer.type = "${installer}" cannot install: assign another image, or set the installer that can`;
+  throw new OtaError('INSTALL_FAILED', { installer, ecu, cause });
 }

@@ -1,12 +1,15 @@
 /** Which installer the settings name. */
 import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
+import type { Treehub } from '../treehub.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
 import { FileInstaller } from './file.ts';
 import { RaucInstaller } from './rauc/installer.ts';
 import { openSwupdate } from './swupdate/open-swupdate.ts';
+import { OstreeInstaller } from './ostree/ostree.ts';
 
-export function openInstaller(settings: InstallerSettings): Installer {
+/** @param treehub - for an installer that downloads itself; absent where nothing is downloaded */
+export function openInstaller(settings: InstallerSettings, treehub?: Treehub): Installer {
   switch (settings.type) {
     case 'file':
       return new FileInstaller(settings.path);
@@ -21,5 +24,7 @@ export function openInstaller(settings: InstallerSettings): Installer {
       return new RaucInstaller(settings);
     case 'swupdate':
       return openSwupdate(settings);
+    case 'ostree':
+      return new OstreeInstaller(settings, treehub);
   }
 }

@@ -15,16 +15,24 @@ export interface Output {
 
 export type Control = (method: string, path: string, body?: object) => Promise<unknown>;
 
-export async function publish(control: Control, line: CommandLine): Promise<Output> {
+export function publish(control: Control, line: CommandLine): Promise<Output> {
+  return publishAs({ path: resolve(line.word(0)) }, control, line);
+}
+
+export function publishCommit(control: Control, line: CommandLine): Promise<Output> {
+  return publishAs({ commit: line.word(0) }, control, line);
+}
+
+async function publishAs(content: object, control: Control, line: CommandLine): Promise<Output> {
   const hardwareIds = line.list('hardware-id');
   if (hardwareIds.length === 0) throw misuse('--hardware-id is missing', 'give --hardware-id HW');
   const optional = {
-    format: line.optionalText('format'),
+    ...('path' in content ? { format: line.optionalText('format') } : {}),
     role: line.optionalText('role'),
     releaseCounter: line.optionalNumber('release-counter'),
   };
   const image = (await control('POST', '/images', {
-    path: resolve(line.word(0)),
+    ...content,
     name: line.text('name'),
     hardwareIds,
     version: line.text('version'),

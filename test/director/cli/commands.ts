@@ -1,11 +1,21 @@
 /** The operator's commands: each is one call of the control API, or two. */
+import { resolve } from 'node:path';
+
 import type { FaultRow, ActiveFault } from '../faults.ts';
 import type { DeviceTraffic, RequestLine } from '../gateway/traffic.ts';
 import type { EventRecord, ManifestRecord } from '../gateway/reports.ts';
 import type { Image } from '../metadata/image-content.ts';
 import type { IssuedCertificate } from '../pki/device-ca.ts';
 import type { Device } from '../state/devices.ts';
-import { assign, publish, sendSecret, switchFault, type Control, type Output } from './actions.ts';
+import {
+  assign,
+  publish,
+  publishCommit,
+  sendSecret,
+  switchFault,
+  type Control,
+  type Output,
+} from './actions.ts';
 import { misuse, type CommandLine, type Shape } from './command-line.ts';
 import { describeDevice, describeEvent, describeManifest, lines, table } from './render.ts';
 
@@ -36,6 +46,24 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: [1, 1],
     what: 'add an image to the Image repository',
     run: publish,
+  },
+  'publish-commit': {
+    usage: 'COMMIT --name NAME --hardware-id HW… --version V [--role R] [--release-counter N]',
+    options: ['name', 'hardware-id', 'version', 'role', 'release-counter'],
+    words: [1, 1],
+    what: 'add an OSTree commit to the Image repository, by its checksum',
+    run: publishCommit,
+  },
+  treehub: {
+    usage: 'DIR',
+    options: [],
+    words: [1, 1],
+    what: 'serve the OSTree repository (archive mode) in DIR below /treehub/',
+    run: async (control, line) => {
+      const treehub = resolve(line.word(0));
+      await control('PUT', '/settings', { treehub });
+      return { json: { treehub }, text: `/treehub/ is ${treehub}` };
+    },
   },
   images: {
     ...NONE,

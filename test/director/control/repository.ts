@@ -54,16 +54,19 @@ export function addRepositoryRoutes(app: FastifyInstance, world: World): void {
 
 async function publish(world: World, request: { readonly body: unknown }): Promise<Image> {
   const wanted = new JsonReader(parseJson(bodyOf(request)));
-  const path = wanted.string('path');
   const filename = wanted.string('name', 254);
   const hardwareIds = wanted.strings('hardwareIds');
   if (hardwareIds.length === 0)
     throw new Refusal(400, 'json_malformed', '$.hardwareIds must not be empty');
-  const format = wanted.optionalString('format') ?? 'BINARY';
+  const commit = commitOf(wanted);
+  const format = wanted.optionalString('format') ?? (commit === undefined ? 'BINARY' : 'OSTREE');
   const role = wanted.optionalString('role');
   const custom = customOf(wanted, { filename, hardwareIds, format });
   world.images.verifyPlace(filename, role);
-  const file = await world.images.files.add(path);
+  const file =
+    commit === undefined
+      ? await world.images.files.add(wanted.string('path'))
+      : { lengthBytes: 0, sha256: commit };
   const image = {
     filename,
     ...file,
@@ -79,6 +82,13 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
     if (!isUsed) world.images.files.remove(file.sha256);
   }
   return world.images.findImage(filename) ?? image;
+}
+
+/** An OSTree commit in place of a file: its checksum is all that is signed. */
+function commitOf(wanted: JsonReader): string | undefined {
+  const commit = wanted.optionalString('commit');
+  if (commit === undefined || /^[0-9a-f]{64}$/u.test(commit)) return commit;
+  throw new Refusal(400, 'json_malformed', '$.commit must be 64 hexadecimal digits');
 }
 
 function customOf(

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { Refusal } from '../failure.ts';
-import type { FaultName, Parameters } from '../faults.ts';
+import type { FaultName, Parameters, Stage } from '../faults.ts';
 import type { FaultSwitch } from './switch.ts';
 
 /** One answer with image bytes. */
@@ -18,41 +18,64 @@ export interface Download {
 
 type Spoiler = (honest: Download, parameters: Parameters, reset: () => void) => Download;
 
-const SPOILERS: Readonly<Partial<Record<FaultName, Spoiler>>> = {
+const IMAGE_SPOILERS = {
   'image-missing': () => {
     throw new Refusal(404, 'missing_entity', 'fault image-missing is on');
   },
-  'image-bit-flip': (honest, { at }) => ({ ...honest, body: flipBit(honest, Number(at)) }),
-  'image-truncated': (honest, { missingBytes }) => {
+  'image-bit-flip': (honest: Download, { at }: Parameters) => ({
+    ...honest,
+    body: flipBit(honest, Number(at)),
+  }),
+  'image-truncated': (honest: Download, { missingBytes }: Parameters) => {
     const lengthBytes = Math.max(0, (honest.lengthBytes ?? 0) - Number(missingBytes));
     return { ...honest, lengthBytes, range: undefined, body: firstBytes(honest.body, lengthBytes) };
   },
-  'image-endless': (honest, { maxBytes }) => ({
+  'image-endless': (honest: Download, { maxBytes }: Parameters) => ({
     ...honest,
     lengthBytes: undefined,
     body: goOn(honest.body, Number(maxBytes)),
   }),
-  'image-slow': (honest, { bytesPerSecond }) => ({
+  'image-slow': (honest: Download, { bytesPerSecond }: Parameters) => ({
     ...honest,
     body: slowly(honest.body, Math.max(1, Number(bytesPerSecond))),
   }),
-  'image-reset': (honest, { afterBytes }, reset) => ({
+  'image-reset': (honest: Download, { afterBytes }: Parameters, reset: () => void) => ({
     ...honest,
     body: breakOff(honest.body, Number(afterBytes), reset),
   }),
+} satisfies Partial<Record<FaultName, Spoiler>>;
+
+const SPOILERS: Readonly<Partial<Record<FaultName, Spoiler>>> = {
+  ...IMAGE_SPOILERS,
+  'treehub-missing': () => {
+    throw new Refusal(404, 'missing_entity', 'fault treehub-missing is on');
+  },
+  'treehub-bit-flip': IMAGE_SPOILERS['image-bit-flip'],
+  'treehub-truncated': IMAGE_SPOILERS['image-truncated'],
+  'treehub-endless': IMAGE_SPOILERS['image-endless'],
+  'treehub-slow': IMAGE_SPOILERS['image-slow'],
+  'treehub-reset': IMAGE_SPOILERS['image-reset'],
 };
 
 const PACE_MS = 100;
 const ZEROS = Buffer.alloc(64 * 1024);
 
+/** Who downloads what; `name` is held against a fault's parameter `file`, where it has one. */
+export interface Downloader {
+  readonly device: string;
+  readonly stage: Extract<Stage, 'image' | 'treehub'>;
+  readonly name: string;
+}
+
 /** Applies every download fault that strikes this device now. */
 export function spoilDownload(
   honest: Download,
   faults: FaultSwitch,
-  device: string,
+  { device, stage, name: file }: Downloader,
   reset: () => void,
 ): Download {
-  return faults.at('image', device).reduce((download, { name }) => {
+  return faults.at(stage, device).reduce((download, { name, parameters: narrowed }) => {
+    if (!file.includes(String(narrowed['file'] ?? ''))) return download;
     const parameters = faults.strike(name, device);
     const spoiler = SPOILERS[name];
     if (parameters === undefined || spoiler === undefined) return download;

@@ -21,7 +21,9 @@ export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void
       world.images.trust.dialect === 'tuf'
         ? findConsistent(world.images, name)
         : world.images.findImage(name);
-    if (image === undefined) throw new Refusal(404, 'missing_entity', `there is no image ${name}`);
+    // A commit has no bytes here: see /treehub.
+    if (image?.sha512 === undefined)
+      throw new Refusal(404, 'missing_entity', `there is no image ${name}`);
     const honest = planDownload(
       image,
       request.headers.range,
@@ -30,7 +32,12 @@ export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void
     const reset = (): void => {
       socket.resetAndDestroy();
     };
-    const { range, lengthBytes, body } = spoilDownload(honest, world.faults, device, reset);
+    const { range, lengthBytes, body } = spoilDownload(
+      honest,
+      world.faults,
+      { device, stage: 'image', name },
+      reset,
+    );
     reply.header('content-type', 'application/octet-stream').header('accept-ranges', 'bytes');
     if (lengthBytes !== undefined) reply.header('content-length', lengthBytes);
     if (range !== undefined) reply.code(206).header('content-range', range);

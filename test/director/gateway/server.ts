@@ -15,6 +15,7 @@ import { Peers, type Gateway, type PeerOf } from './peers.ts';
 import { addReportRoutes } from './reports.ts';
 import { addSecretsRoutes } from './secrets.ts';
 import { addTimeRoute } from './time.ts';
+import { addTreehubRoute } from './treehub.ts';
 
 export interface RunningGateway {
   readonly app: Gateway;
@@ -61,6 +62,7 @@ export async function createGateway(world: World): Promise<RunningGateway> {
   addAnswerFaults(app, world, peerOf);
   addMetadataRoutes(app, world, peerOf);
   addImageRoutes(app, world, peerOf);
+  addTreehubRoute(app, world, peerOf);
   addReportRoutes(app, world, peerOf);
   addSecretsRoutes(app, world, peerOf);
   addTimeRoute(app, world, peerOf);

@@ -4,7 +4,9 @@ import type { ImageFile } from '../state/image-files.ts';
 import type { Content } from './metadata-set.ts';
 import { keysById, ROLES, type RoleKeys, type RootOfTrust } from './repository-keys.ts';
 
-export interface Image extends ImageFile {
+export interface Image extends Omit<ImageFile, 'sha512'> {
+  /** Absent for a commit, which only its sha256 names. */
+  readonly sha512?: string;
   readonly filename: string;
   readonly hardwareIds: readonly string[];
   readonly format: string;
@@ -52,7 +54,8 @@ export function contentOf({ images, delegations, trust }: Published): Content {
 }
 
 function entryOf({ custom, sha256, sha512, lengthBytes }: Image): JsonMap {
-  return { custom, hashes: { sha256, sha512 }, length: lengthBytes };
+  const hashes = sha512 === undefined ? { sha256 } : { sha256, sha512 };
+  return { custom, hashes, length: lengthBytes };
 }
 
 function delegationsOf(delegations: readonly Delegation[]): JsonMap {

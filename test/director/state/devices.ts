@@ -36,7 +36,8 @@ export interface AssignedTarget {
   readonly filename: string;
   readonly lengthBytes: number;
   readonly sha256: string;
-  readonly sha512: string;
+  /** Absent for a commit. */
+  readonly sha512?: string;
   readonly format: string;
   readonly releaseCounter?: number;
   /** Serial to hardware id. */

@@ -20,6 +20,8 @@ export interface Settings {
   readonly ecuReplacement: boolean;
   /** `ignored`: another key of a known ECU is answered 200, and the key of before stays. */
   readonly keyChange: KeyChange;
+  /** OSTree repository (archive mode) that is served below `/treehub/`; empty: none. */
+  readonly treehub: string;
   /** How simplereenroll is answered. */
   readonly reenrolment: Reenrolment;
 }
@@ -43,6 +45,7 @@ const DEFAULTS: Omit<Settings, keyof FirstSettings> = {
   certificateDays: 365,
   ecuReplacement: false,
   keyChange: 'taken',
+  treehub: '',
   reenrolment: 'allowed',
 };
 const LONGEST_SECONDS = 36_500 * DAY;
@@ -64,10 +67,10 @@ export class SettingsFile {
 
   /**
    * Takes over the members that are there: `validitySeconds`, `certificateDays`, `ecuReplacement`,
-   * `keyChange`, `reenrolment`.
+   * `keyChange`, `treehub`, `reenrolment`.
    */
   change(wanted: JsonReader): Settings {
-    const { validitySeconds, certificateDays, ecuReplacement, keyChange, reenrolment } =
+    const { validitySeconds, certificateDays, ecuReplacement, keyChange, treehub, reenrolment } =
       this.#settings;
     const next = {
       ...this.#settings,
@@ -77,6 +80,7 @@ export class SettingsFile {
       certificateDays: wanted.optionalInteger('certificateDays', 1, 36_500) ?? certificateDays,
       ecuReplacement: wanted.optionalBoolean('ecuReplacement') ?? ecuReplacement,
       keyChange: oneOf(KEY_CHANGES, wanted, 'keyChange') ?? keyChange,
+      treehub: wanted.optionalString('treehub') ?? treehub,
       reenrolment: oneOf(REENROLMENTS, wanted, 'reenrolment') ?? reenrolment,
     };
     writeState(this.#path, next);

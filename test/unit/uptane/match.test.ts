@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 
 import { matchTarget } from '../../../agent/uptane/match.ts';
+import type { Target } from '../../../agent/uptane/plan.ts';
 import { fileInfo, hashesOf, type Body } from '../../support/build-metadata.ts';
 import { throwsCode } from '../../support/expect-code.ts';
 import {
@@ -87,6 +88,20 @@ describe('Director against Image repository (§5.4.4.2 step 10)', () => {
     assert.deepEqual(Object.fromEntries(targets[0]?.hashes ?? []), hashesOf('fw.bin'));
     // What both list says that it runs, even where the Director lists less.
     assert.equal(world.update().outcome, 'up-to-date');
+  });
+
+  test('an OSTree commit is a target without bytes, named by its sha256 alone (M2)', () => {
+    const { sha256 } = hashesOf('commit');
+    const commit = { length: 0, hashes: { sha256 } };
+    const { custom: ofImage } = imageTarget('', [PRIMARY], { targetFormat: 'OSTREE' });
+    const ofDirector = directorTarget('', [PRIMARY])['custom'] as Body;
+    publish(
+      { ...commit, custom: ofImage },
+      { ...commit, custom: { ...ofDirector, targetFormat: 'OSTREE' } },
+    );
+    const [target]: readonly Target[] = world.update().targets;
+    const { format, lengthBytes, hashes } = target ?? assert.fail('no target');
+    assert.deepEqual([format, lengthBytes, hashes], ['OSTREE', 0, new Map([['sha256', sha256]])]);
   });
 
   test('no hash in common is one (M2)', () => {

@@ -7,7 +7,7 @@
 import type { Progress, StagedInstaller } from '../../../ports.ts';
 import type { TrustedTarget } from '../../../uptane/plan.ts';
 import { verifyImageAt } from '../../image-file.ts';
-import { guarded } from '../guard.ts';
+import { demandKind, guarded } from '../guard.ts';
 import { Bus, BusFailure } from './busctl.ts';
 import { describeActivation, describeSlot } from './describe.ts';
 import { holds, imageId, previous, ranBefore, untouched } from './holding.ts';
@@ -44,8 +44,9 @@ export class RaucInstaller implements StagedInstaller {
     this.#rauc = new Rauc(new Bus(busAddress, callTimeoutMs), installTimeoutMs);
   }
 
-  async check({ ecu }: TrustedTarget): Promise<void> {
-    await this.#guard(ecu, async () => {
+  async check(target: TrustedTarget): Promise<void> {
+    demandKind('bytes', target, this.kind);
+    await this.#guard(target.ecu, async () => {
       const { booted } = await this.#rauc.slots();
       const primary = await this.#rauc.demandPrimary();
       const { begun } = await this.#record();

@@ -8,7 +8,7 @@
 import type { Progress, StagedInstaller } from '../../../ports.ts';
 import type { TrustedTarget } from '../../../uptane/plan.ts';
 import { verifyImageAt } from '../../image-file.ts';
-import { guarded } from '../guard.ts';
+import { demandKind, guarded } from '../guard.ts';
 import { same, shown, type BootVariables, type Variables } from './boot-variables.ts';
 import type { Selection } from './control-messages.ts';
 import { askHardware, type Daemon } from './control-socket.ts';
@@ -42,6 +42,7 @@ export class SwupdateInstaller implements StagedInstaller {
   }
 
   async check(target: TrustedTarget): Promise<void> {
+    demandKind('bytes', target, this.kind);
     await this.#guard(target.ecu, async () => {
       await freeSlot(this.#settings);
       await this.#settings.boot.read();

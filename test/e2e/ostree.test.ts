@@ -1,0 +1,129 @@
+/** The daemon on an OSTree device: the treehub over mutual TLS with the key in the token, then the report. */
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+
+import { canBootOstree, OstreeDevice, useMemory } from '../support/ostree-device.ts';
+import { makeOstreeRepo, OS, type OstreeRepo } from '../support/ostree-repo.ts';
+import { DEVICE, HARDWARE, describe as said, openWorld, type World } from '../support/world.ts';
+
+interface Request {
+  readonly path: string;
+  readonly status: number;
+}
+interface Registered {
+  readonly assignment: { readonly outcome: string; readonly report?: { readonly result: object } };
+  readonly installed: Record<string, { readonly filename: string; readonly hashes: object }>;
+}
+
+useMemory();
+const skip = canBootOstree() ? false : 'booting a deployment needs ostree and root';
+
+describe('the daemon on an OSTree device', { skip }, () => {
+  let world: World;
+  let repo: OstreeRepo;
+  let system: OstreeDevice;
+  let running: ChildProcess | undefined;
+
+  before(async () => {
+    world = await openWorld('provisioned');
+    repo = makeOstreeRepo(world.directory);
+    system = await OstreeDevice.open(join(world.directory, 'system'), repo);
+    const unset = { slot_a: undefined, slot_b: undefined, marker: undefined };
+    const installer = { type: 'ostree', ostree_os: OS, ostree_sysroot: system.sysroot };
+    world.device.configure({
+      installer: { ...unset, booted_file: undefined, ...installer },
+      download: { attempts: 2 },
+    });
+    await world.director.control('PUT', '/settings', { treehub: repo.path });
+    const image = { hardwareIds: [HARDWARE], version: '2', commit: repo.update };
+    await world.director.publishCommit({ ...image, name: name() });
+  });
+  afterEach(async () => {
+    await world.director.control('DELETE', '/faults');
+    if (running?.exitCode !== null) return;
+    const exited = once(running, 'exit');
+    running.kill('SIGKILL');
+    await exited;
+  });
+  after(async () => {
+    await system.close();
+    await world.close();
+  });
+
+  const name = (): string => `${OS}-${repo.update}`;
+  const registered = async (): Promise<Registered> =>
+    (await world.director.control('GET', `/devices/${DEVICE}`)) as Registered;
+  const status = async (wanted: (status: Record<string, unknown>) => boolean): Promise<void> => {
+    const deadline = performance.now() + 60_000;
+    let last: Record<string, unknown> = {};
+    while (performance.now() < deadline) {
+      last = (await world.device.agent(['status'])).json;
+      if (wanted(last)) return;
+      await setTimeout(50);
+    }
+    assert.fail(`the daemon never got there: ${JSON.stringify(last)}`);
+  };
+  const idle = (json: Record<string, unknown>): boolean => typeof json['nextPollAt'] === 'string';
+
+  test('an object with a flipped bit is refused (exit 31), and the Director is told', async () => {
+    await world.director.assign(DEVICE, name());
+    await world.director.fault('treehub-bit-flip', 'on', {
+      parameters: { file: '.dirtree', at: 9 },
+    });
+    const result = await world.device.agent(['once']);
+    assert.equal(result.exit, 31, said(result));
+    assert.equal(result.json['code'], 'IMAGE_HASH_MISMATCH');
+    assert.equal(result.json['attack'], 'arbitrary-software');
+    assert.equal((await registered()).assignment.outcome, 'failed');
+    assert.equal(system.running(), 'factory');
+  });
+
+  test('a file cut short is a failed download (exit 30), to be tried again', async () => {
+    await world.director.assign(DEVICE, name());
+    await world.director.fault('treehub-truncated', 'on', { parameters: { file: '.filez' } });
+    const result = await world.device.agent(['once']);
+    assert.equal(result.exit, 30, said(result));
+    assert.equal(result.json['code'], 'DOWNLOAD_FAILED');
+    assert.equal((await registered()).assignment.outcome, 'pending');
+  });
+
+  test('doctor says what runs', async () => {
+    const { json } = await world.device.agent(['doctor']);
+    const checks = json['checks'] as readonly Record<string, string>[];
+    const installer = checks.find((check) => check['name'] === 'installer');
+    assert.match(installer?.['detail'] ?? '', new RegExp(`${OS} runs commit ${repo.factory}`, 'u'));
+  });
+
+  test('pulls exactly the signed commit with the device’s certificate, boots it, reports it', async () => {
+    running = world.device.start(['run']);
+    await status((json) => json['state'] === 'awaiting-boot' && idle(json));
+    const requests = (await world.director.control(
+      'GET',
+      `/requests?device=${DEVICE}`,
+    )) as readonly Request[];
+    const served = requests.filter(({ path }) => path.startsWith('/treehub/'));
+    const object = `${repo.update.slice(0, 2)}/${repo.update.slice(2)}.commit`;
+    assert.ok(served.some(({ path, status: code }) => path.endsWith(object) && code === 200));
+    assert.deepEqual(
+      served.filter(({ path }) => path.includes('/refs/')),
+      [],
+    );
+    const exited = once(running, 'exit');
+    running.kill('SIGTERM');
+    await exited;
+
+    await system.boot();
+    world.device.boot();
+    assert.equal(system.running(), 'update');
+    running = world.device.start(['run']);
+    await status((json) => json['state'] === 'idle' && idle(json));
+    const { assignment, installed } = await registered();
+    assert.equal(assignment.outcome, 'done');
+    const [image] = Object.values(installed);
+    assert.deepEqual([image?.filename, image?.hashes], [name(), { sha256: repo.update }]);
+  });
+});
