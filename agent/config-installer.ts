@@ -1,4 +1,6 @@
 /** What each installer needs of the settings. */
+import { join } from 'node:path';
+
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
 import type { Settings } from './settings.ts';
 
@@ -6,10 +8,24 @@ interface AbSlotRules {
   readonly type: 'ab-slot';
   readonly slotA: string;
   readonly slotB: string;
-  readonly marker: string;
-  readonly bootedFile: string;
+  readonly slotBytes: number | undefined;
+  readonly choice: BootChoiceRules;
+  /** Unset: the kernel command line says it. */
+  readonly bootedFile: string | undefined;
   readonly tries: number;
+  /** What the slots hold, for boot loaders that keep no such thing. */
+  readonly record: string;
 }
+
+export type BootChoiceRules =
+  | { readonly at: 'marker'; readonly path: string }
+  | {
+      readonly at: 'uboot';
+      readonly config: string;
+      readonly convention: Settings['installer']['uboot_convention'];
+    }
+  | { readonly at: 'grub'; readonly environment: string }
+  | { readonly at: 'systemd-boot'; readonly entries: string };
 
 export type InstallerSettings = { readonly type: 'file'; readonly path: string } | AbSlotRules;
 
@@ -20,16 +36,19 @@ type Read = (loaded: LoadedSettings) => InstallerSettings;
 const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
   file: (loaded) => ({ type: 'file', path: need(loaded, 'path') }),
   'ab-slot': (loaded) => {
+    const { installer, storage } = loaded.settings;
     const rules = {
       type: 'ab-slot',
       slotA: need(loaded, 'slot_a'),
       slotB: need(loaded, 'slot_b'),
-      marker: need(loaded, 'marker'),
-      bootedFile: need(loaded, 'booted_file'),
-      tries: loaded.settings.installer.tries,
+      slotBytes: installer.slot_size,
+      choice: bootChoice(loaded),
+      bootedFile: installer.booted_file,
+      tries: installer.tries,
+      record: join(storage.path, 'slots'),
     } as const;
     // Two names for one path would overwrite what runs.
-    refuseSamePath(loaded, ['slot_a', 'slot_b', 'marker', 'booted_file']);
+    refuseSamePath(loaded, ['slot_a', 'slot_b', 'marker', 'grub_environment', 'booted_file']);
     return rules;
   },
 };
@@ -41,6 +60,21 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
  */
 export function requireInstaller(loaded: LoadedSettings): InstallerSettings {
   return READERS[loaded.settings.installer.type](loaded);
+}
+
+function bootChoice(loaded: LoadedSettings): BootChoiceRules {
+  const { installer } = loaded.settings;
+  const at = installer.boot_choice;
+  switch (at) {
+    case 'marker':
+      return { at, path: need(loaded, 'marker') };
+    case 'uboot':
+      return { at, config: installer.uboot_config, convention: installer.uboot_convention };
+    case 'grub':
+      return { at, environment: installer.grub_environment };
+    case 'systemd-boot':
+      return { at, entries: installer.loader_entries };
+  }
 }
 
 function need<K extends Key>(
@@ -58,6 +92,7 @@ function refuseSamePath(loaded: LoadedSettings, names: readonly Key[]): void {
   const seen = new Map<unknown, string>();
   for (const name of names) {
     const path = loaded.settings.installer[name];
+    if (path === undefined) continue;
     const other = seen.get(path);
     if (other !== undefined) {
       throw invalid(loaded, `installer.${name}`, {

@@ -22,6 +22,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   file: true,
   filename: true,
   found: true,
+  format: true,
   freeBytes: true,
   image: true,
   installer: true,

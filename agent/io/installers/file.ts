@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import type { Progress, StagedInstaller } from '../../ports.ts';
 import type { TrustedTarget } from '../../uptane/plan.ts';
 import { syncDirectory, verifyImageAt } from '../image-file.ts';
-import { guarded } from './guard.ts';
+import { guarded, refuseCompressed } from './guard.ts';
 
 export class FileInstaller implements StagedInstaller {
   readonly kind = 'file';
@@ -18,6 +18,7 @@ export class FileInstaller implements StagedInstaller {
   }
 
   async check(target: TrustedTarget): Promise<void> {
+    refuseCompressed({ installer: this.kind, ecu: target.ecu }, target);
     await this.#guard(target.ecu, async () => {
       const directory = await stat(dirname(this.#path));
       if (!directory.isDirectory()) throw new Error(`${dirname(this.#path)} is not a directory`);

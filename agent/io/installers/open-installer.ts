@@ -2,6 +2,7 @@
 import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
+import { openChoice } from './ab-slot/open-choice.ts';
 import { FileInstaller } from './file.ts';
 
 export function openInstaller(settings: InstallerSettings): Installer {
@@ -11,9 +12,9 @@ export function openInstaller(settings: InstallerSettings): Installer {
     case 'ab-slot':
       return new AbSlotInstaller({
         slots: { a: settings.slotA, b: settings.slotB },
-        markerPath: settings.marker,
-        bootedPath: settings.bootedFile,
-        tries: settings.tries,
+        slotBytes: settings.slotBytes,
+        booted: { bootedPath: settings.bootedFile },
+        ...openChoice(settings.choice, settings.tries, settings.record),
       });
   }
 }
