@@ -15,7 +15,9 @@ export const installerSettings = z
     boot_choice: z
       .enum(['marker', 'uboot', 'grub', 'systemd-boot'])
       .default('marker')
-      .describe('ab-slot: where the boot loader is told which slot to boot, see agent/INSTALLERS.md'),
+      .describe(
+        'ab-slot: where the boot loader is told which slot to boot, see agent/INSTALLERS.md',
+      ),
     marker: path.optional().describe('ab-slot: active-slot marker of boot_choice "marker"'),
     uboot_config: path
       .default('/etc/fw_env.config')
@@ -23,7 +25,7 @@ export const installerSettings = z
     uboot_convention: z
       .enum(['boot-order', 'bootcount'])
       .default('boot-order')
-      .describe('ab-slot: variables of U-Boot: RAUC\'s BOOT_ORDER, or its own boot counter'),
+      .describe("ab-slot: variables of U-Boot: RAUC's BOOT_ORDER, or its own boot counter"),
     grub_environment: path
       .default('/boot/grub/grubenv')
       .describe('ab-slot: environment block of GRUB'),
@@ -32,7 +34,9 @@ export const installerSettings = z
       .describe('ab-slot: boot entries of systemd-boot'),
     booted_file: path
       .optional()
-      .describe('ab-slot: file naming the slot that booted, a or b. Unset: the kernel command line'),
+      .describe(
+        'ab-slot: file naming the slot that booted, a or b. Unset: the kernel command line',
+      ),
     tries: wholeNumber(1, 16).default(3).describe('ab-slot: boots before falling back'),
     reboot_command: z
       .array(z.string())

@@ -137,7 +137,10 @@ export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
 export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
   return parseFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
     const snapshot = signed.object('meta').object('snapshot.json');
-    return { ...common(signed), snapshot: { ...readListing(snapshot), hashes: readHashes(snapshot) } };
+    return {
+      ...common(signed),
+      snapshot: { ...readListing(snapshot), hashes: readHashes(snapshot) },
+    };
   });
 }
 

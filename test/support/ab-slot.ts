@@ -29,7 +29,7 @@ export function openAbSlot(
 
 export const FACTORY = Buffer.from('factory image');
 /** Longer than the buffers of the installer, and no multiple of a block. */
-export const UPDATE = Buffer.alloc(3 * 1024 * 1024 + 17, 'new image ');
+export const UPDATE = Buffer.alloc(1024 * 1024 + 70_017, 'new image ');
 
 /** A block device holds more than its image. */
 export function whichImage(content: Buffer): Running {

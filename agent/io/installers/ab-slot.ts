@@ -55,18 +55,23 @@ export class AbSlotInstaller implements StreamingInstaller {
     });
   }
 
-  receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<void> {
-    return this.#guard(target.ecu, async () => {
-      const place = await this.#place();
-      const handle = await openIdle(place);
+  async receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<void> {
+    let failure: { readonly error: unknown } | undefined;
+    const source: OpenImage = async function* (offsetBytes) {
       try {
-        await this.#receiveInto(handle, place, { target, open, progress });
+        yield* open(offsetBytes);
       } catch (error) {
-        throw await translated(error, place.path, target);
-      } finally {
-        await handle.close();
+        failure = { error };
+        throw error;
       }
-    });
+    };
+    try {
+      await this.#receive({ target, open: source, progress });
+    } catch (error) {
+      // What the download failed with is no failure of the installer.
+      const isItsOwn = failure !== undefined && causedBy(error, failure.error);
+      throw isItsOwn ? failure?.error : error;
+    }
   }
 
   prove(target: TrustedTarget, progress: Progress): Promise<void> {
@@ -158,6 +163,20 @@ export class AbSlotInstaller implements StreamingInstaller {
     return place;
   }
 
+  #receive(parts: Parts): Promise<void> {
+    return this.#guard(parts.target.ecu, async () => {
+      const place = await this.#place();
+      const handle = await openIdle(place);
+      try {
+        await this.#receiveInto(handle, place, parts);
+      } catch (error) {
+        throw await translated(error, place.path, parts.target);
+      } finally {
+        await handle.close();
+      }
+    });
+  }
+
   async #receiveInto(handle: FileHandle, place: Place, parts: Parts): Promise<void> {
     const { record, checkpointBytes = CHECKPOINT_BYTES, stallMs = STALL_MS } = this.#settings;
     const { target } = parts;
@@ -210,6 +229,10 @@ export class AbSlotInstaller implements StreamingInstaller {
   }
 }
 
+function causedBy(error: unknown, cause: unknown): boolean {
+  return error instanceof Error && error.cause === cause;
+}
+
 interface Place extends Slots {
   readonly booted: Slot;
   readonly slot: Slot;
@@ -248,7 +271,8 @@ async function onSlot(
   const content = contentOf(target);
   const image = imageId(target);
   const isPart = received?.slot === slot && received.image === image;
-  const lengthBytes = images[slot] === image ? content.lengthBytes : isPart ? received.lengthBytes : 0;
+  const lengthBytes =
+    images[slot] === image ? content.lengthBytes : isPart ? received.lengthBytes : 0;
   const digest = new ImageDigest(content);
   if (lengthBytes > content.lengthBytes) return digest;
   for await (const chunk of readBytes(handle, lengthBytes)) digest.update(chunk);

@@ -54,7 +54,12 @@ function parse(file: string): Entry | undefined {
   const [, name, left, done = '0'] = /^([^+]+)(?:\+(\d+)(?:-(\d+))?)?\.conf$/u.exec(file) ?? [];
   if (name === undefined) return undefined;
   const isCounted = left !== undefined;
-  return { file, id: `${name}.conf`, left: isCounted ? Number(left) : undefined, done: Number(done) };
+  return {
+    file,
+    id: `${name}.conf`,
+    left: isCounted ? Number(left) : undefined,
+    done: Number(done),
+  };
 }
 
 /** Those without tries last, then the newest name first, by the numbers in it. */

@@ -90,10 +90,12 @@ function unpacked(bytes: Buffer): Variables {
   const text = bytes.subarray(HEADER_BYTES).toString('latin1');
   const lines = text.slice(0, text.indexOf('\0\0')).split('\0');
   return new Map(
-    lines.filter((line) => line.includes('=')).map((line) => {
-      const at = line.indexOf('=');
-      return [line.slice(0, at), line.slice(at + 1)];
-    }),
+    lines
+      .filter((line) => line.includes('='))
+      .map((line) => {
+        const at = line.indexOf('=');
+        return [line.slice(0, at), line.slice(at + 1)];
+      }),
   );
 }
 

@@ -34,7 +34,9 @@ async function namedIn(path: string): Promise<Slot> {
 
 /** Of `ota.slot=` and `rauc.slot=` the last one, as with every parameter of the kernel. */
 function parameterOf(commandLine: string): string | undefined {
-  const values = commandLine.split(/\s+/u).map((word) => /^(?:ota|rauc)\.slot=(.*)$/u.exec(word)?.[1]);
+  const values = commandLine
+    .split(/\s+/u)
+    .map((word) => /^(?:ota|rauc)\.slot=(.*)$/u.exec(word)?.[1]);
   return values.findLast((value) => value !== undefined);
 }
 

@@ -33,7 +33,8 @@ export class GrubEnvironment implements BootChoice {
   async read(): Promise<Chosen> {
     const values = await this.#load();
     const active = values.get('ota_active') ?? 'a';
-    if (!isSlot(active)) throw this.#unusable(`ota_active is ${JSON.stringify(active)}, not a or b`);
+    if (!isSlot(active))
+      throw this.#unusable(`ota_active is ${JSON.stringify(active)}, not a or b`);
     return { active, state: values.get('ota_state') === 'trial' ? 'trial' : 'good' };
   }
 

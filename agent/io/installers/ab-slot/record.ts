@@ -70,7 +70,8 @@ export function parseLines(text: string, path: string): ReadonlyMap<string, stri
   return new Map(
     lines.map((line) => {
       const at = line.indexOf('=');
-      if (at < 1) throw failed(`${path}: not a name=value line: ${JSON.stringify(line)}; remove it`);
+      if (at < 1)
+        throw failed(`${path}: not a name=value line: ${JSON.stringify(line)}; remove it`);
       return [line.slice(0, at), line.slice(at + 1)];
     }),
   );

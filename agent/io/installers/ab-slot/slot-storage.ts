@@ -36,7 +36,10 @@ export async function storageAt(path: string): Promise<Storage> {
   try {
     found = await stat(path);
   } catch (error) {
-    throw failed(`slot ${path}: ${causeOf(error)}; see installer.slot_a and installer.slot_b`, error);
+    throw failed(
+      `slot ${path}: ${causeOf(error)}; see installer.slot_a and installer.slot_b`,
+      error,
+    );
   }
   return storageOf(identify(found, path));
 }
@@ -63,7 +66,11 @@ export function overlap(x: Storage, y: Storage): boolean {
 export async function allMounted(): Promise<readonly Mounted[]> {
   const swaps = await readFile('/proc/swaps', 'utf8').catch(() => '');
   const paths = swaps.split('\n').slice(1);
-  const swapped = paths.map((line) => ({ device: '0:0', source: line.split(/\s/u)[0] ?? '', at: 'swap' }));
+  const swapped = paths.map((line) => ({
+    device: '0:0',
+    source: line.split(/\s/u)[0] ?? '',
+    at: 'swap',
+  }));
   return storageOfMounts([...(await mounts()), ...swapped]);
 }
 
@@ -118,7 +125,8 @@ async function storageOf(id: string): Promise<Storage> {
 async function parts(directory: string): Promise<readonly string[]> {
   const slaves = await readdir(`${directory}/slaves`).catch(() => []);
   const devices = slaves.map((name) => `${directory}/slaves/${name}/dev`);
-  const isPartition = (await readFile(`${directory}/partition`).catch(() => undefined)) !== undefined;
+  const isPartition =
+    (await readFile(`${directory}/partition`).catch(() => undefined)) !== undefined;
   if (isPartition) devices.push(`${directory}/../dev`);
   return Promise.all(devices.map(async (path) => (await readFile(path, 'utf8')).trim()));
 }

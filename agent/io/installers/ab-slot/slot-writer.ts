@@ -19,7 +19,7 @@ export class SlotWriter {
   readonly #content: ImageIdentity;
   /** Of what is in the slot before the current buffer. */
   readonly #digest: ImageDigest;
-  readonly #checkpoints: Checkpoints | undefined;
+  readonly #checkpoints: Checkpoints;
   #filling = Buffer.allocUnsafeSlow(BUFFER_BYTES);
   #spare = Buffer.allocUnsafeSlow(BUFFER_BYTES);
   #used = 0;
@@ -32,13 +32,13 @@ export class SlotWriter {
     handle: FileHandle,
     content: ImageIdentity,
     digest: ImageDigest,
-    checkpoints: Checkpoints | undefined,
+    checkpoints: Checkpoints,
   ) {
     this.#handle = handle;
     this.#content = content;
     this.#digest = digest;
     this.#checkpoints = checkpoints;
-    this.#nextCheckpoint = digest.lengthBytes + (checkpoints?.everyBytes ?? Infinity);
+    this.#nextCheckpoint = digest.lengthBytes + checkpoints.everyBytes;
   }
 
   /**
@@ -73,7 +73,7 @@ export class SlotWriter {
     const digest = this.#digest.soFar();
     this.#digest.verify();
     await this.#handle.sync();
-    await this.#checkpoints?.keep(this.#digest.lengthBytes, digest);
+    await this.#checkpoints.keep(this.#digest.lengthBytes, digest);
   }
 
   /** Lets what is under way end: nothing may be written once the slot is closed. */
@@ -95,13 +95,15 @@ export class SlotWriter {
 
   /** The sync goes on while more arrives, so that neither disk nor network waits for the other. */
   async #checkpoint(): Promise<void> {
-    const { everyBytes = Infinity, keep } = this.#checkpoints ?? {};
+    const checkpoints = this.#checkpoints;
     const { lengthBytes } = this.#digest;
     const digest = this.#digest.soFar();
-    this.#nextCheckpoint = lengthBytes + everyBytes;
+    this.#nextCheckpoint = lengthBytes + checkpoints.everyBytes;
     await settled(this.#writing);
     await settled(this.#syncing);
-    this.#syncing = outcome(this.#handle.datasync().then(() => keep?.(lengthBytes, digest)));
+    this.#syncing = outcome(
+      this.#handle.datasync().then(() => checkpoints.keep(lengthBytes, digest)),
+    );
   }
 }
 

@@ -64,7 +64,7 @@ export class SystemdBoot implements BootChoice {
     const other = slot === 'a' ? entries.b : entries.a;
     const own = entries[slot];
     // The one that boots first: between the two renames it is ahead of the other, and not counted.
-    const isFirst = own.number > other.number || other.isOff;
+    const isFirst = own.number > other.number || other.isOff || other.left === 0;
     if (own.isOff || own.left !== undefined || !isFirst) {
       const number = isFirst ? own.number : other.number + 1;
       await this.#rename(own, `ota-${String(number)}-${slot}.conf`);

@@ -92,10 +92,7 @@ export class UbootEnvironment implements BootChoice {
 }
 
 /** @returns the name of a variable that does not have its value */
-function differing(
-  variables: Variables,
-  values: ReadonlyMap<string, string>,
-): string | undefined {
+function differing(variables: Variables, values: ReadonlyMap<string, string>): string | undefined {
   return Object.keys(variables).find((name) => values.get(name) !== variables[name]);
 }
 
@@ -149,5 +146,7 @@ function upper(slot: Slot): string {
 function slotOf(name: string | undefined, variable: string): Slot {
   if (name === 'A' || name === 'a') return 'a';
   if (name === 'B' || name === 'b') return 'b';
-  throw failed(`U-Boot's ${variable} names ${JSON.stringify(name ?? '')}, not a slot: set it to A or B`);
+  throw failed(
+    `U-Boot's ${variable} names ${JSON.stringify(name ?? '')}, not a slot: set it to A or B`,
+  );
 }

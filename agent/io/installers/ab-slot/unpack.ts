@@ -102,23 +102,24 @@ async function fedAll(feeding: Promise<Fed>): Promise<Fed> {
 }
 
 async function feed(
-  { input, output, hasTheTurn }: Unpacker,
+  unpacker: Unpacker,
   packed: AsyncIterable<Uint8Array>,
   enough: AbortSignal,
 ): Promise<Fed> {
+  const { input, output } = unpacker;
   let bytes = 0;
   try {
-    hasTheTurn(false);
+    unpacker.hasTheTurn(false);
     for await (const chunk of packed) {
       if (enough.aborted) break;
       bytes += chunk.byteLength;
       // It is done or broken: what follows is only counted and hashed.
       if (!input.writable || output.readableEnded) continue;
-      hasTheTurn(true);
+      unpacker.hasTheTurn(true);
       if (!input.write(chunk)) await roomIn(input, output);
-      hasTheTurn(false);
+      unpacker.hasTheTurn(false);
     }
-    hasTheTurn(true);
+    unpacker.hasTheTurn(true);
     input.end();
     return { bytes, failure: undefined };
   } catch (error) {

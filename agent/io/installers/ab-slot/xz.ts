@@ -49,7 +49,8 @@ export function openXz(stallMs: number): Unpacker {
     demandRan: async () => {
       const { signal } = await ended;
       const seconds = String(stallMs / 1000);
-      if (stalled) throw failed(`xz did nothing for ${seconds} s and was ended: see what hinders it`);
+      if (stalled)
+        throw failed(`xz did nothing for ${seconds} s and was ended: see what hinders it`);
       if (signal !== null) throw failed(`xz was ended by ${signal}: ${inOneLine(said)}`);
     },
     demandEnd: async () => {
