@@ -1,6 +1,7 @@
 /** Images that are packed while they travel: unpacked into the slot by the format that was signed. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
@@ -72,7 +73,7 @@ describe('what is declared is what has to come', () => {
       malformed(
         t,
         Buffer.concat([packed, Buffer.alloc(100_000, 'garbage')]),
-        /follow the end|header|not recognized|Unexpected end/u,
+        /follow the end|header|not recognized|Unexpected end|corrupt/u,
       ));
 
     test(`${by}: so is one that ends too early`, (t) =>
@@ -114,9 +115,7 @@ describe('what is declared is what has to come', () => {
 });
 
 describe('a download that is interrupted', () => {
-  const content = Buffer.from(
-    Array.from({ length: 3 * 1024 * 1024 }, (_, at) => Math.imul(at, 2654435761) >>> 24),
-  );
+  const content = randomBytes(2.5 * 1024 * 1024);
   const packed = gzipSync(content, { level: 1 });
   const target = packedTarget(packed, 'gzip', content);
   const lost = (): OtaError =>
@@ -132,7 +131,6 @@ describe('a download that is interrupted', () => {
     };
     await installer.receive(target, source, ignore);
     await installer.prove(target, ignore);
-    assert.ok(packed.length > 2 * 1024 * 1024, 'random enough to be large');
     assert.deepEqual(offsets, [0, 1024 * 1024 + 5, 2 * (1024 * 1024 + 5)]);
   });
 

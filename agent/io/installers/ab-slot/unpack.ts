@@ -24,6 +24,8 @@ export interface Unpacker {
   readonly output: Readable;
   /** Whether it is waited for, and not the network. */
   hasTheTurn(itHas: boolean): void;
+  /** Something came out of it. */
+  moved(): void;
   /**
    * When the output has ended.
    *
@@ -77,6 +79,7 @@ async function* unpackedBytes(
 ): AsyncGenerator<Uint8Array> {
   try {
     for await (const chunk of unpacker.output) {
+      unpacker.moved();
       yield chunk as Uint8Array;
     }
   } catch (error) {
@@ -152,6 +155,7 @@ export function openZlib(by: 'gzip' | 'zstd'): Unpacker {
     input: stream,
     output: stream,
     hasTheTurn: () => undefined,
+    moved: () => undefined,
     demandRan: () => Promise.resolve(),
     demandEnd: async (fedBytes) => {
       const left = fedBytes - stream.bytesWritten;

@@ -23,10 +23,13 @@ export function openXz(stallMs: number): Unpacker {
       // It has ended.
     }
   };
-  const watch = setTimeout(() => {
+  /** Since when it is waited for. */
+  let since = Infinity;
+  const watch = setInterval(() => {
+    if (performance.now() - since < stallMs) return;
     stalled = true;
     kill();
-  }, stallMs);
+  }, stallMs / 4);
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-SAID_CHARACTERS);
   });
@@ -43,8 +46,10 @@ export function openXz(stallMs: number): Unpacker {
     input: child.stdin,
     output: child.stdout,
     hasTheTurn: (itHas) => {
-      if (itHas) watch.refresh();
-      else clearTimeout(watch);
+      since = itHas ? performance.now() : Infinity;
+    },
+    moved: () => {
+      if (since !== Infinity) since = performance.now();
     },
     demandRan: async () => {
       const { signal } = await ended;
@@ -62,7 +67,7 @@ export function openXz(stallMs: number): Unpacker {
       return failed(`xz cannot be run: ${causeOf(missing)}; install xz-utils`, missing);
     },
     close: () => {
-      clearTimeout(watch);
+      clearInterval(watch);
       kill();
     },
   };
