@@ -30,6 +30,10 @@ gcc-aarch64-linux-gnu     builds our libteec for them
 libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
 systemd                   systemd-notify, and systemd-analyze for the units
+libubootenv-tool          fw_setenv and fw_printenv, for slots that U-Boot boots
+grub-common               grub-editenv, which reads what GRUB would
+systemd-boot              bootctl, which sorts boot entries as the boot loader does
+xz-utils                  images that are published packed with xz
 systemd-container         boots the installed agent under a systemd of its own
 ca-certificates           HTTPS to the package registry
 '

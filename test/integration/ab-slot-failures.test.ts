@@ -164,7 +164,10 @@ describe('U-Boot’s tools', () => {
     const directory = temporary(t);
     const { installer } = withUboot(directory, 'boot-order');
     tools(t, directory, {});
-    await fails(installer.check(target), /^fw_printenv cannot be run: .*install libubootenv-tool$/u);
+    await fails(
+      installer.check(target),
+      /^fw_printenv cannot be run: .*install libubootenv-tool$/u,
+    );
   });
 
   test('that crash or hang are named, and the old image stays chosen', async (t) => {

@@ -29,7 +29,16 @@ interface Name {
   readonly by: (typeof WAYS)[number];
 }
 
-const WAYS = ['path', 'symlink', 'chain', 'hard-link', 'parent', 'loop', 'second-loop', 'node'] as const;
+const WAYS = [
+  'path',
+  'symlink',
+  'chain',
+  'hard-link',
+  'parent',
+  'loop',
+  'second-loop',
+  'node',
+] as const;
 const STORAGES = [0, 1, 2] as const;
 /** Holds a mounted file system. */
 const MOUNTED = 2;
@@ -119,7 +128,9 @@ describe('the slot that runs', { skip: noLoop ?? false }, () => {
     writeFileSync(disk, Buffer.alloc(2 * DISK_BYTES));
     const half = ['--sizelimit', String(DISK_BYTES), disk];
     const attach = (...args: string[]): string =>
-      execFileSync('losetup', ['-f', '--show', ...args]).toString().trim();
+      execFileSync('losetup', ['-f', '--show', ...args])
+        .toString()
+        .trim();
     const [first, second] = [attach(...half), attach('-o', String(DISK_BYTES), ...half)];
     loops.push(first, second);
     writeFileSync(board.booted, 'a');

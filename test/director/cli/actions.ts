@@ -20,6 +20,7 @@ export async function publish(control: Control, line: CommandLine): Promise<Outp
   const optional = {
     format: line.optionalText('format'),
     role: line.optionalText('role'),
+    compression: line.optionalText('compress'),
     releaseCounter: line.optionalNumber('release-counter'),
   };
   const image = (await control('POST', '/images', {

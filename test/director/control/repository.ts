@@ -7,6 +7,8 @@ import { isMap } from '../json/canonical-json.ts';
 import { Refusal } from '../failure.ts';
 import type { Image } from '../metadata/image-content.ts';
 import { LEVELS, type Level } from '../metadata/metadata-set.ts';
+import type { ImageFile } from '../state/image-files.ts';
+import { COMPRESSIONS, type Compression } from '../state/pack.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
 import { ROLES, type Role, type Rotation } from '../metadata/repository-keys.ts';
 import { KEY_TYPES, type KeyType } from '../signing.ts';
@@ -61,15 +63,16 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
     throw new Refusal(400, 'json_malformed', '$.hardwareIds must not be empty');
   const format = wanted.optionalString('format') ?? 'BINARY';
   const role = wanted.optionalString('role');
+  const compression = compressionOf(wanted);
   const custom = customOf(wanted, { filename, hardwareIds, format });
   world.images.verifyPlace(filename, role);
-  const file = await world.images.files.add(path);
+  const { content, ...file } = await world.images.files.add(path, compression);
   const image = {
     filename,
     ...file,
     hardwareIds,
     format,
-    custom,
+    custom: compression === undefined ? custom : { ...custom, ...unpackedAs(compression, content) },
     ...(role === undefined ? {} : { role }),
   };
   try {
@@ -79,6 +82,16 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
     if (!isUsed) world.images.files.remove(file.sha256);
   }
   return world.images.findImage(filename) ?? image;
+}
+
+function compressionOf(wanted: JsonReader): Compression | undefined {
+  const name = wanted.optionalString('compression');
+  return name === undefined ? undefined : oneOf('compression', name, COMPRESSIONS);
+}
+
+/** What a device that gets the packed file has to make of it. */
+function unpackedAs(compression: Compression, { lengthBytes, sha256, sha512 }: ImageFile): JsonMap {
+  return { compression, uncompressed: { length: lengthBytes, hashes: { sha256, sha512 } } };
 }
 
 function customOf(
