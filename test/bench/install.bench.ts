@@ -100,11 +100,22 @@ function print(ours: readonly Measured[], theirs: readonly Piped[]): void {
   const perGibibyte = (seconds: number): string => ((seconds * 1024) / MEBIBYTES).toFixed(2);
   const receive = of('receiveSeconds');
   const lines = [
-    ['image', `${String(MEBIBYTES)} MiB, ${String(ROUNDS)} rounds, load ${loadavg().map((load) => load.toFixed(1)).join(' ')}`],
+    [
+      'image',
+      `${String(MEBIBYTES)} MiB, ${String(ROUNDS)} rounds, load ${loadavg()
+        .map((load) => load.toFixed(1))
+        .join(' ')}`,
+    ],
     ['curl | tee | openssl, synced', `${rate(curl)}, ${perGibibyte(curlCpu)} CPU s per GiB`],
     ['ab-slot, synced', rate(receive)],
-    ['ab-slot, synced and read back', `${rate(receive + of('proveSeconds'))}, ${perGibibyte(of('cpuSeconds'))} CPU s per GiB`],
-    ['throughput against curl', `${(curl / receive).toFixed(2)} (with reading back ${(curl / (receive + of('proveSeconds'))).toFixed(2)})`],
+    [
+      'ab-slot, synced and read back',
+      `${rate(receive + of('proveSeconds'))}, ${perGibibyte(of('cpuSeconds'))} CPU s per GiB`,
+    ],
+    [
+      'throughput against curl',
+      `${(curl / receive).toFixed(2)} (with reading back ${(curl / (receive + of('proveSeconds'))).toFixed(2)})`,
+    ],
     ['memory at its peak', `${(of('peakBytes') / MEBIBYTE).toFixed(0)} MiB more`],
     ['event loop, p99 delay', `${of('p99Ms').toFixed(1)} ms`],
   ];
