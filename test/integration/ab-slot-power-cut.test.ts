@@ -51,7 +51,7 @@ describe('ab-slot and power cuts', () => {
 
   test('the next process completes an update that was killed at any instant', async (t) => {
     let kills = 0;
-    for (const [cut, delayMs] of [1, 15, 60, 120, 180, 220, 260, 300, 340, 380].entries()) {
+    for (const [cut, delayMs] of [1, 60, 150, 220, 280, 340].entries()) {
       offer();
       const outcome = await killInChild([DRIVER, 'runSteps', options(ALL, 200)], {}, delayMs);
       kills += outcome === 'killed' ? 1 : 0;
@@ -70,7 +70,7 @@ describe('ab-slot and power cuts', () => {
       assert.ok(ran().subarray(0, IMAGE_BYTES).equals(content));
     }
     t.diagnostic(`${String(kills)} killed`);
-    assert.ok(kills >= 5, `only ${String(kills)} were still alive to be killed`);
+    assert.ok(kills >= 3, `only ${String(kills)} were still alive to be killed`);
   });
 
   /** Receives half of an image, then loses the connection. */
@@ -124,6 +124,23 @@ describe('ab-slot and power cuts', () => {
     offer();
     await receiveHalf();
     offer();
+    assert.deepEqual(await offsetsOfNext(), [0]);
+  });
+
+  test('wrong bytes that were written before the connection was lost do not stay for ever', async () => {
+    offer();
+    const target = targetFor(content);
+    const installer = openAbSlot(slots, board, { checkpointBytes: CHECKPOINT_BYTES });
+    const wrong = Buffer.alloc(IMAGE_BYTES / 2, 'wrong');
+    const lost = async function* (offset: number): AsyncGenerator<Uint8Array> {
+      yield* download(wrong, offset);
+      throw new Error('reset');
+    };
+    await assert.rejects(installer.receive(target, lost, ignore), /reset/u);
+    await assert.rejects(
+      installer.receive(target, (offset) => download(content, offset), ignore),
+      { code: 'IMAGE_HASH_MISMATCH' },
+    );
     assert.deepEqual(await offsetsOfNext(), [0]);
   });
 

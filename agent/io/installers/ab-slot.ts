@@ -198,7 +198,9 @@ export class AbSlotInstaller implements StreamingInstaller {
       await receiveImage(handle, digest, { ...parts, checkpoints, stallMs });
     } catch (error) {
       // Wrong bytes never get better: the next attempt starts from nothing.
-      if (isOtaError(error) && WRONG_BYTES.has(error.code)) await record.save(struck);
+      if (isOtaError(error) && WRONG_BYTES.has(error.code)) {
+        await record.save({ ...struck, received: undefined });
+      }
       throw error;
     }
   }
