@@ -11,8 +11,11 @@ export type Compression = (typeof COMPRESSIONS)[number];
 export async function* pack(
   content: AsyncIterable<Buffer>,
   compression: Compression,
-): AsyncGenerator<unknown> {
-  if (compression === 'xz') return yield* packWithXz(content);
+): AsyncGenerator {
+  if (compression === 'xz') {
+    yield* packWithXz(content);
+    return;
+  }
   const packer: Duplex = compression === 'gzip' ? createGzip() : createZstdCompress();
   const feeding = pipeline(Readable.from(content), packer);
   // Reported below: what failed has ended the iteration as well.
@@ -21,7 +24,7 @@ export async function* pack(
   await feeding;
 }
 
-async function* packWithXz(content: AsyncIterable<Buffer>): AsyncGenerator<unknown> {
+async function* packWithXz(content: AsyncIterable<Buffer>): AsyncGenerator {
   const child = spawn('xz', ['--stdout'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = once(child, 'close');
   const feeding = pipeline(Readable.from(content), child.stdin);

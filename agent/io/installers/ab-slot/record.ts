@@ -24,7 +24,7 @@ export interface Contents {
   readonly received: Received | undefined;
 }
 
-export interface Received {
+interface Received {
   readonly slot: Slot;
   /** As in `images`. */
   readonly image: string;
