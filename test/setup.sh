@@ -33,7 +33,7 @@ systemd                   systemd-notify, and systemd-analyze for the units
 libubootenv-tool          fw_setenv and fw_printenv, for slots that U-Boot boots
 grub-common               grub-editenv, which reads what GRUB would
 systemd-boot              bootctl, which sorts boot entries as the boot loader does
-curl                      what the installer's bench is measured against
+curl                      what the bench of installers is held against
 e2fsprogs                 file systems on slots that are mounted
 xz-utils                  images that are published packed with xz
 systemd-container         boots the installed agent under a systemd of its own
