@@ -9,10 +9,24 @@ interface AbSlotRules {
   readonly type: 'ab-slot';
   readonly slotA: string;
   readonly slotB: string;
-  readonly marker: string;
-  readonly bootedFile: string;
+  readonly slotBytes: number | undefined;
+  readonly choice: BootChoiceRules;
+  /** Unset: the kernel command line says it. */
+  readonly bootedFile: string | undefined;
   readonly tries: number;
+  /** What the slots hold, for boot loaders that keep no such thing. */
+  readonly record: string;
 }
+
+export type BootChoiceRules =
+  | { readonly at: 'marker'; readonly path: string }
+  | {
+      readonly at: 'uboot';
+      readonly config: string;
+      readonly convention: Settings['installer']['uboot_convention'];
+    }
+  | { readonly at: 'grub'; readonly environment: string }
+  | { readonly at: 'systemd-boot'; readonly entries: string };
 
 interface RaucRules {
   readonly type: 'rauc';
@@ -50,16 +64,19 @@ type Read = (loaded: LoadedSettings) => InstallerSettings;
 const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
   file: (loaded) => ({ type: 'file', path: need(loaded, 'path') }),
   'ab-slot': (loaded) => {
+    const { installer, storage } = loaded.settings;
     const rules = {
       type: 'ab-slot',
       slotA: need(loaded, 'slot_a'),
       slotB: need(loaded, 'slot_b'),
-      marker: need(loaded, 'marker'),
-      bootedFile: need(loaded, 'booted_file'),
-      tries: loaded.settings.installer.tries,
+      slotBytes: installer.slot_size,
+      choice: bootChoice(loaded),
+      bootedFile: installer.booted_file,
+      tries: installer.tries,
+      record: join(storage.path, 'slots'),
     } as const;
     // Two names for one path would overwrite what runs.
-    refuseSamePath(loaded, ['slot_a', 'slot_b', 'marker', 'booted_file']);
+    refuseSamePath(loaded, ['slot_a', 'slot_b', 'marker', 'grub_environment', 'booted_file']);
     return rules;
   },
   rauc: ({ settings: { installer, storage } }) => ({
@@ -105,6 +122,21 @@ function treehubUrl(loaded: LoadedSettings): string {
   throw missing(loaded, 'installer.ostree_url', 'there is no gateway.url for it to be below');
 }
 
+function bootChoice(loaded: LoadedSettings): BootChoiceRules {
+  const { installer } = loaded.settings;
+  const at = installer.boot_choice;
+  switch (at) {
+    case 'marker':
+      return { at, path: need(loaded, 'marker') };
+    case 'uboot':
+      return { at, config: installer.uboot_config, convention: installer.uboot_convention };
+    case 'grub':
+      return { at, environment: installer.grub_environment };
+    case 'systemd-boot':
+      return { at, entries: installer.loader_entries };
+  }
+}
+
 function need<K extends Key>(
   loaded: LoadedSettings,
   name: K,
@@ -120,6 +152,7 @@ function refuseSamePath(loaded: LoadedSettings, names: readonly Key[]): void {
   const seen = new Map<unknown, string>();
   for (const name of names) {
     const path = loaded.settings.installer[name];
+    if (path === undefined) continue;
     const other = seen.get(path);
     if (other !== undefined) {
       throw invalid(loaded, `installer.${name}`, {

@@ -62,6 +62,7 @@ export interface FailureDetails {
   IMAGE_TOO_LARGE: { filename: string; lengthBytes: number };
   IMAGE_TRUNCATED: { filename: string; lengthBytes: number; receivedBytes: number };
   IMAGE_HASH_MISMATCH: { filename: string; algorithm: string; signed: string; computed: string };
+  IMAGE_MALFORMED: { filename: string; format: string; problem: string };
   SPACE_INSUFFICIENT: { path: string; neededBytes: number; freeBytes: number };
 
   INSTALL_FAILED: { installer: string; ecu: string; cause: string };
@@ -184,6 +185,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
     exit: 31,
     attack: 'arbitrary-software',
   },
+  IMAGE_MALFORMED: { kind: 'repository', retry: 'backoff', exit: 31 },
   SPACE_INSUFFICIENT: { kind: 'device', retry: 'next-poll', exit: 32 },
 
   INSTALL_FAILED: { kind: 'device', retry: 'next-poll', exit: 40 },

@@ -1,7 +1,37 @@
 /** Settings of the installers: which one, and what each needs. A new one adds its name and its keys. */
 import { z } from 'zod';
 
-import { duration, path, size, text, url, wholeNumber } from './settings-values.ts';
+import { duration, optionalSize, path, size, text, url, wholeNumber } from './settings-values.ts';
+
+/** Where the slots of `ab-slot` are, and how the boot loader is told. */
+const AB_SLOT = {
+  slot_size: optionalSize.describe(
+    'ab-slot: size of slots that are files. Unset: as far as their file system reaches',
+  ),
+  boot_choice: z
+    .enum(['marker', 'uboot', 'grub', 'systemd-boot'])
+    .default('marker')
+    .describe('ab-slot: where the boot loader is told which slot to boot, see agent/INSTALLERS.md'),
+  marker: path.optional().describe('ab-slot: active-slot marker of boot_choice "marker"'),
+  uboot_config: path
+    .default('/etc/fw_env.config')
+    .describe('ab-slot: where the environment of U-Boot is, for fw_setenv'),
+  uboot_convention: z
+    .enum(['boot-order', 'bootcount'])
+    .default('boot-order')
+    .describe("ab-slot: variables of U-Boot: RAUC's BOOT_ORDER, or its own boot counter"),
+  grub_environment: path
+    .default('/boot/grub/grubenv')
+    .describe('ab-slot: environment block of GRUB'),
+  loader_entries: path
+    .default('/boot/loader/entries')
+    .describe('ab-slot: boot entries of systemd-boot'),
+  booted_file: path
+    .optional()
+    .describe(
+      'ab-slot, swupdate: file naming the slot that booted. Unset: the kernel command line',
+    ),
+};
 
 const RAUC = {
   rauc_bus: text(1024)
@@ -98,10 +128,7 @@ export const installerSettings = z
     path: path.optional().describe('file: the file to replace'),
     slot_a: path.optional().describe('ab-slot: block device or file of slot a'),
     slot_b: path.optional().describe('ab-slot: block device or file of slot b'),
-    marker: path.optional().describe('ab-slot: active-slot marker read by the boot loader'),
-    booted_file: path
-      .optional()
-      .describe('ab-slot, swupdate: file naming the slot that booted (swupdate: /proc/cmdline)'),
+    ...AB_SLOT,
     tries: wholeNumber(1, 16).default(3).describe('ab-slot: boots before falling back'),
     ...RAUC,
     ...SWUPDATE,

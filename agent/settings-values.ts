@@ -34,6 +34,15 @@ export const age = z
   })
   .meta({ title: 'duration from "1m" to "36500d", such as "365d"' });
 
+/** A size that has no default. */
+export const optionalSize = z
+  .codec(z.string().regex(SIZE), z.number().min(1).max(Number.MAX_SAFE_INTEGER), {
+    decode: (text) => parse(text, SIZE_BYTES),
+    encode: (bytes) => format(bytes, SIZE_BYTES),
+  })
+  .optional()
+  .meta({ title: 'size such as "64MiB"' });
+
 /** A size such as `"64MiB"`, decoded to bytes. */
 export const size = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
   sizeBetween(0, Number.MAX_SAFE_INTEGER, byDefault).meta({ title: 'size such as "64MiB"' });

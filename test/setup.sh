@@ -44,6 +44,11 @@ gcc-aarch64-linux-gnu     builds our libteec for them
 libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
 systemd                   systemd-notify, and systemd-analyze for the units
+grub-common               grub-editenv, which reads what GRUB would
+systemd-boot              bootctl, which sorts boot entries as the boot loader does
+curl                      what the bench of installers is held against
+e2fsprogs                 file systems on slots that are mounted
+xz-utils                  images that are published packed with xz
 systemd-container         boots the installed agent under a systemd of its own
 swupdate                  the real SWUpdate, which its installer drives
 cpio                      makes .swu files

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { Fields, parseJson } from '../decode.ts';
 import { isFailureCode, isOtaError, OtaError } from '../errors.ts';
 import type { InstalledImage } from '../uptane/inventory.ts';
-import type { Target } from '../uptane/plan.ts';
+import { COMPRESSIONS, type Compressed, type Target } from '../uptane/plan.ts';
 import { trust } from '../uptane/trust.ts';
 import type { Failure, Plan, Result, State } from './machine.ts';
 
@@ -105,16 +105,31 @@ function readTarget(fields: Fields): Target {
   const imageFile = fields.optionalString('imageFile');
   const format = fields.optionalString('format');
   const releaseCounter = fields.optionalInteger('releaseCounter', 0);
-  const hashes = fields.object('hashes');
+  const compressed = fields.optionalObject('compressed');
   return {
     ecu: fields.string('ecu'),
     hardwareId: fields.string('hardwareId'),
     filename: fields.string('filename'),
     lengthBytes: fields.integer('lengthBytes', 0),
-    hashes: new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)])),
+    hashes: readHashes(fields),
     ...(uri === undefined ? {} : { uri }),
     ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
+    ...(compressed === undefined ? {} : { compressed: readCompressed(compressed) }),
   };
+}
+
+function readCompressed(fields: Fields): Compressed {
+  const name = fields.string('by');
+  const by = COMPRESSIONS.find((one) => one === name);
+  if (by === undefined) {
+    throw new OtaError('METADATA_MALFORMED', { path: fields.at('by'), want: 'a compression' });
+  }
+  return { by, lengthBytes: fields.integer('lengthBytes', 1), hashes: readHashes(fields) };
+}
+
+function readHashes(fields: Fields): ReadonlyMap<string, string> {
+  const hashes = fields.object('hashes');
+  return new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)]));
 }

@@ -25,6 +25,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   file: true,
   filename: true,
   found: true,
+  format: true,
   freeBytes: true,
   image: true,
   keyType: true,

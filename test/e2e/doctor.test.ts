@@ -89,7 +89,7 @@ describe('ota-agent doctor', () => {
     other.finds('gateway-trust', ['warn', null], [/1 pins: a single one/u, /comes next/u]);
     other.finds('gateway-name', ['fail', 'GATEWAY_UNREACHABLE'], [/nobody\.invalid/u, /DNS/u]);
     other.isSkipped('gateway-name', 'gateway-port', 'director');
-    other.finds('installer', ['fail', 'INSTALL_FAILED'], [/names no slot/u, /cause/u]);
+    other.finds('installer', ['fail', 'INSTALL_FAILED'], [/says "c", want a or b/u, /cause/u]);
     other.finds('certificate', ['fail', 'CERTIFICATE_INVALID'], [/somebody-else/u, /device\.id/u]);
     other.isOk('token', 'tls-key', 'uptane-key');
   });

@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
 import { OtaError } from '../../agent/errors.ts';
 import { openClock } from '../../agent/io/clock.ts';
-import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
 import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { LocalPorts, Ports, TimeServer } from '../../agent/ports.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
+import { openAbSlot } from './ab-slot.ts';
 import { bootBoard, type Board } from './boot-loader.ts';
 import { temporaryDirectory } from './temporary.ts';
 import { NOW, PRIMARY, World } from './uptane-world.ts';
@@ -76,12 +76,7 @@ export class TestDevice {
     return {
       store,
       staging: new StagingDirectory(join(this.directory.path, 'staging'), 0),
-      installer: new AbSlotInstaller({
-        slots: this.#slots,
-        markerPath: this.board.marker,
-        bootedPath: this.board.booted,
-        tries: 2,
-      }),
+      installer: openAbSlot(this.#slots, this.board),
       boot: { bootId: readFileSync(this.board.bootId, 'utf8'), reboot: () => Promise.resolve() },
       clock: {
         ...openClock(await store.latestKnownTime(), {

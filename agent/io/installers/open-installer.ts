@@ -3,6 +3,7 @@ import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
 import type { Treehub } from '../treehub.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
+import { openChoice } from './ab-slot/open-choice.ts';
 import { FileInstaller } from './file.ts';
 import { RaucInstaller } from './rauc/installer.ts';
 import { openSwupdate } from './swupdate/open-swupdate.ts';
@@ -16,9 +17,9 @@ export function openInstaller(settings: InstallerSettings, treehub?: Treehub): I
     case 'ab-slot':
       return new AbSlotInstaller({
         slots: { a: settings.slotA, b: settings.slotB },
-        markerPath: settings.marker,
-        bootedPath: settings.bootedFile,
-        tries: settings.tries,
+        slotBytes: settings.slotBytes,
+        booted: { bootedPath: settings.bootedFile },
+        ...openChoice(settings.choice, settings.tries, settings.record),
       });
     case 'rauc':
       return new RaucInstaller(settings);
