@@ -11,7 +11,16 @@ interface AbSlotRules {
   readonly tries: number;
 }
 
-export type InstallerSettings = { readonly type: 'file'; readonly path: string } | AbSlotRules;
+interface DirectoryRules {
+  readonly type: 'directory';
+  readonly path: string;
+  readonly maxBytes: number;
+  readonly maxEntries: number;
+  readonly allowSetuid: boolean;
+}
+
+export type InstallerSettings =
+  { readonly type: 'file'; readonly path: string } | AbSlotRules | DirectoryRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -19,6 +28,16 @@ type Read = (loaded: LoadedSettings) => InstallerSettings;
 /** A row for each `installer.type`. */
 const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
   file: (loaded) => ({ type: 'file', path: need(loaded, 'path') }),
+  directory: (loaded) => {
+    const { max_unpacked, max_entries, allow_setuid } = loaded.settings.installer;
+    return {
+      type: 'directory',
+      path: need(loaded, 'path'),
+      maxBytes: max_unpacked,
+      maxEntries: max_entries,
+      allowSetuid: allow_setuid,
+    };
+  },
   'ab-slot': (loaded) => {
     const rules = {
       type: 'ab-slot',

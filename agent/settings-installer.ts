@@ -1,12 +1,22 @@
 /** Settings of the installers: which one, and what each needs. A new one adds its name and its keys. */
 import { z } from 'zod';
 
-import { path, wholeNumber } from './setting-values.ts';
+import { path, size, wholeNumber } from './setting-values.ts';
 
 export const installerSettings = z
   .strictObject({
-    type: z.enum(['file', 'ab-slot']).default('file').describe('Where images run from'),
-    path: path.optional().describe('file: the file to replace'),
+    type: z
+      .enum(['file', 'directory', 'ab-slot'])
+      .default('file')
+      .describe('Where images run from'),
+    path: path
+      .optional()
+      .describe('file: the file to replace; directory: the symbolic link to the tree that runs'),
+    max_unpacked: size('4GiB').describe('directory: content of an archive, unpacked, at most'),
+    max_entries: wholeNumber(1, 10_000_000)
+      .default(100_000)
+      .describe('directory: files, directories and links in an archive, at most'),
+    allow_setuid: z.boolean().default(false).describe('directory: files may be setuid or setgid'),
     slot_a: path.optional().describe('ab-slot: block device or file of slot a'),
     slot_b: path.optional().describe('ab-slot: block device or file of slot b'),
     marker: path.optional().describe('ab-slot: active-slot marker read by the boot loader'),

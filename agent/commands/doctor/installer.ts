@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { requireInstaller, type InstallerSettings } from '../../config-installer.ts';
 import { causeOf, OtaError } from '../../errors.ts';
 import { isSlot, readMarker } from '../../io/installers/boot-marker.ts';
+import { openInstaller } from '../../io/installers/open-installer.ts';
 import { ok, type Check, type Finding } from './check.ts';
 
 export const INSTALLER: Check = {
@@ -21,7 +22,15 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineFile(settings.path);
     case 'ab-slot':
       return examineSlots(settings);
+    case 'directory':
+      return examineByDescription(settings);
   }
+}
+
+/** The installer says itself what it finds, or why it could not install. */
+async function examineByDescription(settings: InstallerSettings): Promise<Finding> {
+  const found = Object.entries(await openInstaller(settings).describe());
+  return ok(`${settings.type}: ${found.map(([name, value]) => `${name} ${value}`).join(', ')}`);
 }
 
 async function examineFile(path: string): Promise<Finding> {

@@ -2,12 +2,17 @@
 import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
+import { DirectoryInstaller } from './directory/directory.ts';
 import { FileInstaller } from './file.ts';
 
 export function openInstaller(settings: InstallerSettings): Installer {
   switch (settings.type) {
     case 'file':
       return new FileInstaller(settings.path);
+    case 'directory': {
+      const { path, ...limits } = settings;
+      return new DirectoryInstaller({ path, limits });
+    }
     case 'ab-slot':
       return new AbSlotInstaller({
         slots: { a: settings.slotA, b: settings.slotB },
