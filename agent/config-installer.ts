@@ -1,4 +1,6 @@
 /** What each installer needs of the settings. */
+import { isAbsolute } from 'node:path';
+
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
 import type { Settings } from './settings.ts';
 
@@ -19,8 +21,14 @@ interface DirectoryRules {
   readonly allowSetuid: boolean;
 }
 
+interface CommandRules {
+  readonly type: 'command';
+  readonly command: readonly string[];
+  readonly timeoutMs: number;
+}
+
 export type InstallerSettings =
-  { readonly type: 'file'; readonly path: string } | AbSlotRules | DirectoryRules;
+  { readonly type: 'file'; readonly path: string } | AbSlotRules | DirectoryRules | CommandRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -37,6 +45,17 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
       maxEntries: max_entries,
       allowSetuid: allow_setuid,
     };
+  },
+  command: (loaded) => {
+    const { tool_timeout } = loaded.settings.installer;
+    const command = need(loaded, 'command');
+    if (!isAbsolute(command[0] ?? '')) {
+      throw invalid(loaded, 'installer.command', {
+        problem: 'does not begin with the absolute path of a program',
+        remedy: 'write it out, as in ["/usr/lib/my-installer"]: no shell looks for it',
+      });
+    }
+    return { type: 'command', command, timeoutMs: tool_timeout };
   },
   'ab-slot': (loaded) => {
     const rules = {

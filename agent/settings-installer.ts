@@ -1,7 +1,7 @@
 /** Settings of the installers: which one, and what each needs. A new one adds its name and its keys. */
 import { z } from 'zod';
 
-import { path, size, wholeNumber } from './setting-values.ts';
+import { duration, path, size, wholeNumber } from './setting-values.ts';
 
 export const installerSettings = z
   .strictObject({
@@ -22,6 +22,13 @@ export const installerSettings = z
     marker: path.optional().describe('ab-slot: active-slot marker read by the boot loader'),
     booted_file: path.optional().describe('ab-slot: file naming the slot that booted, a or b'),
     tries: wholeNumber(1, 16).default(3).describe('ab-slot: boots before falling back'),
+    command: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe('command: program and arguments that install; see agent/INSTALLERS.md')
+      .meta({ title: 'list of texts such as ["/usr/lib/my-installer"]' }),
+    tool_timeout: duration('10m').describe('command: time for one call of the program'),
     reboot_command: z
       .array(z.string())
       .default([])

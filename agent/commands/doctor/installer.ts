@@ -23,6 +23,7 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
     case 'ab-slot':
       return examineSlots(settings);
     case 'directory':
+    case 'command':
       return examineByDescription(settings);
   }
 }

@@ -2,6 +2,7 @@
 import type { InstallerSettings } from '../../config-installer.ts';
 import type { Installer } from '../../ports.ts';
 import { AbSlotInstaller } from './ab-slot.ts';
+import { CommandInstaller } from './command.ts';
 import { DirectoryInstaller } from './directory/directory.ts';
 import { FileInstaller } from './file.ts';
 
@@ -13,6 +14,8 @@ export function openInstaller(settings: InstallerSettings): Installer {
       const { path, ...limits } = settings;
       return new DirectoryInstaller({ path, limits });
     }
+    case 'command':
+      return new CommandInstaller(settings);
     case 'ab-slot':
       return new AbSlotInstaller({
         slots: { a: settings.slotA, b: settings.slotB },
