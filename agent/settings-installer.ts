@@ -6,7 +6,7 @@ import { duration, path, size, wholeNumber } from './setting-values.ts';
 export const installerSettings = z
   .strictObject({
     type: z
-      .enum(['file', 'directory', 'ab-slot'])
+      .enum(['file', 'directory', 'ab-slot', 'command'])
       .default('file')
       .describe('Where images run from'),
     path: path
