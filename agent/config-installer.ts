@@ -27,8 +27,21 @@ interface CommandRules {
   readonly timeoutMs: number;
 }
 
+interface ComposeRules extends Omit<DirectoryRules, 'type'> {
+  readonly type: 'compose';
+  readonly engine: 'podman' | 'docker';
+  readonly composeCommand: readonly string[];
+  readonly project: string;
+  readonly timeoutMs: number;
+  readonly healthMs: number;
+}
+
 export type InstallerSettings =
-  { readonly type: 'file'; readonly path: string } | AbSlotRules | DirectoryRules | CommandRules;
+  | { readonly type: 'file'; readonly path: string }
+  | AbSlotRules
+  | DirectoryRules
+  | CommandRules
+  | ComposeRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -36,14 +49,19 @@ type Read = (loaded: LoadedSettings) => InstallerSettings;
 /** A row for each `installer.type`. */
 const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
   file: (loaded) => ({ type: 'file', path: need(loaded, 'path') }),
-  directory: (loaded) => {
-    const { max_unpacked, max_entries, allow_setuid } = loaded.settings.installer;
+  directory: (loaded) => ({ type: 'directory', ...treeRules(loaded) }),
+  compose: (loaded) => {
+    const { engine, compose_command, project, tool_timeout, health_timeout } =
+      loaded.settings.installer;
+    const byDefault = { podman: ['podman-compose'], docker: ['docker', 'compose'] }[engine];
     return {
-      type: 'directory',
-      path: need(loaded, 'path'),
-      maxBytes: max_unpacked,
-      maxEntries: max_entries,
-      allowSetuid: allow_setuid,
+      type: 'compose',
+      ...treeRules(loaded),
+      engine,
+      composeCommand: compose_command.length > 0 ? compose_command : byDefault,
+      project,
+      timeoutMs: tool_timeout,
+      healthMs: health_timeout,
     };
   },
   command: (loaded) => {
@@ -79,6 +97,16 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
  */
 export function requireInstaller(loaded: LoadedSettings): InstallerSettings {
   return READERS[loaded.settings.installer.type](loaded);
+}
+
+function treeRules(loaded: LoadedSettings): Omit<DirectoryRules, 'type'> {
+  const { max_unpacked, max_entries, allow_setuid } = loaded.settings.installer;
+  return {
+    path: need(loaded, 'path'),
+    maxBytes: max_unpacked,
+    maxEntries: max_entries,
+    allowSetuid: allow_setuid,
+  };
 }
 
 function need<K extends Key>(

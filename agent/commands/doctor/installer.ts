@@ -24,6 +24,7 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineSlots(settings);
     case 'directory':
     case 'command':
+    case 'compose':
       return examineByDescription(settings);
   }
 }

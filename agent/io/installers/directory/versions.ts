@@ -60,6 +60,34 @@ export class Versions {
     return linkText(this.previousPath);
   }
 
+  /** The version that `PATH` points to; `undefined` where that is none of ours. */
+  async running(): Promise<Version | undefined> {
+    return this.versionAt(await this.current());
+  }
+
+  /** The version of this image whose content is what was unpacked; the one that runs is preferred. */
+  async whole(image: string): Promise<Version | undefined> {
+    const running = await this.running();
+    const inOrder = (await this.versionsOf(image)).toSorted(
+      (a, b) => Number(b.name === running?.name) - Number(a.name === running?.name),
+    );
+    for (const version of inOrder) if (await this.isWhole(version)) return version;
+    return undefined;
+  }
+
+  /** @throws Error if there is no tree to go back to, or not the one that was unpacked */
+  async demandPrevious(): Promise<void> {
+    const link = await this.previous();
+    if (link === undefined || !(await this.hasPrevious())) {
+      throw new Error(`there is nothing to go back to: no tree at ${this.previousPath}`);
+    }
+    const version = await this.versionAt(link);
+    if (version !== undefined && !(await this.isWhole(version))) {
+      const tree = this.treeOf(version.name);
+      throw new Error(`the tree to go back to was changed since it was unpacked: ${tree}`);
+    }
+  }
+
   /** The version that a link points to; `undefined` for what is none of ours. */
   async versionAt(link: string | undefined): Promise<Version | undefined> {
     if (link === undefined || link !== this.#linkTo(basename(link))) return undefined;
