@@ -11,7 +11,7 @@ import { runInstall } from '../support/install-process.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
-const EXAMPLE = join(import.meta.dirname, '../../config/examples/install-firmware.sh');
+const EXAMPLE = join(import.meta.dirname, '../../config/installers/install-firmware.sh');
 const UPDATE = Buffer.alloc(200_001, 'update ');
 const TARGET = targetFor(UPDATE, { filename: 'mcu-2.bin' });
 const INSTALLED = { installer: 'command', ecu: 'ecu-1' } as const;

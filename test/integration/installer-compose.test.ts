@@ -91,6 +91,7 @@ interface Podman {
   readonly archives: Readonly<Record<'factory' | 'update', Buffer>>;
 }
 
+const LARGE = { maxBuffer: 64 * 1024 * 1024 };
 const PROJECT = `otatest${String(process.pid)}`;
 
 function podmanIn(directory: string): Podman {
@@ -143,7 +144,7 @@ function makeArchive(
   mkdirSync(join(root, 'bin'), { recursive: true });
   cpSync('/bin/busybox', join(root, 'bin/busybox'));
   writeFileSync(join(root, 'version'), name);
-  const tree = execFileSync('tar', ['-C', root, '-c', '.']);
+  const tree = execFileSync('tar', ['-C', root, '-c', '.'], LARGE);
   const run = (args: readonly string[], input?: Buffer): string =>
     execFileSync(program, args, { input: input ?? '', stdio: ['pipe', 'pipe', 'pipe'] }).toString();
   run(['import', '--quiet', '-', `localhost/${name}:made`], tree);
@@ -161,7 +162,7 @@ function makeArchive(
   const command = '["/bin/busybox", "sleep", "600"]';
   const file = `services:\n  app:\n    image: ${image}\n    command: ${command}\n    stop_signal: SIGKILL\n`;
   writeFileSync(join(packed, 'docker-compose.yml'), file);
-  return { image, archive: execFileSync('tar', ['-C', packed, '-cz', '.']) };
+  return { image, archive: execFileSync('tar', ['-C', packed, '-cz', '.'], LARGE) };
 }
 
 /** Says why not, if not. */

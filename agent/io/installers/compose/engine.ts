@@ -1,4 +1,6 @@
 /** podman or docker, and the compose program beside it, through their command lines. */
+import { basename, dirname } from 'node:path';
+
 import { runTool } from '../../run-tool.ts';
 import { splitImage } from './definition.ts';
 
@@ -64,7 +66,9 @@ export class Engine {
       throw new Error(`${layout}: docker takes no image from a layout; leave it to a registry`);
     }
     const [name, hex] = splitImage(image);
-    const pulled = await this.#run(this.#settings.engine, ['pull', '--quiet', `oci:${layout}`]);
+    // podman makes a name of the path, and names have no capital letters: the last part has none.
+    const pull = ['pull', '--quiet', `oci:${basename(layout)}`];
+    const pulled = await this.#run(this.#settings.engine, pull, dirname(layout));
     // Without a name the engine would find the image by its id alone.
     await this.#run(this.#settings.engine, [
       'tag',
@@ -104,9 +108,16 @@ export class Engine {
     return { timeoutMs: this.#settings.timeoutMs };
   }
 
-  async #run(command: readonly string[], args: readonly string[]): Promise<string> {
+  async #run(
+    command: readonly string[],
+    args: readonly string[],
+    directory?: string,
+  ): Promise<string> {
     const [program = '', ...first] = command;
-    const result = await runTool(program, [...first, ...args], this.#options);
+    const result = await runTool(program, [...first, ...args], {
+      ...this.#options,
+      ...(directory !== undefined && { cwd: directory }),
+    });
     if (result.code === 0) return result.stdout;
     const call = [program, ...first, ...args].join(' ').slice(0, 200);
     const why = lastLine(result.stderr) || 'it does not say why';
