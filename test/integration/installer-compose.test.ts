@@ -1,6 +1,7 @@
 /** Containers by digest, with the real podman where it can run here. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -87,6 +88,7 @@ test('an engine that is missing is named before anything is downloaded', async (
 /** podman with a storage of its own, in a mount namespace whose cgroups crun can read. */
 interface Podman {
   readonly program: string;
+  readonly namespace: ChildProcess;
   readonly images: Readonly<Record<'factory' | 'update', string>>;
   readonly archives: Readonly<Record<'factory' | 'update', Buffer>>;
 }
@@ -94,7 +96,7 @@ interface Podman {
 const LARGE = { maxBuffer: 64 * 1024 * 1024 };
 const PROJECT = `otatest${String(process.pid)}`;
 
-function podmanIn(directory: string): Podman {
+async function podmanIn(directory: string): Promise<Podman> {
   const at = (name: string): string => join(directory, name);
   writeFileSync(
     at('containers.conf'),
@@ -112,13 +114,18 @@ network_config_dir = "${at('net')}"
   const storage = `[storage]\ndriver = "vfs"\ngraphroot = "${at('root')}"\nrunroot = "${at('run')}"\n`;
   writeFileSync(at('storage.conf'), storage);
   const program = at('podman');
-  const inNamespace =
-    'umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec podman "$@"';
+  // One namespace for all calls: the network of a container is a mount in it.
+  const setUp =
+    'umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; echo; exec sleep 600';
+  const namespace = spawn('unshare', ['-m', 'sh', '-c', setUp], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  await once(namespace.stdout, 'data');
   writeFileSync(
     program,
     `#!/bin/sh
 export CONTAINERS_CONF=${at('containers.conf')} CONTAINERS_STORAGE_CONF=${at('storage.conf')}
-exec unshare -m sh -c '${inNamespace}' podman "$@"
+exec nsenter -t ${String(namespace.pid)} -m --wd="$PWD" podman "$@"
 `,
     { mode: 0o755 },
   );
@@ -129,6 +136,7 @@ exec unshare -m sh -c '${inNamespace}' podman "$@"
   if (factory === undefined || update === undefined) throw new Error('no images');
   return {
     program,
+    namespace,
     images: { factory: factory.image, update: update.image },
     archives: { factory: factory.archive, update: update.archive },
   };
@@ -179,8 +187,8 @@ const NO_PODMAN = whyNoPodman();
 describe('compose with podman', { skip: NO_PODMAN ?? false }, () => {
   const temporary = temporaryDirectory('podman');
   let podman: Podman;
-  before(() => {
-    podman = podmanIn(temporary.path);
+  before(async () => {
+    podman = await podmanIn(temporary.path);
   });
   const clear = (): void => {
     const said = spawnSync(podman.program, ['ps', '-a', '-q']).stdout.toString();
@@ -190,6 +198,7 @@ describe('compose with podman', { skip: NO_PODMAN ?? false }, () => {
   after(() => {
     clear();
     spawnSync(podman.program, ['network', 'rm', '-f', `${PROJECT}_default`]);
+    podman.namespace.kill('SIGKILL');
     temporary.remove();
   });
 
