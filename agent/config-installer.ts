@@ -1,5 +1,5 @@
 /** What each installer needs of the settings. */
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
 import { readSwupdate, type SwupdateRules } from './config-swupdate.ts';
@@ -50,12 +50,38 @@ interface OstreeRules {
   readonly timeoutMs: number;
 }
 
+interface DirectoryRules {
+  readonly type: 'directory';
+  readonly path: string;
+  readonly maxBytes: number;
+  readonly maxEntries: number;
+  readonly allowSetuid: boolean;
+}
+
+interface CommandRules {
+  readonly type: 'command';
+  readonly command: readonly string[];
+  readonly timeoutMs: number;
+}
+
+interface ComposeRules extends Omit<DirectoryRules, 'type'> {
+  readonly type: 'compose';
+  readonly engine: 'podman' | 'docker';
+  readonly composeCommand: readonly string[];
+  readonly project: string;
+  readonly timeoutMs: number;
+  readonly healthMs: number;
+}
+
 export type InstallerSettings =
   | { readonly type: 'file'; readonly path: string }
   | AbSlotRules
   | RaucRules
   | SwupdateRules
-  | OstreeRules;
+  | OstreeRules
+  | DirectoryRules
+  | CommandRules
+  | ComposeRules;
 
 type Key = keyof Settings['installer'];
 type Read = (loaded: LoadedSettings) => InstallerSettings;
@@ -63,6 +89,32 @@ type Read = (loaded: LoadedSettings) => InstallerSettings;
 /** A row for each `installer.type`. */
 const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
   file: (loaded) => ({ type: 'file', path: need(loaded, 'path') }),
+  directory: (loaded) => ({ type: 'directory', ...treeRules(loaded) }),
+  compose: (loaded) => {
+    const { engine, compose_command, project, tool_timeout, health_timeout } =
+      loaded.settings.installer;
+    const byDefault = { podman: ['podman-compose'], docker: ['docker', 'compose'] }[engine];
+    return {
+      type: 'compose',
+      ...treeRules(loaded),
+      engine,
+      composeCommand: compose_command.length > 0 ? compose_command : byDefault,
+      project,
+      timeoutMs: tool_timeout,
+      healthMs: health_timeout,
+    };
+  },
+  command: (loaded) => {
+    const { tool_timeout } = loaded.settings.installer;
+    const command = need(loaded, 'command');
+    if (!isAbsolute(command[0] ?? '')) {
+      throw invalid(loaded, 'installer.command', {
+        problem: 'does not begin with the absolute path of a program',
+        remedy: 'write it out, as in ["/usr/lib/my-installer"]: no shell looks for it',
+      });
+    }
+    return { type: 'command', command, timeoutMs: tool_timeout };
+  },
   'ab-slot': (loaded) => {
     const { installer, storage } = loaded.settings;
     const rules = {
@@ -135,6 +187,16 @@ function bootChoice(loaded: LoadedSettings): BootChoiceRules {
     case 'systemd-boot':
       return { at, entries: installer.loader_entries };
   }
+}
+
+function treeRules(loaded: LoadedSettings): Omit<DirectoryRules, 'type'> {
+  const { max_unpacked, max_entries, allow_setuid } = loaded.settings.installer;
+  return {
+    path: need(loaded, 'path'),
+    maxBytes: max_unpacked,
+    maxEntries: max_entries,
+    allowSetuid: allow_setuid,
+  };
 }
 
 function need<K extends Key>(

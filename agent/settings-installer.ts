@@ -119,13 +119,48 @@ const OSTREE = {
   ostree_timeout: duration('30m').describe('ostree: longest run of one ostree command'),
 };
 
+/** What may be in an archive. */
+const ARCHIVE = {
+  max_unpacked: size('4GiB').describe(
+    'directory, compose: content of an archive, unpacked, at most',
+  ),
+  max_entries: wholeNumber(1, 10_000_000)
+    .default(100_000)
+    .describe('directory, compose: files, directories and links in an archive, at most'),
+  allow_setuid: z.boolean().default(false).describe('directory: files may be setuid or setgid'),
+};
+
+/** Programs of others. */
+const TOOLS = {
+  command: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe('command: program and arguments that install; see agent/INSTALLERS.md')
+    .meta({ title: 'list of texts such as ["/usr/lib/my-installer"]' }),
+  tool_timeout: duration('10m').describe('command, compose: time for one call of a program'),
+  engine: z.enum(['podman', 'docker']).default('podman').describe('compose: what runs containers'),
+  compose_command: z
+    .array(z.string())
+    .default([])
+    .describe('compose: program and arguments; empty: podman-compose, or docker compose')
+    .meta({ title: 'list of texts such as ["podman-compose"]' }),
+  project: text(64)
+    .regex(/^[a-z0-9][a-z0-9_-]*$/u)
+    .default('ota-agent')
+    .describe('compose: name of the project; its containers belong to the agent'),
+  health_timeout: duration('1m').describe('compose: time to run, and to be healthy where checked'),
+};
+
 export const installerSettings = z
   .strictObject({
     type: z
-      .enum(['file', 'ab-slot', 'rauc', 'swupdate', 'ostree'])
+      .enum(['file', 'directory', 'ab-slot', 'rauc', 'swupdate', 'ostree', 'compose', 'command'])
       .default('file')
       .describe('Where images run from'),
-    path: path.optional().describe('file: the file to replace'),
+    path: path
+      .optional()
+      .describe('file: the file to replace; directory, compose: the symbolic link to what runs'),
     slot_a: path.optional().describe('ab-slot: block device or file of slot a'),
     slot_b: path.optional().describe('ab-slot: block device or file of slot b'),
     ...AB_SLOT,
@@ -133,6 +168,8 @@ export const installerSettings = z
     ...RAUC,
     ...SWUPDATE,
     ...OSTREE,
+    ...ARCHIVE,
+    ...TOOLS,
     reboot_command: z
       .array(z.string())
       .default([])

@@ -43,6 +43,9 @@ qemu-user-static          runs the test programs of OP-TEE, which Debian has for
 gcc-aarch64-linux-gnu     builds our libteec for them
 libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
+busybox-static            the content of container images made in tests
+podman                    runs the containers of `installer.type = "compose"`
+podman-compose            drives it
 systemd                   systemd-notify, and systemd-analyze for the units
 grub-common               grub-editenv, which reads what GRUB would
 systemd-boot              bootctl, which sorts boot entries as the boot loader does

@@ -118,6 +118,22 @@ test('the treehub is below the gateway, unless it has a URL of its own', async (
   });
 });
 
+test('an installing program is named by its absolute path, because no shell looks for it', async (t) => {
+  const text = (command: string): string => `[installer]\ntype = "command"\ncommand = ${command}\n`;
+  const { loaded: whole } = load(t, text('["/usr/lib/install", "mcu"]'));
+  const command = ['/usr/lib/install', 'mcu'];
+  const expected = { type: 'command', command, timeoutMs: 600_000 };
+  assert.deepEqual(requireInstaller(await whole), expected);
+  const { file, loaded } = load(t, text('["install"]'));
+  await rejectsCode(loaded, 'CONFIG_INVALID', {
+    file,
+    line: 3,
+    key: 'installer.command',
+    problem: 'does not begin with the absolute path of a program',
+    remedy: 'write it out, as in ["/usr/lib/my-installer"]: no shell looks for it',
+  });
+});
+
 test('enrolment over EST needs a server', async (t) => {
   const { file, loaded } = load(t, '\nprovisioning.mode = "est"\n');
   await rejectsCode(loaded, 'CONFIG_INVALID', {

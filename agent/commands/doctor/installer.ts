@@ -24,18 +24,20 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineSlots(settings);
     case 'rauc':
       return examineRauc(settings);
-    case 'swupdate':
-      return examineTool(settings);
     case 'ostree':
       return examineOstree(settings);
+    case 'swupdate':
+    case 'directory':
+    case 'command':
+    case 'compose':
+      return examineByDescription(settings);
   }
 }
 
-/** What drives a tool asks that tool. */
-async function examineTool(settings: InstallerSettings): Promise<Finding> {
-  const found = await openInstaller(settings).describe();
-  const facts = Object.entries(found).map(([name, value]) => `${name} ${value}`);
-  return ok(`${settings.type}: ${facts.join('; ')}`);
+/** The installer says itself what it finds, or why it could not install. */
+async function examineByDescription(settings: InstallerSettings): Promise<Finding> {
+  const found = Object.entries(await openInstaller(settings).describe());
+  return ok(`${settings.type}: ${found.map(([name, value]) => `${name} ${value}`).join(', ')}`);
 }
 
 async function examineFile(path: string): Promise<Finding> {
