@@ -6,13 +6,16 @@ import { join } from 'node:path';
 import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
 import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
-import { requireInstaller, type InstallerSettings } from './config-installer.ts';
+import { requireComponents, requireInstaller, type ComponentRules } from './config-installer.ts';
 import { requireGateway } from './config-rules.ts';
+import { openBrake } from './cycle/brake.ts';
 import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
 import { HttpClient } from './io/http.ts';
+import { openHealth } from './io/health.ts';
+import { installersOf } from './io/installers/by-ecu.ts';
 import { openInstaller } from './io/installers/open-installer.ts';
 import type { MinimumRate } from './io/limit-bytes.ts';
 import type { Log } from './io/log.ts';
@@ -84,14 +87,15 @@ export async function openStorage({ storage }: Settings): Promise<Storage> {
  */
 export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<LocalAgent> {
   const { path } = loaded.settings.storage;
-  const installer = requireInstaller(loaded);
+  // Before anything is made: a mistake in the settings leaves no trace.
+  requireInstaller(loaded);
   await makeStorage(path);
   const lock = await takeLock(path);
   try {
     const database = await Database.open(join(path, DATABASE));
     const store = new SqliteStore(database);
     return {
-      ports: await localPorts(loaded.settings, installer, store, log),
+      ports: await localPorts(loaded, store, log),
       store,
       close: async () => {
         await database.close();
@@ -115,7 +119,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
   const local = await assembleLocal(loaded, log);
   let sealing: Sealing | undefined;
   try {
-    await demandProvisioned(local.store);
+    await demandProvisioned(local.store, requireComponents(loaded));
     await probeModule(settings.token.module);
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings, process.env);
@@ -134,7 +138,13 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     const ports: Ports = {
       ...local.ports,
       ...(await openTimeServer(settings, http, rate)),
-      repositories: new HttpRepositories(http, urls, rate),
+      repositories: new HttpRepositories(http, urls, rate, {
+        mirrors: settings.download.mirrors,
+        maxBytesPerSecond: settings.download.max_rate,
+        failing: (error) => {
+          local.ports.reporter.refused(error);
+        },
+      }),
       director: new HttpDirector(http, urls),
       signer: live.signer,
       vehicleId: identity.deviceId,
@@ -240,26 +250,47 @@ export function openHttp(
 }
 
 async function localPorts(
-  { boot, download, installer, storage }: Settings,
-  chosen: InstallerSettings,
+  loaded: LoadedSettings,
   store: SqliteStore,
   log: Log,
 ): Promise<LocalPorts> {
+  const { boot, download, health, installer, storage } = loaded.settings;
+  const components = requireComponents(loaded).map(
+    (one) => [one.serial, openInstaller(one.installer)] as const,
+  );
+  const primary = openInstaller(requireInstaller(loaded));
+  const [registered] = await store.inventory();
   return {
     store,
     staging: new StagingDirectory(join(storage.path, 'staging'), download.reserve),
-    installer: openInstaller(chosen),
+    installers: installersOf(primary, new Map(components), registered?.serial),
+    health: openHealth({ ...health, timeoutMs: health.command_timeout }),
+    brake: openBrake(),
     boot: await openBoot(boot.boot_id_file, installer.reboot_command),
     clock: openClock(await store.latestKnownTime()),
     reporter: await openReporter(log, process.stderr),
-    limits: { downloadAttempts: download.attempts },
+    limits: {
+      downloadAttempts: download.attempts,
+      healthDeadlineMs: health.deadline,
+      probeGateway: health.gateway,
+      keepImages: download.keep,
+    },
   };
 }
 
-async function demandProvisioned(store: SqliteStore): Promise<void> {
+async function demandProvisioned(
+  store: SqliteStore,
+  components: readonly ComponentRules[],
+): Promise<void> {
   const remedy = 'run ota-agent provision';
-  if ((await store.inventory()).length === 0) {
+  const [primary, ...others] = await store.inventory();
+  if (primary === undefined) {
     throw new OtaError('NOT_PROVISIONED', { missing: 'ECU registration', remedy });
+  }
+  for (const { serial, hardwareId } of components) {
+    if (others.some((ecu) => ecu.serial === serial && ecu.hardwareId === hardwareId)) continue;
+    const missing = `registration of the component ${serial} (${hardwareId})`;
+    throw new OtaError('NOT_PROVISIONED', { missing, remedy });
   }
   const trusted = await store.loadTrusted();
   for (const repo of ['director', 'image'] as const) {

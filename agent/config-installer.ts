@@ -1,5 +1,6 @@
 /** What each installer needs of the settings. */
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
+import { isOtaError, OtaError } from './errors.ts';
 import type { Settings } from './settings.ts';
 
 interface AbSlotRules {
@@ -41,6 +42,59 @@ const READERS: Readonly<Record<InstallerSettings['type'], Read>> = {
  */
 export function requireInstaller(loaded: LoadedSettings): InstallerSettings {
   return READERS[loaded.settings.installer.type](loaded);
+}
+
+/** A component with the installer that its table names. */
+export interface ComponentRules {
+  readonly serial: string;
+  readonly hardwareId: string;
+  readonly installer: InstallerSettings;
+}
+
+/**
+ * What is installed beside the Primary's image, in that order.
+ *
+ * @throws OtaError CONFIG_INVALID as `requireInstaller`, and for a serial that the Primary has
+ */
+export function requireComponents(loaded: LoadedSettings): readonly ComponentRules[] {
+  return loaded.settings.component.map((component, index) => {
+    const { serial, hardware_id: hardwareId, installer } = component;
+    const name = `component[${String(index)}]`;
+    if (serial === loaded.settings.ecu.serial) {
+      const problem = 'is the serial of the Primary, too';
+      throw invalid(loaded, `${name}.serial`, { problem, remedy: 'give each its own' });
+    }
+    if (installer.reboot_command.length > 0) {
+      const problem = 'is for the whole device';
+      const remedy = 'move it to [installer]';
+      throw invalid(loaded, `${name}.installer.reboot_command`, { problem, remedy });
+    }
+    return { serial, hardwareId, installer: installerIn(loaded, name, installer) };
+  });
+}
+
+/** Reads a component's `installer` as if it were the device's, and says of mistakes where they are. */
+function installerIn(
+  loaded: LoadedSettings,
+  name: string,
+  installer: Settings['installer'],
+): InstallerSettings {
+  const prefix = `${name}.`;
+  const own = [...loaded.origins].filter(([key]) => key.startsWith(prefix) || key === name);
+  const origins = new Map(
+    own.map(([key, at]) => [`installer.${key.slice(`${prefix}installer.`.length)}`, at]),
+  );
+  try {
+    return requireInstaller({ ...loaded, origins, settings: { ...loaded.settings, installer } });
+  } catch (error) {
+    if (!isOtaError(error) || error.code !== 'CONFIG_INVALID') throw error;
+    const { key, remedy } = error.details;
+    throw new OtaError('CONFIG_INVALID', {
+      ...error.details,
+      key: `${name}.${key}`,
+      remedy: remedy.replace('[installer]', '[component.installer]'),
+    });
+  }
 }
 
 function need<K extends Key>(

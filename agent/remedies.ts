@@ -60,6 +60,9 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
 
   INSTALL_FAILED: 'see the cause; the previous image still runs',
   ROLLED_BACK: 'see the cause; assign the image again when it is mended',
+  HEALTH_CHECK_FAILED:
+    'look at what the check said; when its deadline has passed, the image before comes back',
+  UPDATE_ABORTED: 'a person ended it with ota-agent abort; assign the image again to install it',
 
   TOKEN_MECHANISM: 'use a token that offers the mechanism, or another key type',
   TOKEN_FAILED: 'see the cause; check the token with pkcs11-tool',

@@ -44,6 +44,11 @@ export function planDigest({ correlationId, targets }: Plan): string {
     .digest('hex');
 }
 
+/** Names an image on an ECU by its content, whatever the update is that brings it. */
+export function imageName({ ecu, hashes }: Target): string {
+  return [ecu, ...[...hashes].map((entry) => entry.join(':'))].join(' ');
+}
+
 /** What runs on the target's ECU once it is confirmed. */
 export function installedBy(target: Target): InstalledImage {
   const { ecu, filename, lengthBytes, hashes, releaseCounter } = target;
@@ -58,14 +63,35 @@ function readState(fields: Fields): State {
       return { at };
     case 'downloading':
       return { at, plan: readPlan(fields), attempt: fields.integer('attempt', 1) };
-    case 'writing':
+    case 'paused':
       return { at, plan: readPlan(fields) };
+    case 'writing':
+      return { at, plan: readPlan(fields), attempt: readAttempt(fields) };
     case 'activating':
+      return { at, ...readBooted(fields), attempt: readAttempt(fields) };
     case 'awaiting-boot':
+      return { at, ...readBooted(fields) };
     case 'confirming':
-      return { at, plan: readPlan(fields), bootId: fields.string('bootId') };
+      return {
+        at,
+        ...readBooted(fields),
+        boots: fields.optionalInteger('boots', 0) ?? 1,
+        sinceMs: fields.optionalInteger('sinceMs', 0),
+      };
     case 'rolling-back':
-      return { at, plan: readPlan(fields), failure: readFailure(fields.object('failure')) };
+      return {
+        at,
+        ...readFailed(fields),
+        attempt: readAttempt(fields),
+        untriedBootId: fields.optionalString('untriedBootId'),
+      };
+    case 'returning':
+      return {
+        at,
+        ...readFailed(fields),
+        attempt: readAttempt(fields),
+        bootId: fields.string('bootId'),
+      };
     case 'reporting':
       return { at, result: readResult(fields.object('result')) };
     default:
@@ -73,11 +99,25 @@ function readState(fields: Fields): State {
   }
 }
 
+function readBooted(fields: Fields): { readonly plan: Plan; readonly bootId: string } {
+  return { plan: readPlan(fields), bootId: fields.string('bootId') };
+}
+
+function readFailed(fields: Fields): { readonly plan: Plan; readonly failure: Failure } {
+  return { plan: readPlan(fields), failure: readFailure(fields.object('failure')) };
+}
+
+/** The first versions did not count. */
+function readAttempt(fields: Fields): number {
+  return fields.optionalInteger('attempt', 1) ?? 1;
+}
+
 function readResult(fields: Fields): Result {
   const failure = fields.optionalObject('failure');
   return {
     plan: readPlan(fields),
     failure: failure === undefined ? undefined : readFailure(failure),
+    kept: fields.has('kept') ? fields.strings('kept') : [],
   };
 }
 
@@ -89,7 +129,13 @@ function readFailure(fields: Fields): Failure {
   const details = [...fields.object('details').entries()].map(
     ([name, value]) => [name, typeof value === 'number' ? value : String(value)] as const,
   );
-  return { code, details: Object.fromEntries(details), description: fields.string('description') };
+  const ecu = fields.optionalString('ecu');
+  return {
+    code,
+    details: Object.fromEntries(details),
+    description: fields.string('description'),
+    ...(ecu === undefined ? {} : { ecu }),
+  };
 }
 
 function readPlan(fields: Fields): Plan {

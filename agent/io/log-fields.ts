@@ -12,6 +12,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   answer: true,
   attribute: true,
   cause: true,
+  check: true,
   computed: true,
   delegations: true,
   director: true,
@@ -55,6 +56,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   repo: true,
   role: true,
   roles: true,
+  said: true,
   sealed: true,
   searched: true,
   signed: true,
@@ -70,6 +72,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   want: true,
   what: true,
   which: true,
+  while: true,
 };
 
 /** Facts of the cycle and of start-up. */

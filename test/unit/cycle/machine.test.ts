@@ -24,16 +24,21 @@ const failure: Failure = {
   description: 'INSTALL_FAILED installer=ab-slot ecu=ecu-1 cause=EIO',
 };
 
+const BOOT_1 = { bootId: 'boot-1', uptimeMs: 100_000 };
+const BOOT_2 = { bootId: 'boot-2', uptimeMs: 5 };
 const states: readonly State[] = [
   { at: 'idle' },
   { at: 'downloading', plan, attempt: 1 },
-  { at: 'writing', plan },
-  { at: 'activating', plan, bootId: 'boot-1' },
+  { at: 'paused', plan },
+  { at: 'writing', plan, attempt: 1 },
+  { at: 'activating', plan, bootId: 'boot-1', attempt: 1 },
   { at: 'awaiting-boot', plan, bootId: 'boot-1' },
-  { at: 'confirming', plan, bootId: 'boot-1' },
-  { at: 'rolling-back', plan, failure },
-  { at: 'reporting', result: { plan, failure: undefined } },
-  { at: 'reporting', result: { plan, failure } },
+  { at: 'confirming', plan, bootId: 'boot-1', boots: 1, sinceMs: 5 },
+  { at: 'rolling-back', plan, failure, attempt: 1, untriedBootId: undefined },
+  { at: 'rolling-back', plan, failure, attempt: 5, untriedBootId: 'boot-1' },
+  { at: 'returning', plan, failure, attempt: 1, bootId: 'boot-1' },
+  { at: 'reporting', result: { plan, failure: undefined, kept: [] } },
+  { at: 'reporting', result: { plan, failure, kept: ['ecu-1'] } },
 ];
 const events: readonly Event[] = [
   { type: 'planned', plan },
@@ -41,14 +46,21 @@ const events: readonly Event[] = [
   { type: 'download-failed', failure, advice: 'retry' },
   { type: 'download-failed', failure, advice: 'postpone' },
   { type: 'download-failed', failure, advice: 'give-up' },
+  { type: 'pause-requested' },
+  { type: 'resume-requested' },
+  { type: 'abort-requested' },
+  { type: 'withdrawn' },
   { type: 'written', bootId: 'boot-1' },
-  { type: 'install-failed', failure },
-  { type: 'activated', takesEffect: 'now' },
-  { type: 'activated', takesEffect: 'after-reboot' },
-  { type: 'booted', image: 'new', bootId: 'boot-2' },
-  { type: 'booted', image: 'old', bootId: 'boot-2' },
+  { type: 'install-failed', failure, bootId: 'boot-1' },
+  { type: 'activated', takesEffect: 'now', uptimeMs: 5 },
+  { type: 'activated', takesEffect: 'after-reboot', uptimeMs: 5 },
+  { type: 'booted', image: 'new', bootId: 'boot-2', uptimeMs: 5 },
+  { type: 'booted', image: 'old', ecu: 'ecu-1', bootId: 'boot-2', uptimeMs: 5 },
   { type: 'confirmed' },
-  { type: 'rolled-back' },
+  { type: 'unhealthy', failure },
+  { type: 'rolled-back', kept: [] },
+  { type: 'roll-back-chosen', bootId: 'boot-2' },
+  { type: 'roll-back-failed' },
   { type: 'roll-back-requested' },
   { type: 'reported' },
 ];
@@ -59,8 +71,8 @@ describe('next', () => {
       { type: 'planned', plan },
       { type: 'downloaded' },
       { type: 'written', bootId: 'boot-1' },
-      { type: 'activated', takesEffect: 'after-reboot' },
-      { type: 'booted', image: 'new', bootId: 'boot-2' },
+      { type: 'activated', takesEffect: 'after-reboot', uptimeMs: 100 },
+      { type: 'booted', image: 'new', bootId: 'boot-2', uptimeMs: 5 },
       { type: 'confirmed' },
       { type: 'reported' },
     ];
@@ -85,16 +97,21 @@ describe('next', () => {
 
   test('a boot loader that fell back ends the update as rolled back', () => {
     const waiting = { at: 'awaiting-boot', plan, bootId: 'boot-1' } as const;
-    const { state, effect } = next(waiting, { type: 'booted', image: 'old', bootId: 'boot-2' });
+    const { state, effect } = next(waiting, {
+      type: 'booted',
+      image: 'old',
+      ecu: 'ecu-1',
+      ...BOOT_2,
+    });
     assert.equal(effect.do, 'roll-back');
     assert.ok(state.at === 'rolling-back');
     assert.equal(state.failure.code, 'ROLLED_BACK');
   });
 
   test('power lost between choosing and remembering chooses again, for the new boot', () => {
-    const cut = { at: 'activating', plan, bootId: 'boot-1' } as const;
-    assert.deepEqual(next(cut, { type: 'booted', image: 'old', bootId: 'boot-2' }), {
-      state: { at: 'activating', plan, bootId: 'boot-2' },
+    const cut = { at: 'activating', plan, bootId: 'boot-1', attempt: 1 } as const;
+    assert.deepEqual(next(cut, { type: 'booted', image: 'old', ecu: 'ecu-1', ...BOOT_2 }), {
+      state: { at: 'activating', plan, bootId: 'boot-2', attempt: 2 },
       effect: { do: 'activate', plan },
     });
   });
@@ -134,26 +151,30 @@ describe('next', () => {
 describe('resume', () => {
   test('has an answer for every state, in this boot and in the next', () => {
     for (const state of states) {
-      for (const bootId of ['boot-1', 'boot-2']) {
-        assert.ok(resume(state, bootId).do.length > 0, state.at);
+      for (const boot of [BOOT_1, BOOT_2]) {
+        assert.ok(resume(state, boot).effect.do.length > 0, state.at);
       }
     }
   });
 
   test('starts the writing that power cut short over again: only what does not run is touched', () => {
-    assert.deepEqual(resume({ at: 'writing', plan }, 'boot-1'), { do: 'write', plan });
+    assert.deepEqual(resume({ at: 'writing', plan, attempt: 1 }, BOOT_1), {
+      state: { at: 'writing', plan, attempt: 2 },
+      effect: { do: 'write', plan },
+    });
   });
 
   test('asks again which image runs when a boot came between the new image and its confirmation', () => {
-    const confirming = { at: 'confirming', plan, bootId: 'boot-1' } as const;
-    assert.deepEqual(resume(confirming, 'boot-1'), { do: 'confirm', plan });
-    assert.deepEqual(resume(confirming, 'boot-2'), { do: 'check-boot', plan });
+    const seen = { boots: 1, sinceMs: 5 };
+    const confirming = { at: 'confirming', plan, bootId: 'boot-1', ...seen } as const;
+    assert.deepEqual(resume(confirming, BOOT_1).effect, { do: 'confirm', plan, sinceMs: 5 });
+    assert.deepEqual(resume(confirming, BOOT_2).effect, { do: 'check-boot', plan });
   });
 
   test('asks which image runs only after the boot id has changed', () => {
     const waiting = { at: 'awaiting-boot', plan, bootId: 'boot-1' } as const;
-    assert.deepEqual(resume(waiting, 'boot-1'), { do: 'reboot', plan });
-    assert.deepEqual(resume(waiting, 'boot-2'), { do: 'check-boot', plan });
+    assert.deepEqual(resume(waiting, BOOT_1).effect, { do: 'reboot', plan });
+    assert.deepEqual(resume(waiting, BOOT_2).effect, { do: 'check-boot', plan });
   });
 });
 
