@@ -225,6 +225,7 @@ export interface Finish {
   /** Names of all images of the update, by ECU and content. */
   readonly images: readonly string[];
   readonly history: HistoryEntry;
+  /** Names of its images and of why they were assigned, separated by spaces. */
   readonly planDigest: string;
   /** A plan that failed is not tried again by itself. */
   readonly failed: boolean;

@@ -57,18 +57,18 @@ type RollBack = Extract<Effect, { do: 'roll-back' }>;
  * A new image that runs until the next boot is not gone yet: that it is gone is seen after that boot.
  */
 export async function rollBack(
-  { plan, attempt, untriedBootId }: Omit<RollBack, 'do'>,
+  { plan, attempt, isLast, untriedBootId }: Omit<RollBack, 'do'>,
   ports: LocalPorts,
 ): Promise<Event> {
   if (attempt > 1) await ports.clock.sleep(backoffMs(attempt));
-  let failed = false;
+  const targets: TrustedTarget[] = [];
   for (const target of plan.targets.toReversed()) {
     const done = await tried(() => installerFor(target, ports).rollBack(target), ports);
-    failed ||= done === undefined;
+    if (done !== undefined) targets.push(target);
   }
-  if (failed) return { type: 'roll-back-failed' };
+  if (targets.length < plan.targets.length && !isLast) return { type: 'roll-back-failed' };
   const { bootId } = ports.boot;
-  if (untriedBootId !== bootId && (await needsBoot(plan, ports))) {
+  if (untriedBootId !== bootId && (await needsBoot(targets, ports))) {
     return { type: 'roll-back-chosen', bootId };
   }
   return rolledBack(plan, ports);
@@ -79,7 +79,7 @@ export async function checkReturn(
   { plan, retry }: Omit<Extract<Effect, { do: 'check-return' }>, 'do'>,
   ports: LocalPorts,
 ): Promise<Event> {
-  if (retry && (await needsBoot(plan, ports))) return { type: 'roll-back-failed' };
+  if (retry && (await needsBoot(plan.targets, ports))) return { type: 'roll-back-failed' };
   return rolledBack(plan, ports);
 }
 
@@ -94,8 +94,8 @@ async function rolledBack(plan: Plan, ports: LocalPorts): Promise<Event> {
 }
 
 /** Whether a new image runs that only a boot takes back. */
-async function needsBoot(plan: Plan, ports: LocalPorts): Promise<boolean> {
-  for (const target of plan.targets) {
+async function needsBoot(targets: readonly TrustedTarget[], ports: LocalPorts): Promise<boolean> {
+  for (const target of targets) {
     if (installerFor(target, ports).needsReboot && (await runs(target, ports))) return true;
   }
   return false;

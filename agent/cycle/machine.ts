@@ -122,6 +122,8 @@ export type Effect =
       readonly do: 'roll-back';
       readonly plan: Plan;
       readonly attempt: number;
+      /** What fails now is left as it is. */
+      readonly isLast: boolean;
       readonly untriedBootId: string | undefined;
     }
   /** Which images run is asked, and nothing is changed any more unless `retry` says so. */
@@ -342,7 +344,7 @@ function rollBack(
     state: { at: 'rolling-back', plan, failure, attempt, untriedBootId },
     effect:
       attempt <= MAX_ATTEMPTS
-        ? { do: 'roll-back', plan, attempt, untriedBootId }
+        ? { do: 'roll-back', plan, attempt, isLast: attempt === MAX_ATTEMPTS, untriedBootId }
         : { do: 'check-return', plan, retry: false },
   };
 }

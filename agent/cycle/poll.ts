@@ -9,7 +9,7 @@ import type { Plan } from './machine.ts';
 import { noteAttack } from './note-attack.ts';
 import { sendManifest } from './report.ts';
 import { sealRisen } from './seal.ts';
-import { imageName, planDigest } from './state.ts';
+import { imageName, isPartOf, planDigest } from './state.ts';
 
 /** What a poll found. */
 export type Finding =
@@ -31,7 +31,7 @@ export async function poll(ports: Ports): Promise<Finding> {
   const { outcome, targets, correlationId } = await verify(ports);
   if (outcome === 'up-to-date') return { found: 'nothing' };
   const plan = { correlationId, targets };
-  if ((await ports.store.failedPlan()) === planDigest(plan))
+  if (isPartOf(planDigest(plan), await ports.store.failedPlan()))
     return { found: 'failed-before', plan };
   const until = await backsOffUntil(plan, ports);
   return until === undefined ? { found: 'update', plan } : { found: 'backing-off', plan, until };

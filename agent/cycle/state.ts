@@ -36,12 +36,20 @@ export function parseState(text: string): State {
   }
 }
 
-/** Names a plan by what it installs where and why, to know it again at the next poll. */
+/** Names a plan by what it installs where and why, to know it again at the next poll: a name per image. */
 export function planDigest({ correlationId, targets }: Plan): string {
-  const facts = targets.map(({ ecu, filename, hashes }) => [ecu, filename, ...hashes]);
-  return createHash('sha256')
-    .update(JSON.stringify([correlationId ?? '', facts]))
-    .digest('hex');
+  return targets
+    .map(({ ecu, filename, hashes }) =>
+      JSON.stringify([correlationId ?? '', ecu, filename, ...hashes]),
+    )
+    .map((facts) => createHash('sha256').update(facts).digest('hex'))
+    .join(' ');
+}
+
+/** Whether all of a plan is in the other: what is left of a plan that went well in part is no new one. */
+export function isPartOf(digest: string, whole: string | undefined): boolean {
+  const names = new Set(whole?.split(' '));
+  return digest.split(' ').every((name) => names.has(name));
 }
 
 /** Names an image on an ECU by its content, whatever the update is that brings it. */

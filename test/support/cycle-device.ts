@@ -73,7 +73,7 @@ export class TestDevice {
     for (const slot of Object.values(this.#slots)) writeFileSync(slot, 'factory');
     this.outside = {
       gateway: 'up',
-      image: (_offset, { filename }) => bytes(filename),
+      image: (offset, { filename }) => bytes(filename.slice(offset)),
       sick: undefined,
       uptimeMs: 0,
       wallMs: NOW,
