@@ -51,11 +51,14 @@ export async function confirmNow(plan: Plan, ports: LocalPorts): Promise<void> {
 export async function bootedImage(plan: Plan, ports: LocalPorts): Promise<Event> {
   const { bootId } = ports.boot;
   const now = { type: 'booted', bootId, uptimeMs: ports.boot.uptimeMs() } as const;
+  let old: string | undefined;
+  let others: 'new' | 'old' = 'old';
   for (const target of plan.targets) {
-    const { ecu } = target;
-    if (!(await ports.installers.of(ecu).booted(target))) return { ...now, image: 'old', ecu };
+    const installer = ports.installers.of(target.ecu);
+    if (!(await installer.booted(target))) old ??= target.ecu;
+    else if (installer.needsReboot) others = 'new';
   }
-  return { ...now, image: 'new' };
+  return old === undefined ? { ...now, image: 'new' } : { ...now, image: 'old', ecu: old, others };
 }
 
 /** @throws OtaError HEALTH_CHECK_FAILED, GATEWAY_* */

@@ -92,9 +92,10 @@ function outcomeOf({ state, ended, failure }: Rest): Outcome {
     case 'confirming':
       return { outcome: 'unconfirmed', plan: state.plan };
     default:
-      if (failure !== undefined) return { outcome: 'failed', failure };
+      // What failed on the way to a good end is no failure.
       if (ended?.failure !== undefined) return { outcome: 'failed', failure: ended.failure };
       if (ended !== undefined) return { outcome: 'installed', plan: ended.plan };
+      if (failure !== undefined) return { outcome: 'failed', failure };
       return { outcome: 'up-to-date' };
   }
 }

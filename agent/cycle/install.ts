@@ -54,7 +54,8 @@ type RollBack = Extract<Effect, { do: 'roll-back' }>;
 /**
  * Chooses the images before, in reverse. What one installer cannot do does not keep the others from it.
  *
- * A new image that runs until the next boot is not gone yet: that it is gone is seen after that boot.
+ * A new image that may run until the next boot is not gone yet: that it is gone is seen after that boot.
+ * Installers are not asked before: what is chosen for the next boot is no longer what runs.
  */
 export async function rollBack(
   { plan, attempt, isLast, untriedBootId }: Omit<RollBack, 'do'>,
@@ -68,9 +69,8 @@ export async function rollBack(
   }
   if (targets.length < plan.targets.length && !isLast) return { type: 'roll-back-failed' };
   const { bootId } = ports.boot;
-  if (untriedBootId !== bootId && (await needsBoot(targets, ports))) {
-    return { type: 'roll-back-chosen', bootId };
-  }
+  const needsReboot = targets.some((target) => installerFor(target, ports).needsReboot);
+  if (needsReboot && untriedBootId !== bootId) return { type: 'roll-back-chosen', bootId };
   return rolledBack(plan, ports);
 }
 
@@ -79,7 +79,11 @@ export async function checkReturn(
   { plan, retry }: Omit<Extract<Effect, { do: 'check-return' }>, 'do'>,
   ports: LocalPorts,
 ): Promise<Event> {
-  if (retry && (await needsBoot(plan.targets, ports))) return { type: 'roll-back-failed' };
+  for (const target of retry ? plan.targets : []) {
+    if (installerFor(target, ports).needsReboot && (await runs(target, ports))) {
+      return { type: 'roll-back-failed' };
+    }
+  }
   return rolledBack(plan, ports);
 }
 
@@ -91,14 +95,6 @@ async function rolledBack(plan: Plan, ports: LocalPorts): Promise<Event> {
     await queueEvent(ports, 'EcuInstallationCompleted', { plan, target, success });
   }
   return { type: 'rolled-back', kept };
-}
-
-/** Whether a new image runs that only a boot takes back. */
-async function needsBoot(targets: readonly TrustedTarget[], ports: LocalPorts): Promise<boolean> {
-  for (const target of targets) {
-    if (installerFor(target, ports).needsReboot && (await runs(target, ports))) return true;
-  }
-  return false;
 }
 
 /** An installer that cannot say is none that runs the image. */

@@ -100,9 +100,14 @@ export type Event =
       readonly takesEffect: 'now' | 'after-reboot';
       readonly uptimeMs: number;
     }
-  /** `old`: the ECU does not run what was planned for it. */
+  /** `old`: the ECU does not run what was planned for it; `others` says whether any other does. */
   | ({ readonly type: 'booted'; readonly image: 'new' } & ThisBoot)
-  | ({ readonly type: 'booted'; readonly image: 'old'; readonly ecu: string } & ThisBoot)
+  | ({
+      readonly type: 'booted';
+      readonly image: 'old';
+      readonly ecu: string;
+      readonly others: 'new' | 'old';
+    } & ThisBoot)
   | { readonly type: 'confirmed' }
   | { readonly type: 'unhealthy'; readonly failure: Failure }
   | { readonly type: 'rolled-back'; readonly kept: readonly string[] }
@@ -213,7 +218,8 @@ const TRANSITIONS: Transitions = {
       return activate(plan, event.bootId, state.attempt + 1);
     }
     const cause = 'the boot loader fell back to the previous image';
-    return rollBack(plan, rolledBack(plan, cause, event.ecu), undefined);
+    const untriedBootId = event.others === 'new' ? undefined : event.bootId;
+    return rollBack(plan, rolledBack(plan, cause, event.ecu), untriedBootId);
   },
 
   confirmed: (state) =>

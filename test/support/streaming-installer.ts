@@ -64,6 +64,11 @@ export class StreamingSlots implements StreamingInstaller {
   async receive(target: TrustedTarget, openImage: OpenImage, progress: Progress): Promise<void> {
     const handle = await open(this.#at(this.#spare()), 'a+');
     try {
+      // The beginning of another image is none of this one.
+      const name = [...target.hashes.values()].join(' ');
+      const note = this.#at(`${this.#spare()}.of`);
+      if (!existsSync(note) || readFileSync(note, 'utf8') !== name) await handle.truncate(0);
+      writeFileSync(note, name);
       const digest = new ImageDigest(target);
       const { size } = await handle.stat();
       for await (const chunk of readBytes(handle, size)) digest.update(chunk);

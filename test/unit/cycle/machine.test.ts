@@ -55,7 +55,7 @@ const events: readonly Event[] = [
   { type: 'activated', takesEffect: 'now', uptimeMs: 5 },
   { type: 'activated', takesEffect: 'after-reboot', uptimeMs: 5 },
   { type: 'booted', image: 'new', bootId: 'boot-2', uptimeMs: 5 },
-  { type: 'booted', image: 'old', ecu: 'ecu-1', bootId: 'boot-2', uptimeMs: 5 },
+  { type: 'booted', image: 'old', ecu: 'ecu-1', others: 'old', bootId: 'boot-2', uptimeMs: 5 },
   { type: 'confirmed' },
   { type: 'unhealthy', failure },
   { type: 'rolled-back', kept: [] },
@@ -101,6 +101,7 @@ describe('next', () => {
       type: 'booted',
       image: 'old',
       ecu: 'ecu-1',
+      others: 'old',
       ...BOOT_2,
     });
     assert.equal(effect.do, 'roll-back');
@@ -110,10 +111,13 @@ describe('next', () => {
 
   test('power lost between choosing and remembering chooses again, for the new boot', () => {
     const cut = { at: 'activating', plan, bootId: 'boot-1', attempt: 1 } as const;
-    assert.deepEqual(next(cut, { type: 'booted', image: 'old', ecu: 'ecu-1', ...BOOT_2 }), {
-      state: { at: 'activating', plan, bootId: 'boot-2', attempt: 2 },
-      effect: { do: 'activate', plan },
-    });
+    assert.deepEqual(
+      next(cut, { type: 'booted', image: 'old', ecu: 'ecu-1', others: 'old', ...BOOT_2 }),
+      {
+        state: { at: 'activating', plan, bootId: 'boot-2', attempt: 2 },
+        effect: { do: 'activate', plan },
+      },
+    );
   });
 
   test('a bad way postpones an update and forgets nothing but the attempt', () => {
