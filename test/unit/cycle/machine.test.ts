@@ -11,6 +11,7 @@ import {
   type Failure,
   type Plan,
   type State,
+  type Step,
 } from '../../../agent/cycle/machine.ts';
 import { formatState, parseState } from '../../../agent/cycle/state.ts';
 import { isOtaError } from '../../../agent/errors.ts';
@@ -128,6 +129,33 @@ describe('next', () => {
     });
   });
 
+  test('a person stops a download, lets it go on, or ends it', () => {
+    const loading = { at: 'downloading', plan, attempt: 3 } as const;
+    const { state: paused, effect } = next(loading, { type: 'pause-requested' });
+    assert.deepEqual([paused, effect], [{ at: 'paused', plan }, { do: 'wait' }]);
+    assert.deepEqual(resume(paused, BOOT_1), { state: paused, effect: { do: 'wait' } });
+    assert.deepEqual(next(paused, { type: 'resume-requested' }).state, { ...loading, attempt: 1 });
+    assert.deepEqual(next(paused, { type: 'withdrawn' }).state, { at: 'idle' });
+    for (const state of [loading, paused]) {
+      const { state: ended } = next(state, { type: 'abort-requested' });
+      assert.ok(ended.at === 'reporting');
+      assert.equal(ended.result.failure?.code, 'UPDATE_ABORTED');
+    }
+  });
+
+  test('a boot loader that fell back on every ECU leaves nothing to reboot for', () => {
+    const waiting = { at: 'awaiting-boot', plan, bootId: 'boot-1' } as const;
+    for (const [others, untriedBootId] of [
+      ['old', 'boot-2'],
+      ['new', undefined],
+    ] as const) {
+      const event = { type: 'booted', image: 'old', ecu: 'ecu-1', others, ...BOOT_2 } as const;
+      const { state } = next(waiting, event);
+      assert.ok(state.at === 'rolling-back');
+      assert.equal(state.untriedBootId, untriedBootId);
+    }
+  });
+
   test('refuses an event that cannot happen here', () => {
     throwsCode(() => next({ at: 'idle' }, { type: 'downloaded' }), 'BUG', {
       what: 'downloaded while idle',
@@ -147,6 +175,59 @@ describe('next', () => {
           if (step.effect.do === 'activate') assert.ok(written);
           ({ state } = step);
         }
+      }),
+    );
+  });
+});
+
+describe('a loop', () => {
+  /** What may happen in `state`, over and over, without any of it going well. */
+  const misfortunes: Readonly<Record<Effect['do'], readonly Event[]>> = {
+    download: [{ type: 'download-failed', failure, advice: 'give-up' }],
+    write: [{ type: 'install-failed', failure, bootId: 'boot-1' }],
+    activate: [
+      { type: 'install-failed', failure, bootId: 'boot-1' },
+      { type: 'activated', takesEffect: 'after-reboot', uptimeMs: 5 },
+    ],
+    reboot: [],
+    'check-boot': [
+      { type: 'booted', image: 'old', ecu: 'ecu-1', others: 'new', ...BOOT_2 },
+      { type: 'booted', image: 'new', ...BOOT_2 },
+    ],
+    confirm: [{ type: 'unhealthy', failure }],
+    'roll-back': [{ type: 'roll-back-failed' }, { type: 'roll-back-chosen', bootId: 'boot-1' }],
+    'check-return': [{ type: 'roll-back-failed' }, { type: 'rolled-back', kept: [] }],
+    report: [],
+    wait: [],
+  };
+  /** Power cuts and reboots are possible wherever the device is. */
+  const fate = fc.record({
+    crash: fc.boolean(),
+    boot: fc.integer({ min: 0, max: 3 }),
+    event: fc.nat({ max: 1 }),
+  });
+
+  test('of crashes, reboots and failures ends in a report, whatever they are', () => {
+    fc.assert(
+      fc.property(fc.array(fate, { minLength: 200, maxLength: 200 }), (fates) => {
+        let step: Step = {
+          state: { at: 'writing', plan, attempt: 1 },
+          effect: { do: 'write', plan },
+        };
+        let boots = 0;
+        for (const { crash, boot, event: which } of fates) {
+          if (step.state.at === 'reporting') return;
+          const possible = misfortunes[step.effect.do];
+          const event = possible[which % Math.max(possible.length, 1)];
+          // Some effects end with a boot, and all may end with a crash.
+          if (crash || event === undefined) {
+            if (boot === 0 || event === undefined) boots += 1;
+            step = resume(step.state, { bootId: `boot-${String(boots)}`, uptimeMs: 5 });
+          } else if (step.effect.do === 'check-return' && !step.effect.retry) {
+            step = next(step.state, { type: 'rolled-back', kept: [] });
+          } else step = next(step.state, event);
+        }
+        assert.equal(step.state.at, 'reporting');
       }),
     );
   });
@@ -182,7 +263,37 @@ describe('resume', () => {
   });
 });
 
+/** As the first version wrote them: no counts, and nothing of what came later. */
+const PLAN_TEXT = `"plan":{"correlationId":"urn:here-ota:mtu:1","targets":[{"ecu":"ecu-1","hardwareId":"board","filename":"fw","lengthBytes":2,"hashes":{"sha256":"00"}}]}`;
+const FAILURE_TEXT = `"failure":{"code":"INSTALL_FAILED","details":{"ecu":"ecu-1"},"description":"d"}`;
+const OLD_STATES: Readonly<Record<string, Effect['do']>> = {
+  '{"at":"idle"}': 'wait',
+  [`{"at":"downloading",${PLAN_TEXT},"attempt":2}`]: 'download',
+  [`{"at":"writing",${PLAN_TEXT}}`]: 'write',
+  [`{"at":"activating",${PLAN_TEXT},"bootId":"boot-1"}`]: 'activate',
+  [`{"at":"awaiting-boot",${PLAN_TEXT},"bootId":"boot-1"}`]: 'reboot',
+  [`{"at":"confirming",${PLAN_TEXT},"bootId":"boot-1"}`]: 'confirm',
+  [`{"at":"rolling-back",${PLAN_TEXT},${FAILURE_TEXT}}`]: 'roll-back',
+  [`{"at":"reporting","result":{${PLAN_TEXT}}}`]: 'report',
+  [`{"at":"reporting","result":{${PLAN_TEXT},${FAILURE_TEXT}}}`]: 'report',
+};
+
 describe('the state on disk', () => {
+  test('of the first version is gone on with', () => {
+    for (const [text, effect] of Object.entries(OLD_STATES)) {
+      const state = parseState(text);
+      assert.equal(resume(state, BOOT_1).effect.do, effect, text);
+      assert.deepEqual(parseState(formatState(state)), state);
+    }
+  });
+
+  test('of a trial that the first version began has its deadline from now on', () => {
+    const text = `{"at":"confirming",${PLAN_TEXT},"bootId":"boot-1"}`;
+    const { state } = resume(parseState(text), BOOT_1);
+    assert.ok(state.at === 'confirming');
+    assert.equal(state.sinceMs, BOOT_1.uptimeMs);
+  });
+
   test('reads back as it was written, for every state', () => {
     for (const state of states) assert.deepEqual(parseState(formatState(state)), state);
   });
