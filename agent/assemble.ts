@@ -14,6 +14,7 @@ import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
 import { HttpClient } from './io/http.ts';
+import { proxyRules } from './io/http-proxy.ts';
 import { openHealth } from './io/health.ts';
 import { installersOf } from './io/installers/by-ecu.ts';
 import { openInstaller } from './io/installers/open-installer.ts';
@@ -240,12 +241,13 @@ export function openHttp(
   identity: () => Pick<Identity, 'secureContext' | 'contextFor' | 'trust'>,
   clock: Pick<Clock, 'now'>,
 ): HttpClient {
-  const { crl, timeout } = settings.gateway;
+  const { crl, proxy, timeout } = settings.gateway;
   return new HttpClient({
     secureContext: followCrls(crl, identity),
     timeoutMs: timeout,
     userAgent: `ota-agent/${VERSION}`,
     policy: gatewayPolicy(identity().trust, clock),
+    proxyFor: proxyRules(proxy, process.env),
   });
 }
 

@@ -16,6 +16,7 @@ import {
 import { formatState, parseState } from '../../../agent/cycle/state.ts';
 import { isOtaError } from '../../../agent/errors.ts';
 import { throwsCode } from '../../support/expect-code.ts';
+import { TRANSITIONS } from '../../crash/points.ts';
 import { targetFor } from '../../support/targets.ts';
 
 const plan: Plan = { correlationId: 'urn:here-ota:mtu:1', targets: [targetFor(Buffer.from('v2'))] };
@@ -178,6 +179,18 @@ describe('next', () => {
       }),
     );
   });
+});
+
+test('the transitions that crash tests know are those of the machine', () => {
+  // Counted anew by `resume`, and not by an event.
+  const found = new Set(['writing>writing']);
+  for (const state of states) {
+    for (const event of events) {
+      const step = tryNext(state, event);
+      if (step !== undefined) found.add(`${state.at}>${step.state.at}`);
+    }
+  }
+  assert.deepEqual([...found].sort(), [...TRANSITIONS].sort());
 });
 
 describe('a loop', () => {
