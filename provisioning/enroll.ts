@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 
 import { isOtaError, OtaError } from '../agent/errors.ts';
+import { proxyRules } from '../agent/io/http-proxy.ts';
 import { readAuthorities } from '../agent/io/authorities.ts';
 import { replaceFile } from '../agent/io/durable-file.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
@@ -115,6 +116,7 @@ async function fromEst(
     secret: (await optionalFile(provisioning.est_secret_file, 'enrolment secret'))?.trim(),
     timeoutMs: gateway.timeout,
     userAgent: all.userAgent,
+    proxyFor: proxyRules(gateway.proxy, all.env),
   };
   const answered = await enrol(server, request);
   const certificates = answered.map((der) =>

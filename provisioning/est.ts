@@ -2,6 +2,7 @@
 import { createSecureContext, getCACertificates } from 'node:tls';
 
 import { causeOf, isOtaError, OtaError } from '../agent/errors.ts';
+import type { ProxyFor } from '../agent/io/http-proxy.ts';
 import { HttpClient, type Response } from '../agent/io/http.ts';
 import { parseCertificates } from './certificate.ts';
 import type { CertificateRequest } from './csr.ts';
@@ -15,6 +16,7 @@ export interface EstServer {
   readonly secret: string | undefined;
   readonly timeoutMs: number;
   readonly userAgent: string;
+  readonly proxyFor: ProxyFor;
 }
 
 /** A chain of certificates is a few kilobytes. */
@@ -38,6 +40,7 @@ export async function enrol(server: EstServer, request: CertificateRequest): Pro
     secureContext: createSecureContext({ ca, minVersion: 'TLSv1.2' }),
     timeoutMs: server.timeoutMs,
     userAgent: server.userAgent,
+    proxyFor: server.proxyFor,
   });
   const url = `${server.url.replace(/\/+$/u, '')}/.well-known/est/simpleenroll`;
   try {

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 
 import { causeOf, isOtaError, OtaError } from '../agent/errors.ts';
 import { replaceFile } from '../agent/io/durable-file.ts';
+import { proxyRules } from '../agent/io/http-proxy.ts';
 import { HttpClient } from '../agent/io/http.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
 import {
@@ -77,6 +78,7 @@ async function fromEst(
     secureContext: identity.secureContext,
     timeoutMs: gateway.timeout,
     userAgent: means.userAgent,
+    proxyFor: proxyRules(gateway.proxy, means.env),
   });
   try {
     const answered = await reenrol(url, http, request);

@@ -153,22 +153,33 @@ async function resumed(handle: FileHandle, target: TrustedTarget): Promise<Image
   return digest;
 }
 
-/** Network chunks are small; the disk likes large writes. A chunk is valid until the next is asked for. */
+/**
+ * Network chunks are small; the disk likes large writes. A chunk is valid until the next is asked for.
+ * What came before a break is passed on before the break is: a later attempt resumes behind it.
+ */
 async function* gathered(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafe(WRITE_BYTES);
   let used = 0;
-  for await (const chunk of body) {
-    let taken = 0;
-    while (taken < chunk.byteLength) {
-      const part = chunk.subarray(taken, taken + buffer.length - used);
-      buffer.set(part, used);
-      used += part.byteLength;
-      taken += part.byteLength;
-      if (used === buffer.length) {
+  const chunks = body[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const step = await chunks.next().catch((error: unknown) => ({ error }));
+      if ('error' in step || step.done === true) {
+        if (used > 0) yield buffer.subarray(0, used);
+        if ('error' in step) throw step.error;
+        return;
+      }
+      for (let taken = 0; taken < step.value.byteLength;) {
+        const part = step.value.subarray(taken, taken + buffer.length - used);
+        buffer.set(part, used);
+        used += part.byteLength;
+        taken += part.byteLength;
+        if (used < buffer.length) continue;
         yield buffer;
         used = 0;
       }
     }
+  } finally {
+    await chunks.return?.();
   }
-  if (used > 0) yield buffer.subarray(0, used);
 }

@@ -126,12 +126,12 @@ async function comeToRest(scenarioName: string, directory: string): Promise<numb
 }
 
 async function believed(scenarioName: string, directory: string): Promise<('old' | 'new')[]> {
-  const { ports, close } = await openPorts(directory, scenarioOf(scenarioName));
+  const device = await openPorts(directory, scenarioOf(scenarioName));
   try {
-    const inventory = await ports.store.inventory();
+    const inventory = await device.ports.store.inventory();
     return inventory.map(({ installed }) => (installed === undefined ? 'old' : 'new'));
   } finally {
-    await close();
+    await device.close();
   }
 }
 

@@ -10,9 +10,9 @@ import { openPorts } from './crash-device.ts';
 import { scenarioOf } from './scenario.ts';
 
 const [, , name = '', directory = '', call = '', moment = 'before'] = process.argv;
-const { ports, close } = await openPorts(directory, scenarioOf(name));
+const device = await openPorts(directory, scenarioOf(name));
 const cut = cuttingPorts(
-  ports,
+  device.ports,
   { call, moment: moment === 'after' ? 'after' : 'before' },
   (): never => {
     process.kill(process.pid, 'SIGKILL');
@@ -21,5 +21,5 @@ const cut = cuttingPorts(
   },
 );
 const { outcome } = await runCycle(cut.ports);
-await close();
+await device.close();
 process.stdout.write(JSON.stringify({ outcome, points: cut.names() }));

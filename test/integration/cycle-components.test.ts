@@ -20,9 +20,9 @@ interface Vehicle {
   readonly app: Whims;
   /** Steps of the components, in order. */
   readonly said: string[];
-  running(ecu: Ecu): string;
+  readonly running: (ecu: Ecu) => string;
   /** The Primary and, where it needs one, the kernel. */
-  boot(): void;
+  readonly boot: () => void;
 }
 
 /** The kernel needs a reboot as the Primary does, the application none. */
