@@ -285,11 +285,8 @@ export function resume(state: State, boot: ThisBoot): Step {
       return resumeConfirming(state, boot);
     case 'rolling-back':
       return rollBack(state.plan, state.failure, state.untriedBootId, state.attempt + 1);
-    case 'returning': {
-      const { plan, attempt } = state;
-      if (state.bootId === bootId) return stay({ do: 'reboot', plan });
-      return stay({ do: 'check-return', plan, retry: attempt < MAX_ATTEMPTS });
-    }
+    case 'returning':
+      return resumeReturning(state, bootId);
     case 'reporting':
       return stay({ do: 'report', result: state.result });
   }
@@ -308,6 +305,12 @@ function resumeActivating(state: At<'activating'>, bootId: string): Step {
   if (state.bootId !== bootId) return { state, effect: { do: 'check-boot', plan } };
   if (attempt < MAX_ATTEMPTS) return activate(plan, bootId, attempt + 1);
   return rollBack(plan, cutShort(plan, 'activating'), bootId);
+}
+
+function resumeReturning(state: At<'returning'>, bootId: string): Step {
+  const { plan, attempt } = state;
+  if (state.bootId === bootId) return { state, effect: { do: 'reboot', plan } };
+  return { state, effect: { do: 'check-return', plan, retry: attempt < MAX_ATTEMPTS } };
 }
 
 /** Another boot may have gone back to the image before: confirming it would be a lie. */

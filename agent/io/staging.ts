@@ -159,27 +159,32 @@ async function resumed(handle: FileHandle, target: TrustedTarget): Promise<Image
  */
 async function* gathered(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafe(WRITE_BYTES);
+  const end: { broken?: Error } = {};
   let used = 0;
-  const chunks = body[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const step = await chunks.next().catch((error: unknown) => ({ error }));
-      if ('error' in step || step.done === true) {
-        if (used > 0) yield buffer.subarray(0, used);
-        if ('error' in step) throw step.error;
-        return;
-      }
-      for (let taken = 0; taken < step.value.byteLength;) {
-        const part = step.value.subarray(taken, taken + buffer.length - used);
-        buffer.set(part, used);
-        used += part.byteLength;
-        taken += part.byteLength;
-        if (used < buffer.length) continue;
+  for await (const chunk of untilBroken(body, end)) {
+    let taken = 0;
+    while (taken < chunk.byteLength) {
+      const part = chunk.subarray(taken, taken + buffer.length - used);
+      buffer.set(part, used);
+      used += part.byteLength;
+      taken += part.byteLength;
+      if (used === buffer.length) {
         yield buffer;
         used = 0;
       }
     }
-  } finally {
-    await chunks.return?.();
+  }
+  if (used > 0) yield buffer.subarray(0, used);
+  if (end.broken !== undefined) throw end.broken;
+}
+
+async function* untilBroken(
+  body: AsyncIterable<Uint8Array>,
+  end: { broken?: Error },
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (error) {
+    end.broken = error instanceof Error ? error : new Error(String(error));
   }
 }

@@ -1,5 +1,4 @@
 /** Checks of health with programs that run, fail, hang and are not there. */
-import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';

@@ -61,7 +61,7 @@ describe('enrolment over EST', () => {
     const url = `https://localhost:${String((server.address() as AddressInfo).port)}/`;
     const caPem = authority.certificatePem;
     const common = { url, caPem, secret: SECRET, timeoutMs: 5000, userAgent: 'ota-agent/test' };
-    return enrol({ ...common, ...changes }, REQUEST);
+    return enrol({ ...common, proxyFor: () => undefined, ...changes }, REQUEST);
   };
   const refusal = async (...args: Parameters<typeof ask>): Promise<Record<string, unknown>> => {
     try {
