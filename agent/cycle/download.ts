@@ -71,7 +71,7 @@ async function downloadOne(target: TrustedTarget, plan: Plan, ports: Ports): Pro
 }
 
 /** The way to an image's bytes, as long as nobody stops it. */
-export function imageOf(target: TrustedTarget, { repositories, brake }: Ports): OpenImage {
+function imageOf(target: TrustedTarget, { repositories, brake }: Ports): OpenImage {
   return (offsetBytes) => stoppable(repositories.openImage(target, offsetBytes), brake);
 }
 
