@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
 import { readSwupdate, type SwupdateRules } from './config-swupdate.ts';
+import { isOtaError, OtaError } from './errors.ts';
 import type { Settings } from './settings.ts';
 
 interface AbSlotRules {
@@ -197,6 +198,74 @@ function treeRules(loaded: LoadedSettings): Omit<DirectoryRules, 'type'> {
     maxEntries: max_entries,
     allowSetuid: allow_setuid,
   };
+}
+
+/** A component with the installer that its table names. */
+export interface ComponentRules {
+  readonly serial: string;
+  readonly hardwareId: string;
+  readonly installer: InstallerSettings;
+}
+
+/**
+ * What is installed beside the Primary's image, in that order.
+ *
+ * @throws OtaError CONFIG_INVALID as `requireInstaller`, and for a serial that the Primary has
+ */
+export function requireComponents(loaded: LoadedSettings): readonly ComponentRules[] {
+  return loaded.settings.component.map((component, index) => {
+    const { serial, hardware_id: hardwareId, installer } = component;
+    const name = `component[${String(index)}]`;
+    if (serial === loaded.settings.ecu.serial) {
+      const problem = 'is the serial of the Primary, too';
+      throw invalid(loaded, `${name}.serial`, { problem, remedy: 'give each its own' });
+    }
+    if (installer.reboot_command.length > 0) {
+      const problem = 'is for the whole device';
+      const remedy = 'move it to [installer]';
+      throw invalid(loaded, `${name}.installer.reboot_command`, { problem, remedy });
+    }
+    return { serial, hardwareId, installer: installerIn(loaded, name, component) };
+  });
+}
+
+/** Reads a component's `installer` as if it were the device's, and says of mistakes where they are. */
+function installerIn(
+  loaded: LoadedSettings,
+  name: string,
+  { serial, installer }: Settings['component'][number],
+): InstallerSettings {
+  const prefix = `${name}.`;
+  const own = [...loaded.origins].filter(([key]) => key.startsWith(prefix) || key === name);
+  const origins = new Map(
+    own.map(([key, at]) => [`installer.${key.slice(`${prefix}installer.`.length)}`, at]),
+  );
+  try {
+    const own = { ...loaded, origins, settings: { ...loaded.settings, installer } };
+    return withOwnRecord(requireInstaller(own), serial);
+  } catch (error) {
+    if (!isOtaError(error) || error.code !== 'CONFIG_INVALID') throw error;
+    const { key, remedy } = error.details;
+    throw new OtaError('CONFIG_INVALID', {
+      ...error.details,
+      key: `${name}.${key}`,
+      remedy: remedy.replace('[installer]', '[component.installer]'),
+    });
+  }
+}
+
+/** Two installers must not note into one file what each has installed. */
+function withOwnRecord(rules: InstallerSettings, serial: string): InstallerSettings {
+  const suffix = `-${encodeURIComponent(serial)}`;
+  switch (rules.type) {
+    case 'ab-slot':
+      return { ...rules, record: rules.record + suffix };
+    case 'rauc':
+    case 'swupdate':
+      return { ...rules, recordPath: rules.recordPath + suffix };
+    default:
+      return rules;
+  }
 }
 
 function need<K extends Key>(

@@ -67,6 +67,8 @@ export interface FailureDetails {
 
   INSTALL_FAILED: { installer: string; ecu: string; cause: string };
   ROLLED_BACK: { ecu: string; cause: string };
+  HEALTH_CHECK_FAILED: { check: string; said: string };
+  UPDATE_ABORTED: { while: string };
 
   TOKEN_MODULE: { module: string; cause: string; remedy: string };
   TOKEN_ABSENT: { uri: string; found: string; remedy: string };
@@ -190,6 +192,8 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
 
   INSTALL_FAILED: { kind: 'device', retry: 'next-poll', exit: 40 },
   ROLLED_BACK: { kind: 'device', retry: 'never', exit: 41 },
+  HEALTH_CHECK_FAILED: { kind: 'device', retry: 'backoff', exit: 41 },
+  UPDATE_ABORTED: { kind: 'operator', retry: 'never', exit: 40 },
 
   TOKEN_MODULE: token,
   TOKEN_ABSENT: token,

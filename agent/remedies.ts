@@ -61,6 +61,9 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
 
   INSTALL_FAILED: 'see the cause; the previous image still runs',
   ROLLED_BACK: 'see the cause; assign the image again when it is mended',
+  HEALTH_CHECK_FAILED:
+    'look at what the check said; when its deadline has passed, the image before comes back',
+  UPDATE_ABORTED: 'a person ended it with ota-agent abort; assign the image again to install it',
 
   TOKEN_MECHANISM:
     'choose one of the supported key types, or use a token that offers the mechanism',

@@ -12,6 +12,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   answer: true,
   attribute: true,
   cause: true,
+  check: true,
   column: true,
   computed: true,
   delegations: true,
@@ -61,6 +62,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   repo: true,
   role: true,
   roles: true,
+  said: true,
   sealed: true,
   searched: true,
   secret: true,
@@ -79,6 +81,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   wanted: true,
   what: true,
   which: true,
+  while: true,
 };
 
 /** Facts of the cycle and of start-up. */

@@ -55,21 +55,21 @@ export function hasPending(
 }
 
 /**
- * The targets that do not run yet, in the order to install them: the Primary comes last, because
- * what installs it may reboot the device that has to install the others.
+ * The targets that do not run yet, in the order to install them: that of the inventory, but the Primary
+ * comes last, because what installs it may reboot the device that has to install the others.
  */
 export function planInstallation(
   targets: readonly TrustedTarget[],
   inventory: readonly EcuInventory[],
 ): readonly TrustedTarget[] {
-  const primary = inventory[0]?.serial;
+  const [primary, ...others] = inventory.map(({ serial }) => serial);
   const installed = new Map(inventory.map((ecu) => [ecu.serial, ecu.installed]));
   const pending = targets.filter((target) => {
     const image = installed.get(target.ecu);
     return image === undefined || !isSameImage(target, image);
   });
   return [
-    ...pending.filter((target) => target.ecu !== primary),
+    ...others.flatMap((serial) => pending.filter(({ ecu }) => ecu === serial)),
     ...pending.filter((target) => target.ecu === primary),
   ];
 }

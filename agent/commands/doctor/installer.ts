@@ -3,7 +3,11 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { requireInstaller, type InstallerSettings } from '../../config-installer.ts';
+import {
+  requireComponents,
+  requireInstaller,
+  type InstallerSettings,
+} from '../../config-installer.ts';
 import { causeOf, OtaError } from '../../errors.ts';
 import { BY_THE_AGENT } from '../../io/installers/rauc/describe.ts';
 import { openInstaller } from '../../io/installers/open-installer.ts';
@@ -13,7 +17,17 @@ export const INSTALLER: Check = {
   name: 'installer',
   needs: ['configuration'],
   code: 'INSTALL_FAILED',
-  examine: (examination) => examineInstaller(requireInstaller(examination.get('loaded'))),
+  examine: async (examination) => {
+    const loaded = examination.get('loaded');
+    const own = await examineInstaller(requireInstaller(loaded));
+    const found = [own];
+    for (const { serial, installer } of requireComponents(loaded)) {
+      const finding = await examineInstaller(installer);
+      found.push({ ...finding, detail: `${serial}: ${finding.detail}` });
+    }
+    const worst = found.find(({ status }) => status === 'warn') ?? own;
+    return { ...worst, detail: found.map(({ detail }) => detail).join('; ') };
+  },
 };
 
 function examineInstaller(settings: InstallerSettings): Promise<Finding> {

@@ -32,7 +32,7 @@ describe('an image that is packed while it travels', () => {
     };
     assert.deepEqual(targets[0]?.compressed, compressed);
     const plan = { correlationId: undefined, targets };
-    const state = parseState(formatState({ at: 'writing', plan }));
+    const state = parseState(formatState({ at: 'writing', plan, attempt: 1 }));
     assert.ok(state.at === 'writing');
     assert.deepEqual(state.plan.targets[0]?.compressed, compressed);
   });
