@@ -33,7 +33,7 @@ python3-jwcrypto          an independent judge of what is encrypted to a device
 squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
 rauc                      the installer of the same name is tested with it
 dbus                      the bus that it is on
-libubootenv-tool          U-Boot's environment in a file, where it counts boots
+libubootenv-tool          fw_setenv and fw_printenv, for slots that U-Boot boots
 time                      what a run of the agent costs
 valgrind                  memory errors and leaks in the C programs of the emulated TEE
 libc6-dbg                 symbols of the C library, without which valgrind does not start
@@ -55,7 +55,7 @@ xz-utils                  images that are published packed with xz
 systemd-container         boots the installed agent under a systemd of its own
 swupdate                  the real SWUpdate, which its installer drives
 cpio                      makes .swu files
-ostree                    the ostree installer's tests run it
+ostree                    pulls and deploys commits, for the installer of that name
 python3-gi                with the next one, what a newer ostree can do
 gir1.2-ostree-1.0         libostree, for python3-gi
 ca-certificates           HTTPS to the package registry
