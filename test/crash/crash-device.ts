@@ -29,8 +29,8 @@ export async function prepare(directory: string, scenario: Scenario): Promise<vo
   const ecus = scenario.images.map(([ecu]) => ecu);
   const world = new World(ecus);
   mkdirSync(join(directory, 'images'), { recursive: true });
-  for (const [ecu, content] of scenario.images) {
-    const name = `${ecu.serial}.img`;
+  for (const [ecu, content, filename] of scenario.images) {
+    const name = filename ?? `${ecu.serial}.img`;
     const info = fileInfo(content.toString('latin1'));
     world.director.targets[name] = { ...directorTarget('', [ecu]), ...info };
     world.image.targets[name] = { ...imageTarget('', [ecu]), ...info };

@@ -2,17 +2,28 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { AbSlotSettings } from '../../agent/io/installers/ab-slot.ts';
+import { GrubEnvironment } from '../../agent/io/installers/ab-slot/grub.ts';
+import { RecordFile } from '../../agent/io/installers/ab-slot/record.ts';
+import { SystemdBoot } from '../../agent/io/installers/ab-slot/systemd-boot.ts';
+import { UbootEnvironment, type Convention } from '../../agent/io/installers/ab-slot/uboot.ts';
+import { CommandInstaller } from '../../agent/io/installers/command.ts';
+import { DirectoryInstaller } from '../../agent/io/installers/directory/directory.ts';
 import { FileInstaller } from '../../agent/io/installers/file.ts';
 import type { Installer } from '../../agent/ports.ts';
 import type { Ecu } from '../../agent/uptane/inventory.ts';
-import { openAbSlot } from '../support/ab-slot.ts';
+import { openAbSlot, TRIES } from '../support/ab-slot.ts';
+import { Grub } from '../support/boot-loaders/grub.ts';
+import { SystemdBootLoader } from '../support/boot-loaders/systemd-boot.ts';
+import { Uboot } from '../support/boot-loaders/uboot.ts';
+import { LIMITS, openBoard, runningTree, UPDATE } from '../support/directory-board.ts';
 import { bootBoard, type Board } from '../support/boot-loader.ts';
 import { PRIMARY, SECONDARY } from '../support/uptane-world.ts';
 
 /** Everything is found again from the directory alone: each process makes it anew. */
 export interface Scenario {
-  /** The ECUs and their new images; the Primary is `PRIMARY`. */
-  readonly images: readonly (readonly [Ecu, Buffer])[];
+  /** The ECUs and their new images, under names where the installer asks for some; the Primary is `PRIMARY`. */
+  readonly images: readonly (readonly [ecu: Ecu, content: Buffer, filename?: string])[];
   /** Makes the device as the factory leaves it. */
   prepare(directory: string): void | Promise<void>;
   /** The real installer of an ECU. */
@@ -71,6 +82,91 @@ const file: Scenario = {
   running: (directory) => whichIs(readFileSync(applicationIn(directory)), APPLICATION),
 };
 
+interface Loader {
+  readonly choice: AbSlotSettings['choice'];
+  /** @returns the kernel command line of what boots */
+  boot(): string;
+}
+
+/** Two slots and another boot loader than the one that reads the marker. */
+function abSlotWith(load: (directory: string) => Loader): Scenario {
+  const commandLine = (directory: string): string => join(directory, 'cmdline');
+  const boot = (directory: string): void => {
+    writeFileSync(commandLine(directory), `quiet ${load(directory).boot()} rw\n`);
+  };
+  return {
+    images: [[PRIMARY, IMAGE]],
+    prepare: (directory) => {
+      for (const slot of Object.values(slotsIn(directory))) writeFileSync(slot, 'factory');
+      boot(directory);
+    },
+    open: (directory) =>
+      openAbSlot(slotsIn(directory), boardIn(directory), {
+        choice: load(directory).choice,
+        record: new RecordFile(join(directory, 'record')),
+        booted: { commandLinePath: commandLine(directory) },
+      }),
+    boot,
+    running: (directory) => {
+      const isA = /slot=a/iu.test(readFileSync(commandLine(directory), 'utf8'));
+      return whichIs(readFileSync(slotsIn(directory)[isA ? 'a' : 'b']), IMAGE);
+    },
+  };
+}
+
+function loadUboot(convention: Convention): (directory: string) => Loader {
+  const factory = { 'boot-order': { BOOT_ORDER: 'A' }, bootcount: { ota_slot: 'a' } };
+  return (directory) => {
+    const uboot = new Uboot(directory, factory[convention]);
+    return {
+      choice: new UbootEnvironment({ configPath: uboot.config, convention, tries: TRIES }),
+      boot: () =>
+        convention === 'bootcount'
+          ? `ota.slot=${uboot.bootByCount()}`
+          : `rauc.slot=${uboot.bootByOrder().toUpperCase()}`,
+    };
+  };
+}
+
+function loadGrub(directory: string): Loader {
+  const grub = new Grub(join(directory, 'grubenv'));
+  return {
+    choice: new GrubEnvironment(grub.environment, TRIES),
+    boot: () => `ota.slot=${grub.boot()}`,
+  };
+}
+
+function loadSystemdBoot(directory: string): Loader {
+  const loader = new SystemdBootLoader(join(directory, 'esp'));
+  return { choice: new SystemdBoot(loader.entries, TRIES), boot: () => loader.boot() };
+}
+
+const directory: Scenario = {
+  images: [[PRIMARY, UPDATE, 'release.tar']],
+  prepare: (at) => {
+    openBoard(at);
+  },
+  open: (at) => new DirectoryInstaller({ path: join(at, 'current'), limits: LIMITS }),
+  boot: () => undefined,
+  running: (at) => {
+    const running = runningTree(join(at, 'current'));
+    if (running === 'update') return 'new';
+    return running === 'factory' ? 'old' : 'neither';
+  },
+};
+
+const EXAMPLE = join(import.meta.dirname, '../../config/installers/install-firmware.sh');
+
+const command: Scenario = {
+  images: [[PRIMARY, APPLICATION]],
+  prepare: (at) => {
+    writeFileSync(join(at, 'firmware'), 'factory');
+  },
+  open: (at) => new CommandInstaller({ command: [EXAMPLE, at], timeoutMs: 20_000 }),
+  boot: () => undefined,
+  running: (at) => whichIs(readFileSync(join(at, 'firmware')), APPLICATION),
+};
+
 /** A root file system that needs a reboot, and an application that needs none. */
 const components: Scenario = {
   images: [
@@ -89,7 +185,13 @@ const components: Scenario = {
 /** A new installer adds its scenario here. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'ab-slot': abSlot,
+  'ab-slot-uboot': abSlotWith(loadUboot('boot-order')),
+  'ab-slot-bootcount': abSlotWith(loadUboot('bootcount')),
+  'ab-slot-grub': abSlotWith(loadGrub),
+  'ab-slot-systemd-boot': abSlotWith(loadSystemdBoot),
   file,
+  directory,
+  command,
   components,
 };
 

@@ -41,12 +41,12 @@ export function openBoard(directory: string): Board {
   return {
     path,
     installer: new DirectoryInstaller({ path, limits: LIMITS }),
-    running: () => runs(path),
+    running: () => runningTree(path),
   };
 }
 
 /** What a program finds that follows the link. */
-function runs(path: string): Running {
+export function runningTree(path: string): Running {
   const version = readFileSync(join(path, 'version'), 'utf8');
   if (version === 'factory') return version;
   const said = execFileSync(join(path, 'latest')).toString().trim();

@@ -3,7 +3,7 @@
  * block where it is. The environment is read by the real `grub-editenv`.
  */
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 
 const BLOCK_BYTES = 1024;
 
@@ -12,6 +12,8 @@ export class Grub {
 
   constructor(environment: string) {
     this.environment = environment;
+    // Another process goes on with what is there.
+    if (existsSync(environment)) return;
     execFileSync('grub-editenv', [environment, 'create']);
     execFileSync('grub-editenv', [environment, 'set', 'saved_entry=0']);
   }

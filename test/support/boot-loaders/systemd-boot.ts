@@ -4,7 +4,14 @@
  *
  * Source: systemd.io, "Automatic Boot Assessment"; UAPI Boot Loader Specification, "Sorting".
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 interface Entry {
@@ -22,6 +29,8 @@ export class SystemdBootLoader {
   constructor(root: string) {
     this.root = root;
     this.entries = join(root, 'loader', 'entries');
+    // Another process goes on with what is there.
+    if (existsSync(this.entries)) return;
     mkdirSync(this.entries, { recursive: true });
     writeFileSync(join(root, 'loader', 'loader.conf'), 'timeout 0\ndefault ota-*\n');
     for (const [number, slot] of ['b', 'a'].entries()) {

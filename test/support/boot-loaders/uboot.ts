@@ -2,7 +2,7 @@
  * U-Boot's side of its environment, written from its documentation and from the script that RAUC gives
  * integrators: reads the redundant environment, runs the script, and saves what `saveenv` would.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
@@ -19,6 +19,8 @@ export class Uboot {
   constructor(directory: string, variables: Readonly<Record<string, string>>) {
     this.#copies = [join(directory, 'uboot.env'), join(directory, 'uboot-redundant.env')];
     this.config = join(directory, 'fw_env.config');
+    // Another process goes on with what is there.
+    if (existsSync(this.config)) return;
     const lines = this.#copies.map((path) => `${path} 0x0 0x${COPY_BYTES.toString(16)}\n`);
     writeFileSync(this.config, lines.join(''));
     const values = new Map(Object.entries(variables));
