@@ -58,6 +58,9 @@ cpio                      makes .swu files
 ostree                    pulls and deploys commits, for the installer of that name
 python3-gi                with the next one, what a newer ostree can do
 gir1.2-ostree-1.0         libostree, for python3-gi
+postgresql                a database for the Director that several servers share
+chromium                  the page of the Director is tested in it
+fonts-dejavu-core         letters for it
 ca-certificates           HTTPS to the package registry
 '
 

@@ -1,8 +1,8 @@
 /**
  * The Director: who gets which image, said in metadata of its own for every device.
  *
- * Keys and root chain are in `director/repository.json`; what was signed for a device lies with that
- * device, in `director.json`, so that an idle device is served the same bytes again and again.
+ * Keys and root chain are in `director/repository.json`; what was signed for a device is in the store,
+ * so that an idle device is served the same bytes again and again, by whichever server.
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -26,13 +26,8 @@ import {
   type RootOfTrust,
   type Rotation,
 } from './metadata/repository-keys.ts';
-import type {
-  AssignedTarget,
-  Assignment,
-  Device,
-  DeviceStore,
-  RegisteredEcu,
-} from './state/devices.ts';
+import type { AssignedTarget, Assignment, Device, RegisteredEcu } from './state/devices.ts';
+import type { HeldDevice, Store } from './state/store.ts';
 import type { SettingsFile } from './state/settings.ts';
 import { makeDirectory, readState, writeState } from './state/state-file.ts';
 
@@ -44,14 +39,13 @@ export interface WantedTarget {
 
 export interface DirectorParts {
   readonly directory: string;
-  readonly devices: DeviceStore;
+  readonly store: Store;
   readonly images: ImageRepo;
   readonly settings: SettingsFile;
 }
 
 export class Director {
   readonly #parts: DirectorParts;
-  readonly #issued = new Map<string, IssuedSet>();
   #trust: RootOfTrust;
 
   constructor(parts: DirectorParts) {
@@ -73,26 +67,28 @@ export class Director {
    *
    * @param floor - highest version that a fault has sent to it; honest versions stay above it
    */
-  issued(device: Device, floor: number): IssuedSet {
-    const content = this.#contentFor(device);
-    const issuer = this.issuer(floor);
-    const before = this.peek(device.id);
-    const from = before === undefined ? 'targets' : levelDue(before, content, issuer);
-    if (before !== undefined && from === undefined) return before;
-    return this.#issue(device, issuer, from ?? 'targets');
+  async issued(deviceId: string, floor: number): Promise<IssuedSet> {
+    const { store } = this.#parts;
+    const [device, before] = await Promise.all([store.find(deviceId), store.issued(deviceId)]);
+    if (
+      device !== undefined &&
+      before !== undefined &&
+      this.#due(device, before, floor) === undefined
+    )
+      return before;
+    return store.hold(deviceId, async (held) => {
+      const now = await held.issued();
+      const due = now === undefined ? 'targets' : this.#due(held.device, now, floor);
+      return now !== undefined && due === undefined
+        ? now
+        : this.#issue(held, now, this.issuer(floor), due ?? 'targets');
+    });
   }
 
-  /** What was last signed for a device, as it is. */
-  peek(deviceId: string): IssuedSet | undefined {
-    const known = this.#issued.get(deviceId);
-    if (known !== undefined) return known;
-    const stored = readState(this.#issuedPath(deviceId)) as IssuedSet | undefined;
-    if (stored !== undefined) this.#issued.set(deviceId, stored);
-    return stored;
-  }
-
-  refresh(device: Device, level: Level, floor: number): IssuedSet {
-    return this.#issue(device, this.issuer(floor), level);
+  async refresh(deviceId: string, level: Level, floor: number): Promise<IssuedSet> {
+    return this.#parts.store.hold(deviceId, async (held) =>
+      this.#issue(held, await held.issued(), this.issuer(floor), level),
+    );
   }
 
   issuer(floor: number): Issuer {
@@ -112,7 +108,8 @@ export class Director {
    * @throws Refusal 404 `image_not_found`, `ecu_not_found` · 409 `no_ecus`, `hardware_id_mismatch`,
    *   `ecu_repeated`
    */
-  assign(device: Device, wanted: readonly WantedTarget[]): Assignment {
+  async assign(held: HeldDevice, wanted: readonly WantedTarget[]): Promise<Assignment> {
+    const { device } = held;
     if (device.ecus.length === 0) {
       throw new Refusal(
         409,
@@ -127,14 +124,19 @@ export class Director {
       outcome: 'pending',
     };
     refuseRepeatedEcu(assignment.targets);
-    this.#parts.devices.save({ ...device, assignment });
+    await held.save({ ...device, assignment });
     return assignment;
   }
 
+  /** What a device would have to install of one image, on all ECUs that it is for. */
+  targetFor(device: Device, image: string): AssignedTarget {
+    return this.#target(device, { image, ecus: [] });
+  }
+
   /** The device is told to install nothing. */
-  cancel(device: Device): void {
-    const { assignment, ...rest } = device;
-    if (assignment !== undefined) this.#parts.devices.save(rest);
+  async cancel(held: HeldDevice): Promise<void> {
+    const { assignment, ...rest } = held.device;
+    if (assignment !== undefined) await held.save(rest);
   }
 
   #target(device: Device, wanted: WantedTarget): AssignedTarget {
@@ -156,11 +158,18 @@ export class Director {
     };
   }
 
-  #issue(device: Device, issuer: Issuer, from: Level): IssuedSet {
-    const content = this.#contentFor(device);
-    const issued = issueSet(this.peek(device.id), content, issuer, from);
-    writeState(this.#issuedPath(device.id), issued);
-    this.#issued.set(device.id, issued);
+  #due(device: Device, issued: IssuedSet, floor: number): Level | undefined {
+    return levelDue(issued, this.#contentFor(device), this.issuer(floor));
+  }
+
+  async #issue(
+    held: HeldDevice,
+    before: IssuedSet | undefined,
+    issuer: Issuer,
+    from: Level,
+  ): Promise<IssuedSet> {
+    const issued = issueSet(before, this.#contentFor(held.device), issuer, from);
+    await held.saveIssued(issued);
     return issued;
   }
 
@@ -187,10 +196,6 @@ export class Director {
 
   #path(): string {
     return join(this.#parts.directory, 'repository.json');
-  }
-
-  #issuedPath(deviceId: string): string {
-    return join(this.#parts.devices.directoryOf(deviceId), 'director.json');
   }
 }
 

@@ -12,6 +12,7 @@ import { createEnrolment } from './enrolment/est.ts';
 import { DirectorFailure, reasonOf } from './failure.ts';
 import type { Gateway } from './gateway/peers.ts';
 import { createGateway } from './gateway/server.ts';
+import { watchRollouts } from './rollouts/follow.ts';
 import { makeDirectory, readState, writeState } from './state/state-file.ts';
 import { openWorld } from './world.ts';
 
@@ -26,6 +27,7 @@ interface Ports {
 }
 
 const SOCKET_PATH_BYTES = 107;
+const ROLLOUTS_EVERY_MS = 1000;
 
 /** @throws DirectorFailure when the directory is in use, or a port is taken */
 export async function runDirector(options: Arguments): Promise<RunningDirector> {
@@ -34,9 +36,13 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   const ready = join(stateDir, 'gateway.json');
   refuseLongPath(control);
   openDirectory(stateDir);
+  refuseEarlier(stateDir);
   await refuseSecond(control, stateDir);
   rmSync(ready, { force: true });
-  const world = await openWorld(stateDir, options, namesOf(options));
+  const { keyType, imageDialect, database } = options;
+  const first = { keyType, imageDialect };
+  const world = await openWorld(stateDir, first, { hosts: namesOf(options), database });
+  const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
   const { app: gateway, reloadRevocations } = await createGateway(world);
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');
@@ -64,7 +70,8 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
     addresses,
     stop: async () => {
       rmSync(ready, { force: true });
-      await Promise.all([operator.close(), enrolment.close(), gateway.close()]);
+      await Promise.all([operator.close(), enrolment.close(), gateway.close(), rollouts.stop()]);
+      await world.store.close();
     },
   };
 }
@@ -90,6 +97,15 @@ function refuseLongPath(control: string): void {
   )} bytes`;
   const fields = { where: control, remedy, exitCode: 2 } as const;
   throw new DirectorFailure('the path of the control socket is too long', fields);
+}
+
+/** Devices were files once. To start without them would be to forget them. */
+function refuseEarlier(stateDir: string): void {
+  const where = join(stateDir, 'devices');
+  if (!existsSync(where)) return;
+  const remedy = 'give a new --state directory, or remove this one with what is known of devices';
+  const fields = { where, remedy, exitCode: 2 } as const;
+  throw new DirectorFailure('the state directory was made by an earlier version', fields);
 }
 
 /** Two processes over one directory would overwrite each other's versions. */

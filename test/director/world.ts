@@ -16,14 +16,15 @@ import {
   type Identity,
 } from './pki/authority.ts';
 import { DeviceCa } from './pki/device-ca.ts';
-import { DeviceStore } from './state/devices.ts';
+import { SqlStore } from './state/sql-store.ts';
+import type { Store } from './state/store.ts';
 import { SettingsFile, type FirstSettings } from './state/settings.ts';
 import { TimeServer } from './time-server.ts';
 
 export interface World {
   readonly directory: string;
   readonly settings: SettingsFile;
-  readonly devices: DeviceStore;
+  readonly store: Store;
   readonly images: ImageRepo;
   readonly director: Director;
   readonly faults: FaultSwitch;
@@ -41,7 +42,7 @@ export interface World {
 export async function openWorld(
   directory: string,
   first: FirstSettings,
-  hosts: readonly string[],
+  { hosts, database }: { readonly hosts: readonly string[]; readonly database: string | undefined },
 ): Promise<World> {
   const serverCa = identityAt(directory, 'server-ca');
   const server = identityAt(directory, 'server');
@@ -52,12 +53,12 @@ export async function openWorld(
   const enrolment = new EnrolmentSettingsFile(join(directory, 'enrolment.json'));
   await deviceCa.issueBelow(enrolment.current.issuingCa);
   const settings = new SettingsFile(directory, first);
-  const devices = new DeviceStore(join(directory, 'devices'));
+  const store = await SqlStore.open(database ?? join(directory, 'store.sqlite'));
   const files = new ImageFiles(join(directory, 'images'));
   const images = new ImageRepo(join(directory, 'image'), files, settings);
   const director = new Director({
     directory: join(directory, 'director'),
-    devices,
+    store,
     images,
     settings,
   });
@@ -65,11 +66,11 @@ export async function openWorld(
   return {
     directory,
     settings,
-    devices,
+    store,
     images,
     director,
     faults,
-    metadata: new ServedMetadata({ director, images, devices, faults, settings }),
+    metadata: new ServedMetadata({ director, images, faults, settings }),
     time: new TimeServer(directory, first.keyType, faults),
     traffic: new Traffic(),
     enrolment,

@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { FAULTS, rowOf, type ActiveFault, type FaultName } from '../director/faults.ts';
 import type { SimulatedDevice } from '../director/simulated/device.ts';
+import { SqlStore } from '../director/state/sql-store.ts';
 import { examine, payload, version } from '../unit/director/examine.ts';
 import {
   answered,
@@ -49,18 +50,21 @@ async function active(): Promise<readonly ActiveFault[]> {
   return on;
 }
 
-/** The files that say what is honestly true. */
-function honestState(): string {
-  const files = [
-    'image/repository.json',
-    'director/repository.json',
-    'devices/victim/director.json',
-    'devices/victim/device.json',
-    'devices/bystander/director.json',
-  ];
-  return files
-    .map((file) => readFileSync(join(fixture.director.stateDir, file), 'utf8'))
-    .join('\n');
+/** The files that say what is honestly true, and what was signed for devices. */
+async function honestState(): Promise<unknown> {
+  const { stateDir } = fixture.director;
+  const files = ['image/repository.json', 'director/repository.json'];
+  const store = await SqlStore.open(join(stateDir, 'store.sqlite'));
+  try {
+    return [
+      ...files.map((file) => readFileSync(join(stateDir, file), 'utf8')),
+      await store.find('victim'),
+      await store.issued('victim'),
+      await store.issued('bystander'),
+    ];
+  } finally {
+    await store.close();
+  }
 }
 
 async function during<T>(
@@ -135,12 +139,12 @@ describe('metadata faults on the wire', () => {
       const repo = rowOf(name).stages.includes('director-metadata') ? 'director' : 'repo';
       const before = await servedTo(device, repo, 1);
       const bystander = await servedTo(other, repo, 1);
-      const state = honestState();
+      const state = await honestState();
       const forged = await during(name, {}, async () => {
         const first = await servedTo(device, repo, 1);
         assert.deepEqual(await servedTo(device, repo, 1), first, 'the same lie every time');
         assert.deepEqual(await servedTo(other, repo, 1), bystander);
-        assert.equal(honestState(), state);
+        assert.deepEqual(await honestState(), state);
         return first;
       });
       const restored = await servedTo(device, repo, 1);

@@ -16,6 +16,8 @@ export interface Arguments {
   readonly imageDialect: Dialect;
   /** More names and addresses for the server certificate. */
   readonly names: readonly string[];
+  /** `postgres://…`; absent: an SQLite file in the state directory. */
+  readonly database: string | undefined;
   /** End when standard input ends: for parents that may be killed. */
   readonly whileStdin: boolean;
 }
@@ -31,21 +33,23 @@ export const USAGE = `usage: node test/director/main.ts --state DIR [options]
   --name NAME        one more name or address in the server certificate; may be repeated
   --while-stdin      end when standard input ends
   --help             this text
+
+DATABASE_URL=postgres://… in the environment: devices and rollouts are kept there instead of in DIR
 `;
 
 /** @throws DirectorFailure with exit code 2 */
 export function parseArguments(args: readonly string[]): Arguments | 'help' {
   const values = readValues(args);
   if (values.help === true) return 'help';
-  if (values.state === undefined || values.state === '') throw misuse('--state DIR is missing');
   return {
-    stateDir: resolve(values.state),
+    stateDir: stateDirOf(values.state),
     host: values.host === undefined || values.host === 'localhost' ? '127.0.0.1' : values.host,
     port: portOf('--port', values.port ?? '0'),
     enrolPort: portOf('--enrol-port', values['enrol-port'] ?? '0'),
     keyType: oneOf('--key-type', values['key-type'] ?? 'ed25519', KEY_TYPES),
     imageDialect: oneOf('--image-dialect', values['image-dialect'] ?? 'uptane', DIALECTS),
     names: values.name ?? [],
+    database: databaseOf(process.env['DATABASE_URL'] ?? ''),
     whileStdin: values['while-stdin'] ?? false,
   };
 }
@@ -81,6 +85,18 @@ function readValues(args: readonly string[]): Values {
   } catch (cause) {
     throw misuse(reasonOf(cause));
   }
+}
+
+function stateDirOf(path = ''): string {
+  if (path === '') throw misuse('--state DIR is missing');
+  return resolve(path);
+}
+
+/** Not an option: it has a password, and command lines are seen by everybody on a machine. */
+function databaseOf(url: string): string | undefined {
+  if (url === '') return undefined;
+  if (/^postgres(?:ql)?:\/\//u.test(url)) return url;
+  throw misuse('DATABASE_URL does not begin with postgres://');
 }
 
 function portOf(option: string, text: string): number {

@@ -5,7 +5,10 @@ import { bodyOf } from '../answers.ts';
 import type { WantedTarget } from '../director.ts';
 import { Refusal } from '../failure.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
+import { leaveRollout } from '../rollouts/follow.ts';
+import { entryOf } from '../rollouts/history.ts';
 import type { Device } from '../state/devices.ts';
+import type { Store } from '../state/store.ts';
 import type { World } from '../world.ts';
 
 interface DeviceRoute {
@@ -18,59 +21,52 @@ interface SecretRoute {
 
 /** In Base64. */
 const SECRET_CHARACTERS = 90_000;
+/** Of a device that is not known, so many others are named. */
+const NAMED = 20;
 
 export function addDeviceRoutes(app: FastifyInstance, world: World): void {
-  const deviceOf = (id: string): Device => {
-    const device = world.devices.find(id);
-    if (device !== undefined) return device;
-    const known =
-      world.devices
-        .list()
-        .map((one) => one.id)
-        .join(', ') || 'none yet';
-    throw new Refusal(404, 'device_not_found', `no device ${id} was here; there are ${known}`);
-  };
+  const { store, director } = world;
 
-  app.post('/assignments', (request, reply) => {
+  app.post('/assignments', async (request, reply) => {
     const wanted = new JsonReader(parseJson(bodyOf(request)));
-    const assignment = world.director.assign(
-      deviceOf(wanted.string('device')),
-      readTargets(wanted),
-    );
+    const { id } = await deviceOf(store, wanted.string('device'));
+    const targets = readTargets(wanted);
+    const assignment = await store.hold(id, async (held) => {
+      await leaveRollout(held);
+      const given = await director.assign(held, targets);
+      await held.keep('history', entryOf('assigned', given, 'by an operator'));
+      return given;
+    });
     return reply.code(201).send(assignment);
   });
 
-  app.get('/devices', () => world.devices.list().map(withoutValues));
-  app.get<DeviceRoute>('/devices/:id', (request) => withoutValues(deviceOf(request.params.id)));
-  app.get<DeviceRoute>('/devices/:id/manifests', (request) =>
-    world.devices.records(deviceOf(request.params.id).id, 'manifests'),
+  app.get('/devices', async () => (await store.list()).map(withoutValues));
+  app.get<DeviceRoute>('/devices/:id', async (request) =>
+    withoutValues(await deviceOf(store, request.params.id)),
   );
-  app.get<DeviceRoute>('/devices/:id/events', (request) =>
-    world.devices.records(deviceOf(request.params.id).id, 'events'),
-  );
-  app.delete<DeviceRoute>('/devices/:id/assignment', (request, reply) => {
-    world.director.cancel(deviceOf(request.params.id));
+  for (const kind of ['manifests', 'events', 'history'] as const) {
+    app.get<DeviceRoute>(`/devices/:id/${kind}`, async (request) =>
+      store.records((await deviceOf(store, request.params.id)).id, kind),
+    );
+  }
+  app.delete<DeviceRoute>('/devices/:id/assignment', async (request, reply) => {
+    const { id } = await deviceOf(store, request.params.id);
+    await store.hold(id, async (held) => {
+      const { assignment } = held.device;
+      await leaveRollout(held);
+      await director.cancel(held);
+      if (assignment !== undefined)
+        await held.keep('history', entryOf('withdrawn', assignment, 'by an operator'));
+    });
     return reply.code(204).send();
   });
-
-  app.put<SecretRoute>('/devices/:id/secrets/:name', (request, reply) => {
-    const device = world.devices.meet(request.params.id);
-    const value = new JsonReader(parseJson(bodyOf(request))).string('value', SECRET_CHARACTERS);
-    const { version = 0, values = {} } = device.secrets ?? {};
-    const secrets = { version: version + 1, values: { ...values, [request.params.name]: value } };
-    world.devices.save({ ...device, secrets });
-    return reply.code(201).send({ version: secrets.version, names: Object.keys(secrets.values) });
+  app.put<DeviceRoute>('/devices/:id/tags', async (request) => {
+    const tags = new JsonReader(parseJson(bodyOf(request))).strings('tags');
+    const { id } = await deviceOf(store, request.params.id);
+    await store.hold(id, async (held) => held.save({ ...held.device, tags }));
+    return { tags };
   });
-  app.delete<SecretRoute>('/devices/:id/secrets/:name', (request, reply) => {
-    const device = deviceOf(request.params.id);
-    const { version = 0, values = {} } = device.secrets ?? {};
-    const { [request.params.name]: gone, ...left } = values;
-    if (gone === undefined) {
-      throw new Refusal(404, 'secret_not_found', `${device.id} has no ${request.params.name}`);
-    }
-    world.devices.save({ ...device, secrets: { version: version + 1, values: left } });
-    return reply.code(204).send();
-  });
+  addSecretRoutes(app, world);
 
   app.get('/stats', () => ({
     devices: world.traffic.devices(),
@@ -83,6 +79,40 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
   app.get<{ readonly Querystring: { readonly device?: string } }>('/requests', (request) =>
     world.traffic.lines(request.query.device),
   );
+}
+
+/** @throws Refusal 404 `device_not_found` */
+export async function deviceOf(store: Store, id: string): Promise<Device> {
+  const device = await store.find(id);
+  if (device !== undefined) return device;
+  const known = (await store.list()).slice(0, NAMED).map((one) => one.id);
+  const there = known.join(', ') || 'none yet';
+  throw new Refusal(404, 'device_not_found', `no device ${id} was here; there are ${there}`);
+}
+
+function addSecretRoutes(app: FastifyInstance, { store }: World): void {
+  app.put<SecretRoute>('/devices/:id/secrets/:name', async (request, reply) => {
+    const { id, name } = request.params;
+    const value = new JsonReader(parseJson(bodyOf(request))).string('value', SECRET_CHARACTERS);
+    const secrets = await store.hold(id, async (held) => {
+      const { version = 0, values = {} } = held.device.secrets ?? {};
+      const next = { version: version + 1, values: { ...values, [name]: value } };
+      await held.save({ ...held.device, secrets: next });
+      return next;
+    });
+    return reply.code(201).send({ version: secrets.version, names: Object.keys(secrets.values) });
+  });
+  app.delete<SecretRoute>('/devices/:id/secrets/:name', async (request, reply) => {
+    const { id, name } = request.params;
+    await deviceOf(store, id);
+    await store.hold(id, async (held) => {
+      const { version = 0, values = {} } = held.device.secrets ?? {};
+      const { [name]: gone, ...left } = values;
+      if (gone === undefined) throw new Refusal(404, 'secret_not_found', `${id} has no ${name}`);
+      await held.save({ ...held.device, secrets: { version: version + 1, values: left } });
+    });
+    return reply.code(204).send();
+  });
 }
 
 /** What is secret is sent to the device, and to nobody else. */

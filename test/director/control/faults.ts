@@ -18,13 +18,13 @@ export function addFaultRoutes(app: FastifyInstance, world: World): void {
     faults: Object.entries(FAULTS).map(([name, row]) => ({ name, ...row })),
     active: world.faults.active,
   }));
-  app.put<FaultRoute>('/faults/:name', (request) => {
+  app.put<FaultRoute>('/faults/:name', async (request) => {
     const name = faultName(request.params.name);
     const body = bodyOf(request);
     const wanted = new JsonReader(body.length === 0 ? {} : parseJson(body));
     const device = wanted.optionalString('device') ?? request.query.device;
     const parameters = wanted.has('parameters') ? wanted.object('parameters') : new JsonReader({});
-    refusePointless(world, name, device);
+    await refusePointless(world, name, device);
     return world.faults.on(name, device, parameters);
   });
   app.delete<FaultRoute>('/faults/:name', (request) => ({
@@ -36,20 +36,29 @@ export function addFaultRoutes(app: FastifyInstance, world: World): void {
 }
 
 /** A rollback needs something older to go back to: otherwise the fault would silently do nothing. */
-function refusePointless(world: World, name: FaultName, deviceId: string | undefined): void {
+async function refusePointless(
+  world: World,
+  name: FaultName,
+  deviceId: string | undefined,
+): Promise<void> {
   if (!name.includes('rollback')) return;
   const sets = rowOf(name).stages.includes('image-metadata')
     ? [world.images.issued(world.faults.floor('image', 'image-metadata'))]
-    : world.devices
-        .list()
-        .filter(({ id }) => deviceId === undefined || id === deviceId)
-        .map(({ id }) => world.director.peek(id));
+    : await issuedTo(world, deviceId);
   if (sets.some((issued) => issued !== undefined && hasOlder(name, issued))) return;
   throw new Refusal(
     409,
     'nothing_to_roll_back',
     `${name} needs an older version; publish, assign or refresh first, and let the device see it`,
   );
+}
+
+async function issuedTo(
+  { store }: World,
+  deviceId: string | undefined,
+): Promise<readonly (IssuedSet | undefined)[]> {
+  const ids = deviceId === undefined ? (await store.list()).map(({ id }) => id) : [deviceId];
+  return Promise.all(ids.map(async (id) => store.issued(id)));
 }
 
 function hasOlder(name: FaultName, issued: IssuedSet): boolean {

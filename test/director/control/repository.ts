@@ -13,6 +13,7 @@ import { JsonReader, parseJson } from '../json/read-json.ts';
 import { ROLES, type Role, type Rotation } from '../metadata/repository-keys.ts';
 import { KEY_TYPES, type KeyType } from '../signing.ts';
 import type { World } from '../world.ts';
+import { deviceOf } from './devices.ts';
 
 const MAX_KEYS = 10;
 
@@ -142,15 +143,13 @@ function readRotation(wanted: JsonReader, byDefault: KeyType): Rotation {
 }
 
 /** The Image repository's metadata, or a device's Director metadata, is signed anew. */
-function refresh(world: World, level: Level, deviceId: string | undefined): object {
+async function refresh(world: World, level: Level, deviceId: string | undefined): Promise<object> {
   if (deviceId === undefined) {
     return world.images.refresh(level, world.faults.floor('image', 'image-metadata')).versions;
   }
-  const device = world.devices.find(deviceId);
-  if (device === undefined)
-    throw new Refusal(404, 'device_not_found', `no device ${deviceId} was here`);
+  await deviceOf(world.store, deviceId);
   const floor = world.faults.floor(`director/${deviceId}`, 'director-metadata');
-  return world.director.refresh(device, level, floor).versions;
+  return (await world.director.refresh(deviceId, level, floor)).versions;
 }
 
 function withoutKeys(delegation: {

@@ -22,14 +22,14 @@ export function createControl(parts: ControlParts): FastifyInstance {
   return app;
 }
 
-function statusOf({ world, addresses }: ControlParts): object {
+async function statusOf({ world, addresses }: ControlParts): Promise<object> {
   return {
     ...addresses(),
     settings: world.settings.current,
     roots: { director: world.director.trust.roots.length, image: world.images.trust.roots.length },
     imageVersions: world.images.issued(world.faults.floor('image', 'image-metadata')).versions,
     images: world.images.images.length,
-    devices: world.devices.list().length,
+    devices: await world.store.count(),
     faults: world.faults.active,
   };
 }

@@ -14,11 +14,11 @@ const NUMBERED_ROOT = /^\d+\.root\.json$/u;
 
 export function addMetadataRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
   const serve = (repo: Repo, path: string): void => {
-    app.get(path, (request, reply) => {
+    app.get(path, async (request, reply) => {
       const { device } = peerOf(request);
       const prefix = path.replace(/[^/]*$/u, '');
       const name = fileName(request.url, path.includes('delegations') ? '/repo/' : prefix);
-      const text = world.metadata.file(repo, device, name);
+      const text = await world.metadata.file(repo, device, name);
       if (text === undefined) throw absent(name);
       const body = spoil(Buffer.from(text), world.faults, device, name);
       const slow = world.faults

@@ -1,13 +1,12 @@
 /** What devices tell: ECUs, manifests, events, and what they are made of. */
-import type { FastifyRequest } from 'fastify';
-
 import { bodyOf } from '../answers.ts';
 import { isMap, type Json, type JsonMap } from '../json/canonical-json.ts';
 import { registerEcus } from './ecus.ts';
 import { Refusal } from '../failure.ts';
-import { learnFrom, verifyManifest } from './manifest.ts';
+import { learnFrom, verifyManifest, type VerifiedManifest } from './manifest.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
 import type { Device } from '../state/devices.ts';
+import { advanceRollout, followRollouts } from '../rollouts/follow.ts';
 import type { World } from '../world.ts';
 import type { Gateway, PeerOf } from './peers.ts';
 
@@ -30,30 +29,40 @@ export interface EventRecord {
 
 /** Of one batch: more is answered 413, and the client sends smaller ones. */
 const EVENTS_BYTES = 1024 * 1024;
+const ACCEPTED: ManifestRecord['verdict'] = {
+  status: 200,
+  code: 'accepted',
+  description: 'signatures, inventory and counter are right',
+};
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iu;
 
 export function addReportRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
-  const deviceOf = (request: FastifyRequest | Parameters<PeerOf>[0]): Device =>
-    world.devices.meet(peerOf(request).device);
+  const { store } = world;
+  // Also a device that is refused is seen.
+  const onRequest = async (request: Parameters<PeerOf>[0]): Promise<void> =>
+    store.meet(peerOf(request).device);
 
-  app.post('/director/ecus', (request, reply) => {
+  app.post('/director/ecus', { onRequest }, async (request, reply) => {
     const { ecuReplacement, keyChange } = world.settings.current;
     const allowed = keyChange === 'ignored' ? 'keys-ignored' : 'allowed';
     const replacement = ecuReplacement ? allowed : 'forbidden';
     const wanted = new JsonReader(parseJson(bodyOf(request)));
-    const { device, status } = registerEcus(deviceOf(request), wanted, replacement);
-    world.devices.save(device);
+    const status = await store.hold(peerOf(request).device, async (held) => {
+      const registration = registerEcus(held.device, wanted, replacement);
+      await held.save(registration.device);
+      return registration.status;
+    });
     return reply.code(status).send({});
   });
 
-  app.put('/director/manifest', (request, reply) => {
-    takeManifest(world, deviceOf(request), bodyOf(request));
+  app.put('/director/manifest', { onRequest }, async (request, reply) => {
+    await takeManifest(world, peerOf(request).device, bodyOf(request));
     return reply.send({});
   });
 
   for (const path of ['/events', '/events/']) {
-    app.post(path, { bodyLimit: EVENTS_BYTES }, (request, reply) => {
-      takeEvents(world, deviceOf(request), bodyOf(request));
+    app.post(path, { onRequest, bodyLimit: EVENTS_BYTES }, async (request, reply) => {
+      await takeEvents(world, peerOf(request).device, bodyOf(request));
       return reply.code(204).send();
     });
   }
@@ -62,12 +71,15 @@ export function addReportRoutes(app: Gateway, world: World, peerOf: PeerOf): voi
     app.route({
       method,
       url: `/${path}`,
-      handler: (request, reply) => {
-        const device = deviceOf(request);
+      onRequest,
+      handler: async (request, reply) => {
         const body = bodyOf(request);
         const content = path.endsWith('/config') ? body.toString() : parseJson(body);
         const told = { receivedAt: new Date().toISOString(), content };
-        world.devices.save({ ...device, telemetry: { ...device.telemetry, [path]: told } });
+        await store.hold(peerOf(request).device, async (held) => {
+          const telemetry = { ...held.device.telemetry, [path]: told };
+          await held.save({ ...held.device, telemetry });
+        });
         return reply.code(status).send();
       },
     });
@@ -78,50 +90,73 @@ export function addReportRoutes(app: Gateway, world: World, peerOf: PeerOf): voi
   telemetry('POST', 'system_info/config', 204);
 }
 
-/** A manifest is kept whatever the verdict: a refused one is what an operator wants to see. */
-function takeManifest(world: World, device: Device, body: Buffer): void {
+/**
+ * A manifest is kept whatever the verdict: a refused one is what an operator wants to see. What follows
+ * from it, a rollout's next device included, is decided in the same transaction.
+ */
+async function takeManifest(world: World, deviceId: string, body: Buffer): Promise<void> {
   const receivedAt = new Date().toISOString();
-  let manifest: Json = null;
-  const keep = (verdict: ManifestRecord['verdict']): void => {
-    const record: ManifestRecord = { receivedAt, verdict, manifest };
-    world.devices.addRecord(device.id, 'manifests', record);
-  };
+  const manifest = readManifest(body);
+  const taken = await world.store.hold(deviceId, async (held) => {
+    const judged = judge(held.device, manifest);
+    const { verdict } = judged;
+    const record: ManifestRecord = { receivedAt, verdict, manifest: manifest.json };
+    await held.keep('manifests', record);
+    if (judged.verified === undefined) return { refusal: judged.refusal };
+    const learned = learnFrom(held.device, judged.verified, receivedAt);
+    return { ended: await followRollouts(world, held, learned) };
+  });
+  if (taken.refusal !== undefined) throw taken.refusal;
+  for (const rollout of taken.ended ?? []) await advanceRollout(world.store, rollout);
+}
+
+interface Received {
+  /** `null` when it was not even JSON. */
+  readonly json: Json;
+  readonly refusal?: Refusal;
+}
+
+function readManifest(body: Buffer): Received {
   try {
-    manifest = parseJson(body);
-    world.devices.save(learnFrom(device, verifyManifest(device, manifest), receivedAt));
+    return { json: parseJson(body) };
   } catch (error) {
-    if (error instanceof Refusal) {
-      keep({ status: error.status, code: error.code, description: error.message });
-    }
+    if (error instanceof Refusal) return { json: null, refusal: error };
     throw error;
   }
-  keep({
-    status: 200,
-    code: 'accepted',
-    description: 'signatures, inventory and counter are right',
-  });
+}
+
+interface Judged {
+  readonly verdict: ManifestRecord['verdict'];
+  readonly verified?: VerifiedManifest;
+  readonly refusal?: Refusal;
+}
+
+function judge(device: Device, { json, refusal }: Received): Judged {
+  try {
+    if (refusal !== undefined) throw refusal;
+    return { verified: verifyManifest(device, json), verdict: ACCEPTED };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    const verdict = { status: error.status, code: error.code, description: error.message };
+    return { refusal: error, verdict };
+  }
 }
 
 /** The same event twice, after a lost answer, is kept once. */
-function takeEvents(world: World, device: Device, body: Buffer): void {
+async function takeEvents(world: World, deviceId: string, body: Buffer): Promise<void> {
   const events = parseJson(body);
   if (!Array.isArray(events)) throw new Refusal(400, 'json_malformed', '$ must be an array');
-  const known = new Set(
-    (world.devices.records(device.id, 'events') as readonly EventRecord[]).map(
-      ({ event }) => event['id'],
-    ),
-  );
   const receivedAt = new Date().toISOString();
   const checked = (events as readonly Json[]).map(checkEvent);
-  for (const event of checked) {
-    if (known.has(event['id'])) continue;
-    known.add(event['id']);
-    const record: EventRecord = { receivedAt, event };
-    world.devices.addRecord(device.id, 'events', record);
-  }
+  await world.store.hold(deviceId, async (held) => {
+    for (const { id, event } of checked) {
+      const record: EventRecord = { receivedAt, event };
+      await held.keep('events', record, id);
+    }
+  });
 }
 
-function checkEvent(value: Json, at: number): JsonMap {
+function checkEvent(value: Json, at: number): { readonly id: string; readonly event: JsonMap } {
   const path = `$[${String(at)}]`;
   const event = new JsonReader(value, path);
   const id = event.string('id');
@@ -133,5 +168,5 @@ function checkEvent(value: Json, at: number): JsonMap {
   type.string('id');
   type.integer('version');
   event.object('event');
-  return isMap(value) ? value : {};
+  return { id, event: isMap(value) ? value : {} };
 }

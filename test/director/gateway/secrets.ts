@@ -7,15 +7,16 @@ import { checkKey, encrypt } from './encrypt.ts';
 import type { Gateway, PeerOf } from './peers.ts';
 
 export function addSecretsRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
-  app.put('/secrets/key', (request, reply) => {
-    const device = world.devices.meet(peerOf(request).device);
-    const key = new JsonReader(parseJson(bodyOf(request))).object('key');
-    world.devices.save({ ...device, secretsKey: checkKey(key) });
+  app.put('/secrets/key', async (request, reply) => {
+    const { device: id } = peerOf(request);
+    const secretsKey = checkKey(new JsonReader(parseJson(bodyOf(request))).object('key'));
+    await world.store.hold(id, async (held) => held.save({ ...held.device, secretsKey }));
     return reply.code(204).send();
   });
 
-  app.get('/secrets', (request) => {
-    const { id, secretsKey: key, secrets } = world.devices.meet(peerOf(request).device);
+  app.get('/secrets', async (request) => {
+    const { device: id } = peerOf(request);
+    const { secretsKey: key, secrets } = (await world.store.find(id)) ?? {};
     if (secrets === undefined) throw new Refusal(404, 'no_secrets', `none are kept for ${id}`);
     if (key === undefined) return { key: '', version: 0, secrets: {} };
     const { version, values } = secrets;

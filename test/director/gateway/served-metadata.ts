@@ -6,13 +6,11 @@ import type { FaultSwitch } from '../faults/switch.ts';
 import type { ImageRepo } from '../image-repo.ts';
 import type { IssuedSet } from '../metadata/metadata-set.ts';
 import type { RootOfTrust } from '../metadata/repository-keys.ts';
-import type { DeviceStore } from '../state/devices.ts';
 import type { SettingsFile } from '../state/settings.ts';
 
 export interface ServedMetadataParts {
   readonly director: Director;
   readonly images: ImageRepo;
-  readonly devices: DeviceStore;
   readonly faults: FaultSwitch;
   readonly settings: SettingsFile;
 }
@@ -42,17 +40,17 @@ export class ServedMetadata {
   }
 
   /** One file, by the name it is asked for under, or `undefined` when there is none. */
-  file(repo: Repo, deviceId: string, name: string): string | undefined {
-    const honest = repo === 'director' ? this.#director(deviceId) : this.#image();
+  async file(repo: Repo, deviceId: string, name: string): Promise<string | undefined> {
+    const honest = repo === 'director' ? await this.#director(deviceId) : this.#image();
     const served = this.#served(honest, deviceId);
     return honest.trust.dialect === 'tuf' ? consistent(served, name) : unversioned(served, name);
   }
 
-  #director(deviceId: string): Honest {
-    const { director, devices, faults } = this.#parts;
+  async #director(deviceId: string): Promise<Honest> {
+    const { director, faults } = this.#parts;
     const scope = `director/${deviceId}`;
     const floor = faults.floor(scope, 'director-metadata');
-    const issued = director.issued(devices.meet(deviceId), floor);
+    const issued = await director.issued(deviceId, floor);
     return { repo: 'director', scope, stage: 'director-metadata', trust: director.trust, issued };
   }
 
