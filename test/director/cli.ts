@@ -14,6 +14,9 @@ const REMEDIES: Readonly<Record<string, string>> = {
   nothing_to_roll_back: 'publish or assign once more, and let the device see both',
   hardware_id_mismatch: 'publish the image for that hardware id, or name another ECU',
   ecu_not_found: 'list the ECUs with devices',
+  rollout_not_found: 'list them with rollouts',
+  rollout_state: 'see its state with rollouts',
+  rollout_empty: 'let devices run once, or write down a rollout with another filter',
   fault_not_found: 'list them with faults',
 };
 

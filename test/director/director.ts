@@ -29,7 +29,7 @@ import {
 import type { AssignedTarget, Assignment, Device, RegisteredEcu } from './state/devices.ts';
 import type { HeldDevice, Store } from './state/store.ts';
 import type { SettingsFile } from './state/settings.ts';
-import { makeDirectory, readState, writeState } from './state/state-file.ts';
+import { makeDirectory, readState, writeState, type Access } from './state/state-file.ts';
 
 /** One image for some ECUs of a device; for every ECU of fitting hardware when none is named. */
 export interface WantedTarget {
@@ -42,6 +42,7 @@ export interface DirectorParts {
   readonly store: Store;
   readonly images: ImageRepo;
   readonly settings: SettingsFile;
+  readonly access: Access;
 }
 
 export class Director {
@@ -50,12 +51,17 @@ export class Director {
 
   constructor(parts: DirectorParts) {
     this.#parts = parts;
-    makeDirectory(parts.directory, 0o755);
+    if (parts.access === 'write') makeDirectory(parts.directory, 0o755);
     const { keyType, validitySeconds } = parts.settings.current;
     const stored = readState(this.#path()) as RootOfTrust | undefined;
     this.#trust =
       stored ?? createRootOfTrust(keyType, expiryText(Date.now(), validitySeconds.root));
-    this.#save(this.#trust);
+    if (parts.access === 'write') this.#save(this.#trust);
+  }
+
+  /** Another process has changed it. */
+  reload(): void {
+    this.#trust = readState(this.#path()) as RootOfTrust;
   }
 
   get trust(): RootOfTrust {

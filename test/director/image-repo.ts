@@ -38,6 +38,7 @@ import {
   readState,
   writeDurably,
   writeState,
+  type Access,
 } from './state/state-file.ts';
 
 interface RepositoryState {
@@ -50,20 +51,29 @@ interface RepositoryState {
 export class ImageRepo {
   readonly files: ImageFiles;
   readonly #directory: string;
+  readonly #access: Access;
   readonly #settings: SettingsFile;
   #state: RepositoryState;
   #content: Content;
 
-  constructor(directory: string, files: ImageFiles, settings: SettingsFile) {
-    makeDirectory(directory, 0o755);
+  constructor(directory: string, files: ImageFiles, settings: SettingsFile, access: Access) {
+    this.#access = access;
+    if (access === 'write') makeDirectory(directory, 0o755);
     this.files = files;
     this.#directory = directory;
     this.#settings = settings;
     const stored = readState(this.#path()) as RepositoryState | undefined;
     this.#state = stored ?? firstState(settings.current);
     this.#content = contentOf(this.#state);
+    if (access === 'read') return;
     this.#save(this.#state);
     this.issued(0);
+  }
+
+  /** Another process has changed it. */
+  reload(): void {
+    this.#state = readState(this.#path()) as RepositoryState;
+    this.#content = contentOf(this.#state);
   }
 
   get trust(): RootOfTrust {
@@ -92,7 +102,8 @@ export class ImageRepo {
     const issuer = this.issuer(floor);
     const before = this.#state.issued;
     const from = before === undefined ? 'targets' : levelDue(before, content, issuer);
-    if (before !== undefined && from === undefined) return before;
+    // Who signs is one process: two would give two files one version.
+    if (before !== undefined && (from === undefined || this.#access === 'read')) return before;
     const issued = issueSet(before, content, issuer, from ?? 'targets');
     this.#save({ ...this.#state, issued });
     return issued;

@@ -31,6 +31,7 @@ const ROLLOUTS_EVERY_MS = 1000;
 
 /** @throws DirectorFailure when the directory is in use, or a port is taken */
 export async function runDirector(options: Arguments): Promise<RunningDirector> {
+  if (options.join) return joinDirector(options);
   const { stateDir, host } = options;
   const control = join(stateDir, 'control.sock');
   const ready = join(stateDir, 'gateway.json');
@@ -41,7 +42,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   rmSync(ready, { force: true });
   const { keyType, imageDialect, database } = options;
   const first = { keyType, imageDialect };
-  const world = await openWorld(stateDir, first, { hosts: namesOf(options), database });
+  const world = await openWorld(stateDir, 'write', first, { hosts: namesOf(options), database });
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
   const { app: gateway, reloadRevocations } = await createGateway(world);
   const enrolment = createEnrolment(world);
@@ -52,12 +53,9 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
     enrol: await listen(enrolment, host, options.enrolPort, last?.enrol),
   };
   writeState(portsPath, ports);
-  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  const url = (port: number): string =>
-    `https://${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
   const addresses: Addresses = {
-    gateway: url(ports.gateway),
-    enrol: url(ports.enrol),
+    gateway: urlOf(host, ports.gateway),
+    enrol: urlOf(host, ports.enrol),
     control,
     ca: world.serverCa.certificatePath,
     pid: process.pid,
@@ -74,6 +72,37 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
       await world.store.close();
     },
   };
+}
+
+/**
+ * One more gateway over a directory that another process has. That one publishes, enrols and signs the
+ * Image repository; whichever is asked signs for devices.
+ */
+async function joinDirector(options: Arguments): Promise<RunningDirector> {
+  const { stateDir, host, keyType, imageDialect, database } = options;
+  const first = readState(join(stateDir, 'gateway.json')) as Addresses | undefined;
+  if (first === undefined) {
+    const remedy = 'start one without --join first, with the same --state';
+    const fields = { where: stateDir, remedy, exitCode: 2 } as const;
+    throw new DirectorFailure('no Director runs over this directory', fields);
+  }
+  const hosts = namesOf(options);
+  const world = await openWorld(stateDir, 'read', { keyType, imageDialect }, { hosts, database });
+  const { app: gateway } = await createGateway(world);
+  const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
+  const port = await listen(gateway, host, options.port, undefined);
+  return {
+    addresses: { ...first, gateway: urlOf(host, port), pid: process.pid },
+    stop: async () => {
+      await Promise.all([gateway.close(), rollouts.stop()]);
+      await world.store.close();
+    },
+  };
+}
+
+function urlOf(host: string, port: number): string {
+  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `https://${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
 }
 
 function openDirectory(stateDir: string): void {

@@ -22,6 +22,10 @@ export interface StartOptions {
   readonly port?: number;
   readonly enrolPort?: number;
   readonly host?: string;
+  /** For DATABASE_URL. */
+  readonly database?: string;
+  /** One more gateway beside the Director that runs over the directory. */
+  readonly join?: boolean;
 }
 
 export interface PublishOptions {
@@ -87,6 +91,7 @@ export interface DirectorHandle {
 export async function startDirector(options: StartOptions): Promise<DirectorHandle> {
   const child = spawn(process.execPath, [...mainArguments(options)], {
     stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, DATABASE_URL: options.database ?? '' },
   });
   const addresses = await readiness(child);
   return handleOf(child, addresses, options.stateDir);
@@ -104,7 +109,14 @@ function mainArguments(options: StartOptions): readonly string[] {
     value === undefined ? [] : [name, String(value)],
   );
   const main = join(import.meta.dirname, 'main.ts');
-  return [main, '--state', options.stateDir, '--while-stdin', ...optional];
+  return [
+    main,
+    '--state',
+    options.stateDir,
+    '--while-stdin',
+    ...(options.join === true ? ['--join'] : []),
+    ...optional,
+  ];
 }
 
 /** The first line of standard output, or what it said before it ended. */

@@ -19,6 +19,7 @@ import { DeviceCa } from './pki/device-ca.ts';
 import { SqlStore } from './state/sql-store.ts';
 import type { Store } from './state/store.ts';
 import { SettingsFile, type FirstSettings } from './state/settings.ts';
+import { WatchedFiles, type Access } from './state/state-file.ts';
 import { TimeServer } from './time-server.ts';
 
 export interface World {
@@ -36,33 +37,54 @@ export interface World {
   readonly deviceCa: DeviceCa;
   readonly serverCa: Identity;
   readonly server: Identity;
+  /** Takes over what another process has written. @returns whether there was anything */
+  readonly follow: () => boolean;
 }
 
-/** Opens a state directory, making whatever is not there yet. */
+/** What another process may replace under a server that has joined it. */
+const FOLLOWED = [
+  'settings.json',
+  'certificates.json',
+  'faults.json',
+  'director/repository.json',
+  'image/repository.json',
+];
+
+/**
+ * Opens a state directory, making whatever is not there yet.
+ *
+ * @param access - `read`: another process has it, and writes the files
+ */
 export async function openWorld(
   directory: string,
+  access: Access,
   first: FirstSettings,
   { hosts, database }: { readonly hosts: readonly string[]; readonly database: string | undefined },
 ): Promise<World> {
   const serverCa = identityAt(directory, 'server-ca');
   const server = identityAt(directory, 'server');
   const deviceCa = new DeviceCa(directory);
-  await createAuthority(serverCa, 'ota-agent test server CA');
-  await createAuthority(deviceCa.identity, 'ota-agent test device CA', 1);
-  await createServerIdentity(server, serverCa, hosts);
+  if (access === 'write') {
+    await createAuthority(serverCa, 'ota-agent test server CA');
+    await createAuthority(deviceCa.identity, 'ota-agent test device CA', 1);
+    await createServerIdentity(server, serverCa, hosts);
+  }
   const enrolment = new EnrolmentSettingsFile(join(directory, 'enrolment.json'));
   await deviceCa.issueBelow(enrolment.current.issuingCa);
   const settings = new SettingsFile(directory, first);
   const store = await SqlStore.open(database ?? join(directory, 'store.sqlite'));
-  const files = new ImageFiles(join(directory, 'images'));
-  const images = new ImageRepo(join(directory, 'image'), files, settings);
+  const files = new ImageFiles(join(directory, 'images'), access);
+  const images = new ImageRepo(join(directory, 'image'), files, settings, access);
   const director = new Director({
     directory: join(directory, 'director'),
     store,
     images,
     settings,
+    access,
   });
-  const faults = new FaultSwitch(join(directory, 'faults.json'));
+  const faults = new FaultSwitch(join(directory, 'faults.json'), access);
+  const watched = new WatchedFiles(FOLLOWED.map((file) => join(directory, file)));
+  watched.haveChanged();
   return {
     directory,
     settings,
@@ -78,5 +100,10 @@ export async function openWorld(
     deviceCa,
     serverCa,
     server,
+    follow: () => {
+      if (access === 'write' || !watched.haveChanged()) return false;
+      for (const state of [settings, deviceCa, faults, director, images]) state.reload();
+      return true;
+    },
   };
 }

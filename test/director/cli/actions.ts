@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import type { ActiveFault } from '../faults.ts';
 import type { Image } from '../metadata/image-content.ts';
 import type { Assignment } from '../state/devices.ts';
-import { misuse, type CommandLine } from './command-line.ts';
+import { misuse, type CommandLine, type Shape } from './command-line.ts';
 
 /** What a command prints: `json` for programs, `text` for people. */
 export interface Output {
@@ -14,6 +14,11 @@ export interface Output {
 }
 
 export type Control = (method: string, path: string, body?: object) => Promise<unknown>;
+
+export interface Command extends Shape {
+  readonly what: string;
+  readonly run: (control: Control, line: CommandLine) => Promise<Output>;
+}
 
 export function publish(control: Control, line: CommandLine): Promise<Output> {
   return publishAs({ path: resolve(line.word(0)) }, control, line);

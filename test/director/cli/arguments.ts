@@ -16,6 +16,8 @@ export interface Arguments {
   readonly imageDialect: Dialect;
   /** More names and addresses for the server certificate. */
   readonly names: readonly string[];
+  /** One more server for devices, beside the one that has the directory. */
+  readonly join: boolean;
   /** `postgres://…`; absent: an SQLite file in the state directory. */
   readonly database: string | undefined;
   /** End when standard input ends: for parents that may be killed. */
@@ -31,6 +33,7 @@ export const USAGE = `usage: node test/director/main.ts --state DIR [options]
   --key-type TYPE    of new role keys: ${KEY_TYPES.join(' or ')} (ed25519)
   --image-dialect D  of the Image repository, on the first start: ${DIALECTS.join(' or ')} (uptane)
   --name NAME        one more name or address in the server certificate; may be repeated
+  --join             one more gateway beside the server that runs over DIR; its line has the address
   --while-stdin      end when standard input ends
   --help             this text
 
@@ -49,6 +52,7 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
     keyType: oneOf('--key-type', values['key-type'] ?? 'ed25519', KEY_TYPES),
     imageDialect: oneOf('--image-dialect', values['image-dialect'] ?? 'uptane', DIALECTS),
     names: values.name ?? [],
+    join: values.join ?? false,
     database: databaseOf(process.env['DATABASE_URL'] ?? ''),
     whileStdin: values['while-stdin'] ?? false,
   };
@@ -62,6 +66,7 @@ interface Values {
   readonly 'key-type'?: string;
   readonly 'image-dialect'?: string;
   readonly name?: readonly string[];
+  readonly join?: boolean;
   readonly 'while-stdin'?: boolean;
   readonly help?: boolean;
 }
@@ -78,6 +83,7 @@ function readValues(args: readonly string[]): Values {
         'key-type': { type: 'string' },
         'image-dialect': { type: 'string' },
         name: { type: 'string', multiple: true },
+        join: { type: 'boolean' },
         'while-stdin': { type: 'boolean' },
         help: { type: 'boolean' },
       },

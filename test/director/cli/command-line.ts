@@ -23,6 +23,11 @@ const OPTIONS = {
   terminating: { type: 'boolean' },
   'key-type': { type: 'string' },
   reset: { type: 'boolean' },
+  phase: { type: 'string', multiple: true },
+  tag: { type: 'string', multiple: true },
+  success: { type: 'string' },
+  failure: { type: 'string' },
+  start: { type: 'boolean' },
 } as const;
 
 export type OptionName = keyof typeof OPTIONS;

@@ -13,16 +13,11 @@ import {
   publishCommit,
   sendSecret,
   switchFault,
-  type Control,
-  type Output,
+  type Command,
 } from './actions.ts';
-import { misuse, type CommandLine, type Shape } from './command-line.ts';
+import { misuse, type Shape } from './command-line.ts';
+import { ROLLOUT_COMMANDS } from './rollouts.ts';
 import { describeDevice, describeEvent, describeManifest, lines, table } from './render.ts';
-
-export interface Command extends Shape {
-  readonly what: string;
-  readonly run: (control: Control, line: CommandLine) => Promise<Output>;
-}
 
 const NONE: Pick<Shape, 'usage' | 'options' | 'words'> = { usage: '', options: [], words: [0, 0] };
 const ONE_DEVICE: Pick<Shape, 'usage' | 'options' | 'words'> = {
@@ -237,6 +232,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return { json: requests, text: table(['at', 'device', 'method', 'path', 'status'], rows) };
     },
   },
+  ...ROLLOUT_COMMANDS,
   'enrol-secret': {
     ...NONE,
     what: 'a new enrolment secret, good for one certificate',

@@ -7,6 +7,7 @@ import { addDeviceRoutes } from './devices.ts';
 import { addFaultRoutes } from './faults.ts';
 import type { ControlParts } from './parts.ts';
 import { addRepositoryRoutes } from './repository.ts';
+import { addRolloutRoutes } from './rollouts.ts';
 
 export function createControl(parts: ControlParts): FastifyInstance {
   const app = fastify({ forceCloseConnections: true, exposeHeadRoutes: false });
@@ -17,6 +18,7 @@ export function createControl(parts: ControlParts): FastifyInstance {
   app.get('/status', () => statusOf(parts));
   addRepositoryRoutes(app, parts.world);
   addDeviceRoutes(app, parts.world);
+  addRolloutRoutes(app, parts.world);
   addFaultRoutes(app, parts.world);
   addCertificateRoutes(app, parts);
   return app;

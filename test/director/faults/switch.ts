@@ -2,7 +2,7 @@
 import { Refusal } from '../failure.ts';
 import { rowOf, type ActiveFault, type FaultName, type Parameters, type Stage } from '../faults.ts';
 import type { JsonReader } from '../json/read-json.ts';
-import { readState, writeState } from '../state/state-file.ts';
+import { readState, writeState, type Access } from '../state/state-file.ts';
 
 interface FaultState {
   readonly active: readonly ActiveFault[];
@@ -12,12 +12,20 @@ interface FaultState {
 
 export class FaultSwitch {
   readonly #path: string;
+  readonly #access: Access;
   readonly #uses = new Map<ActiveFault, number>();
   #state: FaultState;
 
-  constructor(path: string) {
+  /** @param access - who only reads strikes with no fault, and stays above what faults have sent */
+  constructor(path: string, access: Access) {
     this.#path = path;
-    this.#state = (readState(path) as FaultState | undefined) ?? { active: [], sentVersions: {} };
+    this.#access = access;
+    this.#state = stateAt(path);
+  }
+
+  /** Another process has changed it. */
+  reload(): void {
+    this.#state = stateAt(this.#path);
   }
 
   get active(): readonly ActiveFault[] {
@@ -81,6 +89,7 @@ export class FaultSwitch {
 
   /** Of a fault that is on for all and for this device, the narrower one counts. */
   #seenBy(device: string): readonly ActiveFault[] {
+    if (this.#access === 'read') return [];
     const { active } = this.#state;
     const own = active.filter((fault) => fault.device === device);
     const common = active.filter(
@@ -100,6 +109,10 @@ export class FaultSwitch {
     writeState(this.#path, state);
     this.#state = state;
   }
+}
+
+function stateAt(path: string): FaultState {
+  return (readState(path) as FaultState | undefined) ?? { active: [], sentVersions: {} };
 }
 
 function isSame(a: ActiveFault, b: ActiveFault): boolean {

@@ -67,6 +67,9 @@ export async function createGateway(world: World): Promise<RunningGateway> {
   addSecretsRoutes(app, world, peerOf);
   addTimeRoute(app, world, peerOf);
   addSharedRoute(app, world, peerOf);
+  app.addHook('onRequest', async () => {
+    if (world.follow()) await reloadRevocations();
+  });
   const reloadRevocations = async (): Promise<void> => {
     app.server.setSecureContext(await secureContext(world));
     // A ticket made before the revocation would otherwise spare its holder the handshake.

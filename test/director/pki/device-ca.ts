@@ -70,6 +70,11 @@ export class DeviceCa {
     this.#certificates = (readState(this.#registerPath) ?? []) as readonly IssuedCertificate[];
   }
 
+  /** Another process has issued or revoked. */
+  reload(): void {
+    this.#certificates = (readState(this.#registerPath) ?? []) as readonly IssuedCertificate[];
+  }
+
   get certificates(): readonly IssuedCertificate[] {
     return this.#certificates;
   }

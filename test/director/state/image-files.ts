@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { reasonOf, Refusal } from '../failure.ts';
 import { pack, type Compression } from './pack.ts';
-import { makeDirectory, syncDirectory } from './state-file.ts';
+import { makeDirectory, syncDirectory, type Access } from './state-file.ts';
 
 export interface ImageFile {
   readonly lengthBytes: number;
@@ -25,8 +25,9 @@ const INCOMING = '.incoming-';
 export class ImageFiles {
   readonly #directory: string;
 
-  constructor(directory: string) {
+  constructor(directory: string, access: Access) {
     this.#directory = directory;
+    if (access === 'read') return;
     makeDirectory(directory);
     for (const name of readdirSync(directory)) {
       if (name.startsWith(INCOMING)) rmSync(join(directory, name));

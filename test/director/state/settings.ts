@@ -61,6 +61,11 @@ export class SettingsFile {
     if (stored === undefined) writeState(this.#path, this.#settings);
   }
 
+  /** Another process has changed it. */
+  reload(): void {
+    this.#settings = { ...this.#settings, ...(readState(this.#path) as Settings | undefined) };
+  }
+
   get current(): Settings {
     return this.#settings;
   }

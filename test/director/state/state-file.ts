@@ -6,6 +6,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -55,6 +56,31 @@ export function readState(path: string): unknown {
       },
       { cause },
     );
+  }
+}
+
+/** Who may write a state: one process does, others read what it wrote. */
+export type Access = 'write' | 'read';
+
+/** Files that another process replaces. */
+export class WatchedFiles {
+  readonly #paths: readonly string[];
+  #seen = '';
+
+  constructor(paths: readonly string[]) {
+    this.#paths = paths;
+  }
+
+  /** Whether any of them is another file than at the last call. */
+  haveChanged(): boolean {
+    const stamps = this.#paths.map((path) => {
+      const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+      return stat === undefined ? '' : `${String(stat.ino)} ${String(stat.mtimeNs)}`;
+    });
+    const seen = stamps.join();
+    const isOther = seen !== this.#seen;
+    this.#seen = seen;
+    return isOther;
   }
 }
 
