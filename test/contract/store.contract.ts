@@ -36,6 +36,9 @@ export function storeContract(name: string, open: () => Promise<SharedStore>): v
         ['held', 'new'],
       );
       assert.equal(await one.count(), 2);
+      assert.deepEqual(await one.idsOf('he'), ['held']);
+      assert.deepEqual(await one.idsOf('%'), []);
+      assert.deepEqual(await one.idsOf(''), ['held', 'new']);
     });
 
     test('keeps what is said of a device, whatever the letters', async () => {

@@ -10,7 +10,8 @@ async function main(): Promise<void> {
     return;
   }
   const director = await runDirector(options);
-  process.stdout.write(`${JSON.stringify(director.addresses)}\n`);
+  const { addresses, pageUrl } = director;
+  process.stdout.write(`${pageUrl ?? JSON.stringify(addresses)}\n`);
   const stop = (): void => {
     director.stop().then(
       () => process.exit(0),

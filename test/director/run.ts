@@ -5,11 +5,14 @@ import { createConnection } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
+import type { FastifyInstance } from 'fastify';
+
 import type { Arguments } from './cli/arguments.ts';
 import type { Addresses } from './control/parts.ts';
 import { createControl } from './control/routes.ts';
 import { createEnrolment } from './enrolment/est.ts';
 import { DirectorFailure, reasonOf } from './failure.ts';
+import { createPage } from './page/server.ts';
 import type { Gateway } from './gateway/peers.ts';
 import { createGateway } from './gateway/server.ts';
 import { watchRollouts } from './rollouts/follow.ts';
@@ -18,12 +21,15 @@ import { openWorld } from './world.ts';
 
 export interface RunningDirector {
   readonly addresses: Addresses;
+  /** With the token of its operator. */
+  readonly pageUrl?: string;
   readonly stop: () => Promise<void>;
 }
 
 interface Ports {
   readonly gateway: number;
   readonly enrol: number;
+  readonly page?: number;
 }
 
 const SOCKET_PATH_BYTES = 107;
@@ -48,30 +54,45 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');
   const last = readState(portsPath) as Ports | undefined;
-  const ports = {
+  const ports: Ports = {
     gateway: await listen(gateway, host, options.port, last?.gateway),
     enrol: await listen(enrolment, host, options.enrolPort, last?.enrol),
   };
-  writeState(portsPath, ports);
   const addresses: Addresses = {
-    gateway: urlOf(host, ports.gateway),
-    enrol: urlOf(host, ports.enrol),
+    gateway: urlOf('https', host, ports.gateway),
+    enrol: urlOf('https', host, ports.enrol),
     control,
     ca: world.serverCa.certificatePath,
     pid: process.pid,
   };
   const operator = createControl({ world, addresses: () => addresses, reloadRevocations });
+  const page = options.page ? await servePage(operator, options, last?.page) : undefined;
+  writeState(portsPath, { ...ports, ...(page === undefined ? {} : { page: page.port }) });
   await operator.listen({ path: control });
   await chmod(control, 0o600);
   writeState(ready, addresses, 0o644);
   return {
     addresses,
+    ...(page === undefined ? {} : { pageUrl: page.url }),
     stop: async () => {
       rmSync(ready, { force: true });
+      await page?.close();
       await Promise.all([operator.close(), enrolment.close(), gateway.close(), rollouts.stop()]);
       await world.store.close();
     },
   };
+}
+
+async function servePage(
+  operator: FastifyInstance,
+  { stateDir, pageHost, pagePort }: Arguments,
+  last: number | undefined,
+): Promise<{ readonly url: string; readonly port: number; readonly close: () => Promise<void> }> {
+  const names = namesOf({ host: pageHost, names: ['::1'] });
+  const { app, token } = createPage(operator, stateDir, names);
+  const port = await listen(app, pageHost, pagePort, last);
+  const origin = urlOf('http', pageHost, port);
+  return { url: `${origin}/?token=${token}`, port, close: async () => app.close() };
 }
 
 /**
@@ -92,7 +113,7 @@ async function joinDirector(options: Arguments): Promise<RunningDirector> {
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
   const port = await listen(gateway, host, options.port, undefined);
   return {
-    addresses: { ...first, gateway: urlOf(host, port), pid: process.pid },
+    addresses: { ...first, gateway: urlOf('https', host, port), pid: process.pid },
     stop: async () => {
       await Promise.all([gateway.close(), rollouts.stop()]);
       await world.store.close();
@@ -100,9 +121,9 @@ async function joinDirector(options: Arguments): Promise<RunningDirector> {
   };
 }
 
-function urlOf(host: string, port: number): string {
+function urlOf(scheme: 'http' | 'https', host: string, port: number): string {
   const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  return `https://${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
+  return `${scheme}://${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
 }
 
 function openDirectory(stateDir: string): void {
@@ -162,14 +183,14 @@ async function answers(control: string): Promise<boolean> {
   });
 }
 
-function namesOf({ host, names }: Arguments): readonly string[] {
+function namesOf({ host, names }: Pick<Arguments, 'host' | 'names'>): readonly string[] {
   const isAny = host === '0.0.0.0' || host === '::';
   return [...new Set(['localhost', '127.0.0.1', isAny ? hostname() : host, ...names])];
 }
 
 /** Port 0 means: the one of last time where it is free, so that devices find the server again. */
 async function listen(
-  server: Gateway,
+  server: Pick<Gateway, 'listen'> & { readonly server: { address(): unknown } },
   host: string,
   port: number,
   last: number | undefined,
@@ -189,5 +210,5 @@ async function listen(
     throw new DirectorFailure(`cannot listen: ${reasonOf(cause)}`, { where, remedy }, { cause });
   }
   const bound = server.server.address();
-  return typeof bound === 'object' ? (bound?.port ?? port) : port;
+  return typeof bound === 'object' && bound !== null && 'port' in bound ? Number(bound.port) : port;
 }

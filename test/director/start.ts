@@ -24,6 +24,8 @@ export interface StartOptions {
   readonly host?: string;
   /** For DATABASE_URL. */
   readonly database?: string;
+  /** Serves the page for people, too. */
+  readonly page?: boolean;
   /** One more gateway beside the Director that runs over the directory. */
   readonly join?: boolean;
 }
@@ -46,6 +48,8 @@ export interface PublishOptions {
 }
 
 export interface DirectorHandle {
+  /** Of the page, with the operator's token; empty when there is none. */
+  readonly pageUrl: string;
   readonly gatewayUrl: string;
   readonly enrolUrl: string;
   /** PEM file with the CA of both servers. */
@@ -93,8 +97,11 @@ export async function startDirector(options: StartOptions): Promise<DirectorHand
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, DATABASE_URL: options.database ?? '' },
   });
-  const addresses = await readiness(child);
-  return handleOf(child, addresses, options.stateDir);
+  const line = await readiness(child);
+  const ready = join(options.stateDir, 'gateway.json');
+  const said = options.page === true ? await readFile(ready, 'utf8') : line;
+  const handle = handleOf(child, JSON.parse(said) as Addresses, options.stateDir);
+  return { ...handle, pageUrl: options.page === true ? line : '' };
 }
 
 function mainArguments(options: StartOptions): readonly string[] {
@@ -115,22 +122,27 @@ function mainArguments(options: StartOptions): readonly string[] {
     options.stateDir,
     '--while-stdin',
     ...(options.join === true ? ['--join'] : []),
+    ...(options.page === true ? ['--page'] : []),
     ...optional,
   ];
 }
 
 /** The first line of standard output, or what it said before it ended. */
-async function readiness(child: ChildProcess): Promise<Addresses> {
+async function readiness(child: ChildProcess): Promise<string> {
   let complaint = '';
   child.stderr?.on('data', (chunk: Buffer) => (complaint += chunk.toString()).slice(-65_536));
   if (child.stdout === null) throw new Error('the Director has no standard output');
   const lines = createInterface({ input: child.stdout });
   const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit')])) as [unknown];
-  if (typeof line === 'string') return JSON.parse(line) as Addresses;
+  if (typeof line === 'string') return line;
   throw new Error(`the Director did not start:\n${complaint}`);
 }
 
-function handleOf(child: ChildProcess, addresses: Addresses, stateDir: string): DirectorHandle {
+function handleOf(
+  child: ChildProcess,
+  addresses: Addresses,
+  stateDir: string,
+): Omit<DirectorHandle, 'pageUrl'> {
   const control: DirectorHandle['control'] = (method, path, body) =>
     callControl(addresses.control, method, path, body);
   const end = async (signal: NodeJS.Signals): Promise<void> => {

@@ -18,6 +18,10 @@ export interface Arguments {
   readonly names: readonly string[];
   /** One more server for devices, beside the one that has the directory. */
   readonly join: boolean;
+  /** Serve the page for people, and print its URL instead of the addresses. */
+  readonly page: boolean;
+  readonly pagePort: number;
+  readonly pageHost: string;
   /** `postgres://…`; absent: an SQLite file in the state directory. */
   readonly database: string | undefined;
   /** End when standard input ends: for parents that may be killed. */
@@ -33,6 +37,9 @@ export const USAGE = `usage: node test/director/main.ts --state DIR [options]
   --key-type TYPE    of new role keys: ${KEY_TYPES.join(' or ')} (ed25519)
   --image-dialect D  of the Image repository, on the first start: ${DIALECTS.join(' or ')} (uptane)
   --name NAME        one more name or address in the server certificate; may be repeated
+  --page             the page for people; prints its URL alone
+  --page-port N      (0)
+  --page-host ADDR   (127.0.0.1)
   --join             one more gateway beside the server that runs over DIR; its line has the address
   --while-stdin      end when standard input ends
   --help             this text
@@ -53,6 +60,7 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
     imageDialect: oneOf('--image-dialect', values['image-dialect'] ?? 'uptane', DIALECTS),
     names: values.name ?? [],
     join: values.join ?? false,
+    ...pageOf(values),
     database: databaseOf(process.env['DATABASE_URL'] ?? ''),
     whileStdin: values['while-stdin'] ?? false,
   };
@@ -67,6 +75,9 @@ interface Values {
   readonly 'image-dialect'?: string;
   readonly name?: readonly string[];
   readonly join?: boolean;
+  readonly page?: boolean;
+  readonly 'page-port'?: string;
+  readonly 'page-host'?: string;
   readonly 'while-stdin'?: boolean;
   readonly help?: boolean;
 }
@@ -84,6 +95,9 @@ function readValues(args: readonly string[]): Values {
         'image-dialect': { type: 'string' },
         name: { type: 'string', multiple: true },
         join: { type: 'boolean' },
+        page: { type: 'boolean' },
+        'page-port': { type: 'string' },
+        'page-host': { type: 'string' },
         'while-stdin': { type: 'boolean' },
         help: { type: 'boolean' },
       },
@@ -91,6 +105,14 @@ function readValues(args: readonly string[]): Values {
   } catch (cause) {
     throw misuse(reasonOf(cause));
   }
+}
+
+function pageOf(values: Values): Pick<Arguments, 'page' | 'pagePort' | 'pageHost'> {
+  return {
+    page: values.page ?? false,
+    pagePort: portOf('--page-port', values['page-port'] ?? '0'),
+    pageHost: values['page-host'] ?? '127.0.0.1',
+  };
 }
 
 function stateDirOf(path = ''): string {

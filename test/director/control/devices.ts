@@ -5,6 +5,7 @@ import { bodyOf } from '../answers.ts';
 import type { WantedTarget } from '../director.ts';
 import { Refusal } from '../failure.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
+import { storyOf, type Told } from '../page/story.ts';
 import { leaveRollout } from '../rollouts/follow.ts';
 import { entryOf } from '../rollouts/history.ts';
 import type { Device } from '../state/devices.ts';
@@ -49,6 +50,24 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
       store.records((await deviceOf(store, request.params.id)).id, kind),
     );
   }
+  app.get<DeviceRoute>('/devices/:id/story', async (request) => {
+    const { id } = await deviceOf(store, request.params.id);
+    return storyOf({
+      manifests: (await store.records(id, 'manifests')) as Told['manifests'],
+      events: (await store.records(id, 'events')) as Told['events'],
+      history: (await store.records(id, 'history')) as Told['history'],
+    });
+  });
+  app.get<{ readonly Querystring: { readonly begins?: string } }>('/device-ids', async (request) =>
+    store.idsOf(request.query.begins ?? ''),
+  );
+  app.get('/fleet', async () => {
+    const rows = await store.fleet();
+    return rows.map((row) => {
+      const version = world.images.findImage(row.image)?.custom['version'];
+      return { ...row, version: typeof version === 'string' ? version : '' };
+    });
+  });
   app.delete<DeviceRoute>('/devices/:id/assignment', async (request, reply) => {
     const { id } = await deviceOf(store, request.params.id);
     await store.hold(id, async (held) => {

@@ -114,7 +114,9 @@ function reasonOf(rollout: Rollout, counts: readonly PhaseCounts[], at: number):
 }
 
 function nameOf({ phases, phase }: Pick<Rollout, 'phases' | 'phase'>): string {
-  return `phase ${String(phase + 1)} (${phases[phase]?.name ?? ''})`;
+  const number = `phase ${String(phase + 1)}`;
+  const name = phases[phase]?.name ?? number;
+  return name === number ? number : `${number} (${name})`;
 }
 
 /** A soak that was interrupted begins anew. */

@@ -11,6 +11,7 @@ import { createTables, type DeviceRow, type DocumentRow, type MemberTableRow } f
 import type { FleetRow, HeldDevice, HeldRollout, MemberRow, Store } from './store.ts';
 
 const MEMBERS = 1000;
+const IDS = 50;
 
 export class SqlStore implements Store {
   readonly #database: Knex;
@@ -40,6 +41,17 @@ export class SqlStore implements Store {
       this.#database<DeviceRow>('devices').orderBy('id').select('document'),
     );
     return rows.map((row) => JSON.parse(row.document) as Device);
+  }
+
+  async idsOf(begins: string): Promise<readonly string[]> {
+    const rows = await whileReachable(
+      this.#database<DeviceRow>('devices')
+        .whereRaw('substr(id, 1, ?) = ?', [begins.length, begins])
+        .orderBy('id')
+        .limit(IDS)
+        .select('id'),
+    );
+    return rows.map(({ id }) => id);
   }
 
   async count(): Promise<number> {

@@ -59,6 +59,8 @@ export interface Store {
   find(id: string): Promise<Device | undefined>;
   /** In the order of their ids. */
   list(): Promise<readonly Device[]>;
+  /** Of devices whose id begins so, the first 50. */
+  idsOf(begins: string): Promise<readonly string[]>;
   count(): Promise<number>;
   fleet(): Promise<readonly FleetRow[]>;
   issued(id: string): Promise<IssuedSet | undefined>;

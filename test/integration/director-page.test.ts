@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+
+import { chromium, type Browser, type Page } from 'playwright-core';
+
+import { SimulatedUpdates, type Verdict } from '../director/simulated/updates.ts';
+import { startFixture, type Fixture } from './director-fixture.ts';
+
+const SCREENSHOTS = join(import.meta.dirname, '../.cache/screenshots');
+const DEVICES = 6;
+
+let fixture: Fixture;
+let browser: Browser;
+let page: Page;
+let fleet: readonly SimulatedUpdates[];
+const complaints: string[] = [];
+
+before(async () => {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  fixture = await startFixture({ page: true });
+  fleet = await Promise.all(
+    Array.from({ length: DEVICES }, async (_, at) => {
+      const device = await fixture.newDevice(`device-${String(at)}`);
+      await device.register();
+      return new SimulatedUpdates(device);
+    }),
+  );
+  await pollAll(() => true);
+  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args });
+  page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (line) => {
+    // A refusal is one on purpose; what is asserted on is what the page says of it.
+    const isRefusal = line.text().startsWith('Failed to load resource');
+    if (line.type() === 'error' && !isRefusal) complaints.push(line.text());
+  });
+});
+after(async () => {
+  await browser.close();
+  await fixture.end();
+});
+
+async function pollAll(works: Verdict): Promise<void> {
+  await Promise.all(fleet.map(async (one) => one.poll(works)));
+}
+
+async function publish(name: string, version: string): Promise<void> {
+  const file = join(fixture.directory, name);
+  writeFileSync(file, randomBytes(2000));
+  const form = page.locator('#publish');
+  await form.locator('[name=file]').setInputFiles(file);
+  assert.equal(await form.locator('[name=name]').inputValue(), name, 'the file has a name');
+  await form.locator('[name=version]').fill(version);
+  await form.locator('[name=hardwareIds]').fill('primary-hw other-hw');
+  await form.locator('button').click();
+  await page.getByText(`${name} is published: 2000 bytes.`).waitFor();
+}
+
+async function start(image: string, fields: Readonly<Record<string, string>>): Promise<void> {
+  const form = page.locator('#start');
+  await form.locator(`[name=image] option[value="${image}"]`).waitFor({ state: 'attached' });
+  await form.locator('[name=image]').selectOption(image);
+  for (const [name, value] of Object.entries(fields))
+    await form.locator(`[name=${name}]`).fill(value);
+  await form.locator('button').click();
+}
+
+/** Devices go on polling until the page says so. */
+async function until(text: string | RegExp, works: Verdict): Promise<void> {
+  const found = page.getByText(text).first();
+  while (!(await found.isVisible())) {
+    await pollAll(works);
+    await page.waitForTimeout(100);
+  }
+}
+
+describe('the page', () => {
+  test('needs the token of its URL, and the name of this machine', async () => {
+    const { origin, port } = new URL(fixture.director.pageUrl);
+    assert.match(origin, /^http:\/\/127\.0\.0\.1:/u);
+    for (const path of ['/', '/?token=wrong', '/api/status', '/api/stream'])
+      assert.equal((await fetch(`${origin}${path}`)).status, 401, path);
+    const posted = await fetch(`${origin}/api/rollouts`, { method: 'POST', body: '{}' });
+    assert.equal(posted.status, 401);
+    const other = await page.request.get(fixture.director.pageUrl, {
+      headers: { host: `evil.example:${port}` },
+    });
+    assert.equal(other.status(), 421);
+  });
+
+  test('shows the fleet, and does not keep the token in the address', async () => {
+    await page.goto(fixture.director.pageUrl);
+    await page.getByText(`${String(DEVICES)} devices, live`).waitFor();
+    assert.equal(new URL(page.url()).search, '');
+    await page.locator('#fleet').getByText('primary-hw · unknown').waitFor();
+    await page.reload();
+    await page.getByText(`${String(DEVICES)} devices, live`).waitFor();
+  });
+
+  test('publishes an image, starts a rollout and shows it reach every device', async () => {
+    await publish('fw-1.bin', '1.0');
+    await start('fw-1.bin', { name: 'spring', phases: '20 100', soak: '0' });
+    await page.getByText('spring → fw-1.bin').waitFor();
+    await until('finished: every device has ended', () => true);
+    await page.locator('#fleet').getByText('primary-hw · 1.0 (fw-1.bin)').waitFor();
+    assert.ok(fleet.every(({ begun }) => begun.length === 1));
+  });
+
+  test('shows a bad release stop itself, the devices that failed, and why in words', async () => {
+    await publish('fw-2.bin', '2.0');
+    await start('fw-2.bin', { name: 'summer', phases: '50 100', soak: '0', failure: '20' });
+    await until(/stopped: phase 1 failed on \d of 3 devices/u, () => false);
+    await page.getByRole('button', { name: 'failed devices' }).click();
+    await page.locator('#found button').first().click();
+    const story = page.locator('#story');
+    await story.getByText('could not be updated to fw-2.bin').waitFor();
+    await story.getByText('INSTALL_FAILED: the health check failed').waitFor();
+    await story.getByText('was given fw-1.bin (by the rollout spring)').waitFor();
+    await page.screenshot({ path: join(SCREENSHOTS, 'desktop.png'), fullPage: true });
+  });
+
+  test('says what was refused', async () => {
+    await start('fw-1.bin', { name: 'nobody', phases: '100', tag: 'no such tag' });
+    await page
+      .locator('#message')
+      .getByText('no device that was here is in the first phase')
+      .waitFor();
+  });
+
+  test('works on a phone: nothing is wider than the screen, and rollouts are steered', async () => {
+    await page.setViewportSize({ width: 360, height: 740 });
+    const width = await page.evaluate('document.documentElement.scrollWidth');
+    assert.equal(width, 360);
+    const draft = page.locator('article').filter({ hasText: 'nobody' });
+    await draft.getByRole('button', { name: 'cancel' }).click();
+    await draft.getByText('cancelled: cancelled by an operator').waitFor();
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.screenshot({ path: join(SCREENSHOTS, 'phone.png'), fullPage: true });
+    assert.deepEqual(complaints, []);
+  });
+
+  test('has nothing of the operator that is for the socket alone', async () => {
+    const { origin } = new URL(fixture.director.pageUrl);
+    for (const path of ['certificates', 'settings', 'enrolment/request', 'requests'])
+      assert.equal((await page.request.get(`${origin}/api/${path}`)).status(), 404, path);
+    const image = { path: '/etc/passwd', name: 'x', hardwareIds: ['x'], version: '1' };
+    const posted = await page.request.post(`${origin}/api/images`, { data: image });
+    assert.equal(posted.status(), 404);
+  });
+});
