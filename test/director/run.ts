@@ -50,7 +50,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   const first = { keyType, imageDialect };
   const world = await openWorld(stateDir, 'write', first, { hosts: namesOf(options), database });
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
-  const { app: gateway, reloadRevocations } = await createGateway(world);
+  const { app: gateway, reloadRevocations } = await createGateway(world, options.requestTimeoutMs);
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');
   const last = readState(portsPath) as Ports | undefined;
@@ -109,7 +109,7 @@ async function joinDirector(options: Arguments): Promise<RunningDirector> {
   }
   const hosts = namesOf(options);
   const world = await openWorld(stateDir, 'read', { keyType, imageDialect }, { hosts, database });
-  const { app: gateway } = await createGateway(world);
+  const { app: gateway } = await createGateway(world, options.requestTimeoutMs);
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
   const port = await listen(gateway, host, options.port, undefined);
   return {

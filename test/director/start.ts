@@ -24,6 +24,7 @@ export interface StartOptions {
   readonly host?: string;
   /** For DATABASE_URL. */
   readonly database?: string;
+  readonly requestTimeoutSeconds?: number;
   /** Serves the page for people, too. */
   readonly page?: boolean;
   /** One more gateway beside the Director that runs over the directory. */
@@ -111,6 +112,7 @@ function mainArguments(options: StartOptions): readonly string[] {
     '--enrol-port': options.enrolPort,
     '--key-type': options.keyType,
     '--image-dialect': options.imageDialect,
+    '--request-timeout': options.requestTimeoutSeconds,
   };
   const optional = Object.entries(given).flatMap(([name, value]) =>
     value === undefined ? [] : [name, String(value)],

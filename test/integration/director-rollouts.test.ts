@@ -179,6 +179,19 @@ describe('rollouts', () => {
     assert.deepEqual(ids.sort(), ['device-3', 'device-4']);
   });
 
+  test('are described as OpenAPI, and so is every other route', async () => {
+    const { openapi, paths } = await control<{
+      readonly openapi: string;
+      readonly paths: Readonly<Record<string, Readonly<Record<string, object>>>>;
+    }>('GET', '/openapi.json');
+    assert.equal(openapi, '3.1.0');
+    const steering = Object.keys(paths).filter((path) => path.startsWith('/rollouts/{id}/'));
+    assert.deepEqual(steering.map((path) => path.split('/').at(-1)).sort(), [
+      ...['advance', 'cancel', 'devices', 'pause', 'resume', 'start', 'stop'],
+    ]);
+    assert.ok(Object.keys(paths).length > 30);
+  });
+
   test('that can do nothing are refused: no image, no devices, no such rollout', async () => {
     const phases = [{ percentage: 100 }];
     const missing = { name: 'x', image: 'missing.bin', phases };

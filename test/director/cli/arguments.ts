@@ -18,6 +18,8 @@ export interface Arguments {
   readonly names: readonly string[];
   /** One more server for devices, beside the one that has the directory. */
   readonly join: boolean;
+  /** For how long a device may send one request. */
+  readonly requestTimeoutMs: number;
   /** Serve the page for people, and print its URL instead of the addresses. */
   readonly page: boolean;
   readonly pagePort: number;
@@ -37,6 +39,7 @@ export const USAGE = `usage: node test/director/main.ts --state DIR [options]
   --key-type TYPE    of new role keys: ${KEY_TYPES.join(' or ')} (ed25519)
   --image-dialect D  of the Image repository, on the first start: ${DIALECTS.join(' or ')} (uptane)
   --name NAME        one more name or address in the server certificate; may be repeated
+  --request-timeout SECONDS  how long a device may send one request (120)
   --page             the page for people; prints its URL alone
   --page-port N      (0)
   --page-host ADDR   (127.0.0.1)
@@ -60,6 +63,7 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
     imageDialect: oneOf('--image-dialect', values['image-dialect'] ?? 'uptane', DIALECTS),
     names: values.name ?? [],
     join: values.join ?? false,
+    requestTimeoutMs: secondsOf('--request-timeout', values['request-timeout'] ?? '120') * 1000,
     ...pageOf(values),
     database: databaseOf(process.env['DATABASE_URL'] ?? ''),
     whileStdin: values['while-stdin'] ?? false,
@@ -75,6 +79,7 @@ interface Values {
   readonly 'image-dialect'?: string;
   readonly name?: readonly string[];
   readonly join?: boolean;
+  readonly 'request-timeout'?: string;
   readonly page?: boolean;
   readonly 'page-port'?: string;
   readonly 'page-host'?: string;
@@ -95,6 +100,7 @@ function readValues(args: readonly string[]): Values {
         'image-dialect': { type: 'string' },
         name: { type: 'string', multiple: true },
         join: { type: 'boolean' },
+        'request-timeout': { type: 'string' },
         page: { type: 'boolean' },
         'page-port': { type: 'string' },
         'page-host': { type: 'string' },
@@ -131,6 +137,12 @@ function portOf(option: string, text: string): number {
   const port = Number(text);
   if (/^\d{1,5}$/u.test(text) && port <= 65_535) return port;
   throw misuse(`${option} ${text} is not a port from 0 to 65535`);
+}
+
+function secondsOf(option: string, text: string): number {
+  const seconds = Number(text);
+  if (/^\d{1,5}$/u.test(text) && seconds >= 1) return seconds;
+  throw misuse(`${option} ${text} is not 1 to 99999 seconds`);
 }
 
 function oneOf<T extends string>(option: string, text: string, choices: readonly T[]): T {

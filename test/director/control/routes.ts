@@ -5,6 +5,7 @@ import { answerError, answerMissing, takeBody } from '../answers.ts';
 import { addCertificateRoutes } from './certificates.ts';
 import { addDeviceRoutes } from './devices.ts';
 import { addFaultRoutes } from './faults.ts';
+import { describeRoutes } from './openapi.ts';
 import type { ControlParts } from './parts.ts';
 import { addRepositoryRoutes } from './repository.ts';
 import { addRolloutRoutes } from './rollouts.ts';
@@ -15,6 +16,7 @@ export function createControl(parts: ControlParts): FastifyInstance {
   app.addContentTypeParser('*', { parseAs: 'buffer' }, takeBody);
   app.setNotFoundHandler(answerMissing);
   app.setErrorHandler(answerError);
+  describeRoutes(app);
   app.get('/status', () => statusOf(parts));
   addRepositoryRoutes(app, parts.world);
   addDeviceRoutes(app, parts.world);

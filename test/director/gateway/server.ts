@@ -26,17 +26,24 @@ export interface RunningGateway {
 /** lshw of a large machine is about 1 MiB. */
 const BODY_BYTES = 8 * 1024 * 1024;
 const KEEP_ALIVE_MS = 120_000;
+const CHECKED_EVERY_MS = 10_000;
 const LONGEST_PATH = 4096;
 
-export async function createGateway(world: World): Promise<RunningGateway> {
+/** @param requestMs - how long a client may take to send one request, and a handshake */
+export async function createGateway(world: World, requestMs: number): Promise<RunningGateway> {
   const app = fastify({
     https: {
       ...(await secureContext(world)),
       requestCert: true,
       rejectUnauthorized: true,
       sessionTimeout: 24 * 3600,
+      handshakeTimeout: requestMs,
+      headersTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(requestMs, CHECKED_EVERY_MS),
     },
     bodyLimit: BODY_BYTES,
+    // A client that sends a byte a minute would otherwise have its connection for ever.
+    requestTimeout: requestMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: true,
     exposeHeadRoutes: false,

@@ -14,6 +14,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 
 import { answerError, answerMissing } from '../answers.ts';
 import { Refusal } from '../failure.ts';
+import { INCOMING } from '../state/image-files.ts';
 import { readIfThere, writeDurably } from '../state/state-file.ts';
 import { Stream } from './stream.ts';
 
@@ -129,7 +130,8 @@ async function upload(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const path = join(stateDir, `upload-${randomUUID()}`);
+  // A name that the next start removes, should this process be killed.
+  const path = join(stateDir, 'images', `${INCOMING}${randomUUID()}`);
   const wanted = new URL(request.url, 'http://page').searchParams;
   try {
     await pipeline(request.body as Readable, createWriteStream(path, { mode: 0o600 }));

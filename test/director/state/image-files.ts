@@ -20,7 +20,8 @@ export interface PackedFile extends ImageFile {
 }
 
 const CHUNK_BYTES = 1024 * 1024;
-const INCOMING = '.incoming-';
+/** How files begin that are not whole yet. */
+export const INCOMING = '.incoming-';
 
 export class ImageFiles {
   readonly #directory: string;
