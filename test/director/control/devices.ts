@@ -104,8 +104,7 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
 export async function deviceOf(store: Store, id: string): Promise<Device> {
   const device = await store.find(id);
   if (device !== undefined) return device;
-  const known = (await store.list()).slice(0, NAMED).map((one) => one.id);
-  const there = known.join(', ') || 'none yet';
+  const there = (await store.idsOf('')).slice(0, NAMED).join(', ') || 'none yet';
   throw new Refusal(404, 'device_not_found', `no device ${id} was here; there are ${there}`);
 }
 

@@ -2,7 +2,7 @@
  * What a device's poll means for rollouts. All of it happens while the device is held, so that no two
  * servers give one device two assignments.
  */
-import { reasonOf } from '../failure.ts';
+import { reasonOf, Refusal } from '../failure.ts';
 import type { Director } from '../director.ts';
 import type { ImageRepo } from '../image-repo.ts';
 import type { AssignedTarget, Assignment, Device } from '../state/devices.ts';
@@ -180,7 +180,9 @@ export function watchRollouts(
     isBusy = true;
     pass = look()
       .catch((error: unknown) => {
-        process.stderr.write(`rollouts wait: ${reasonOf(error)}\n`);
+        // A database that is away is told to everybody who asks for it.
+        if (!(error instanceof Refusal))
+          process.stderr.write(`rollouts wait: ${reasonOf(error)}\n`);
       })
       .finally(() => {
         isBusy = false;

@@ -1,8 +1,8 @@
 /**
  * Rollouts: one image for many devices, in phases.
  *
- * Nothing in this folder but `follow.ts` and `start.ts` does more than compute: what time it is and
- * what devices did are arguments.
+ * `machine.ts` and `groups.ts` only compute: what time it is and what devices did are arguments.
+ * `follow.ts` and `start.ts` use them on what is stored.
  */
 
 /** Which devices; an empty list asks for nothing. */
