@@ -56,7 +56,7 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
   if (values.help === true) return 'help';
   return {
     stateDir: stateDirOf(values.state),
-    host: values.host === undefined || values.host === 'localhost' ? '127.0.0.1' : values.host,
+    host: hostOf(values.host),
     port: portOf('--port', values.port ?? '0'),
     enrolPort: portOf('--enrol-port', values['enrol-port'] ?? '0'),
     keyType: oneOf('--key-type', values['key-type'] ?? 'ed25519', KEY_TYPES),
@@ -119,6 +119,10 @@ function pageOf(values: Values): Pick<Arguments, 'page' | 'pagePort' | 'pageHost
     pagePort: portOf('--page-port', values['page-port'] ?? '0'),
     pageHost: values['page-host'] ?? '127.0.0.1',
   };
+}
+
+function hostOf(host = '127.0.0.1'): string {
+  return host === 'localhost' ? '127.0.0.1' : host;
 }
 
 function stateDirOf(path = ''): string {

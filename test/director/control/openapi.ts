@@ -7,7 +7,7 @@ interface Described {
   readonly summary: string;
   readonly body?: Schema;
   readonly query?: readonly string[];
-  readonly status?: 201 | 204;
+  readonly status?: 200 | 201 | 204;
 }
 
 const TEXT: Schema = { type: 'string' };
