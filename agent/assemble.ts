@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
+import { findSecretsKey } from '../provisioning/secrets-key.ts';
 import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
 import { requireInstaller, type InstallerSettings } from './config-installer.ts';
@@ -12,6 +13,11 @@ import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
+import {
+  decrypting,
+  sweepDecrypted,
+  type Decryption,
+} from './io/encrypted/decrypting-installer.ts';
 import { HttpClient } from './io/http.ts';
 import { openInstaller } from './io/installers/open-installer.ts';
 import type { MinimumRate } from './io/limit-bytes.ts';
@@ -147,12 +153,13 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
       // Last: the ports of the seal hold the local ones.
       ...downloading(installer, http, rate),
     };
+    const decryption = await openDecryption(settings, live);
     const { store } = local;
     const open = (one: Identity): HttpClient => openHttp(settings, () => one, clock);
     const parts = { settings, urls, ports, store, live, http, trust, log };
     const upkeep = openUpkeep({ ...parts, openHttp: open });
     return {
-      ports: { ...ports, upkeep },
+      ports: { ...ports, upkeep, installer: decrypting(ports.installer, decryption) },
       store,
       identity,
       upkeep,
@@ -169,6 +176,21 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     await local.close();
     throw error;
   }
+}
+
+/** What a killed agent left in the clear is removed first: nobody else works here now. */
+async function openDecryption(
+  { download, storage }: Settings,
+  live: LiveIdentity,
+): Promise<Decryption> {
+  const directory = join(storage.path, 'decrypted');
+  await sweepDecrypted(directory);
+  return {
+    deviceId: live.current.deviceId,
+    key: () => findSecretsKey(live.current.token),
+    directory,
+    reserveBytes: download.reserve,
+  };
 }
 
 const SECRETS_BYTES = 1024 * 1024;

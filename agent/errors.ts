@@ -62,6 +62,8 @@ export interface FailureDetails {
   IMAGE_TOO_LARGE: { filename: string; lengthBytes: number };
   IMAGE_TRUNCATED: { filename: string; lengthBytes: number; receivedBytes: number };
   IMAGE_HASH_MISMATCH: { filename: string; algorithm: string; signed: string; computed: string };
+  /** `part`: `key`, `length`, or which chunk. */
+  IMAGE_DECRYPTION_FAILED: { filename: string; part: string; problem: string };
   SPACE_INSUFFICIENT: { path: string; neededBytes: number; freeBytes: number };
 
   INSTALL_FAILED: { installer: string; ecu: string; cause: string };
@@ -184,6 +186,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
     exit: 31,
     attack: 'arbitrary-software',
   },
+  IMAGE_DECRYPTION_FAILED: { kind: 'repository', retry: 'backoff', exit: 31 },
   SPACE_INSUFFICIENT: { kind: 'device', retry: 'next-poll', exit: 32 },
 
   INSTALL_FAILED: { kind: 'device', retry: 'next-poll', exit: 40 },

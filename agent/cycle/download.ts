@@ -46,6 +46,7 @@ const WRONG_BYTES: ReadonlySet<FailureCode> = new Set([
   'IMAGE_TOO_LARGE',
   'IMAGE_TRUNCATED',
   'IMAGE_HASH_MISMATCH',
+  'IMAGE_DECRYPTION_FAILED',
 ]);
 const NOT_BETTER_SOON: ReadonlySet<FailureCode> = new Set([
   'SPACE_INSUFFICIENT',

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { Fields, parseJson } from '../decode.ts';
 import { isFailureCode, isOtaError, OtaError } from '../errors.ts';
 import type { InstalledImage } from '../uptane/inventory.ts';
+import type { Encrypted } from '../uptane/encrypted.ts';
 import type { Target } from '../uptane/plan.ts';
 import { trust } from '../uptane/trust.ts';
 import type { Failure, Plan, Result, State } from './machine.ts';
@@ -105,16 +106,33 @@ function readTarget(fields: Fields): Target {
   const imageFile = fields.optionalString('imageFile');
   const format = fields.optionalString('format');
   const releaseCounter = fields.optionalInteger('releaseCounter', 0);
-  const hashes = fields.object('hashes');
+  const encrypted = fields.optionalObject('encrypted');
   return {
     ecu: fields.string('ecu'),
     hardwareId: fields.string('hardwareId'),
     filename: fields.string('filename'),
     lengthBytes: fields.integer('lengthBytes', 0),
-    hashes: new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)])),
+    hashes: readHashes(fields),
     ...(uri === undefined ? {} : { uri }),
     ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
+    ...(encrypted === undefined ? {} : { encrypted: readEncrypted(encrypted) }),
   };
+}
+
+function readEncrypted(fields: Fields): Encrypted {
+  const uri = fields.optionalString('uri');
+  return {
+    chunkBytes: fields.integer('chunkBytes', 1),
+    key: fields.string('key'),
+    lengthBytes: fields.integer('lengthBytes', 0),
+    hashes: readHashes(fields),
+    ...(uri === undefined ? {} : { uri }),
+  };
+}
+
+function readHashes(fields: Fields): ReadonlyMap<string, string> {
+  const hashes = fields.object('hashes');
+  return new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)]));
 }

@@ -52,6 +52,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   operation: true,
   other: true,
   overMs: true,
+  part: true,
   path: true,
   phase: true,
   problem: true,

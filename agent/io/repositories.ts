@@ -3,7 +3,7 @@ import type { GatewayUrls } from '../config-rules.ts';
 import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
 import type { Director, Repositories } from '../ports.ts';
 import type { DeviceEvent } from '../uptane/manifest.ts';
-import type { TrustedTarget } from '../uptane/plan.ts';
+import { downloadOf, type TrustedTarget } from '../uptane/plan.ts';
 import type { Instant } from '../uptane/time.ts';
 import type { Answer } from '../uptane/verify.ts';
 import { parseHttpDate } from './http-date.ts';
@@ -40,8 +40,9 @@ export class HttpRepositories implements Repositories {
   }
 
   async *openImage(target: TrustedTarget, offsetBytes: number): AsyncGenerator<Uint8Array> {
-    const file = target.imageFile ?? target.filename;
-    const url = target.uri ?? `${this.#urls.image}/targets/${encodePath(file)}`;
+    const { imageFile, filename: name, uri } = downloadOf(target);
+    const file = imageFile ?? name;
+    const url = uri ?? `${this.#urls.image}/targets/${encodePath(file)}`;
     try {
       yield* demandRate(this.#imageBody(url, offsetBytes), this.#rate, target.filename);
     } catch (error) {

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import type { OpenImage, Progress, Staging } from '../ports.ts';
-import type { TrustedTarget } from '../uptane/plan.ts';
+import { downloadOf, type TrustedTarget } from '../uptane/plan.ts';
 import { ImageDigest, readBytes, syncDirectory, verifyImageAt, writeAt } from './image-file.ts';
 import { limitBytes } from './limit-bytes.ts';
 
@@ -33,7 +33,9 @@ export class StagingDirectory implements Staging {
     this.#reserveBytes = reserveBytes;
   }
 
-  async receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string> {
+  /** Of an image that is encrypted the cipher text, which is all that lies here. */
+  async receive(image: TrustedTarget, open: OpenImage, progress: Progress): Promise<string> {
+    const target = downloadOf(image);
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const complete = join(this.#directory, stagedName(target));
     if (this.#proven.has(complete) && (await isReadable(complete))) return complete;
@@ -53,7 +55,9 @@ export class StagingDirectory implements Staging {
   }
 
   async sweep(targets: readonly TrustedTarget[]): Promise<void> {
-    const wanted = new Set(targets.flatMap((t) => [stagedName(t), `${stagedName(t)}.part`]));
+    const wanted = new Set(
+      targets.map(downloadOf).flatMap((t) => [stagedName(t), `${stagedName(t)}.part`]),
+    );
     const names = await readdir(this.#directory).catch(() => []);
     for (const name of names) {
       if (wanted.has(name)) continue;

@@ -11,7 +11,8 @@ import { trust } from './trust.ts';
  * Makes a target trusted: both repositories have to mean the same bytes for the same hardware.
  *
  * Hash algorithms that only one side lists are no contradiction; none in common is. The image then has
- * to have every hash that either lists.
+ * to have every hash that either lists. Encryption is the Director's alone to say: length and hashes of
+ * both repositories are those of the plain image.
  *
  * Source: Uptane Standard 2.1 §5.4.4.2 step 10.
  *
@@ -51,6 +52,7 @@ export function matchTarget(
     ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
+    ...(assignment.encrypted === undefined ? {} : { encrypted: assignment.encrypted }),
   };
   return trust(target);
 }

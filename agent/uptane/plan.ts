@@ -1,7 +1,8 @@
 /** From trusted targets and the inventory to what has to be installed. */
 import type { Assignment } from './director.ts';
+import type { Encrypted } from './encrypted.ts';
 import { isSameImage, type EcuInventory } from './inventory.ts';
-import type { Trusted } from './trust.ts';
+import { trust, type Trusted } from './trust.ts';
 
 /** An image that both repositories signed for one ECU of this device. */
 export interface Target {
@@ -18,9 +19,29 @@ export interface Target {
   /** `targetFormat`: BINARY, OSTREE, … */
   readonly format?: string;
   readonly releaseCounter?: number;
+  /** Absent where what is downloaded is the image itself. */
+  readonly encrypted?: Encrypted;
 }
 
 export type TrustedTarget = Trusted<Target>;
+
+/**
+ * What is downloaded for a target: the image, or the cipher text in its place.
+ *
+ * The address of the image itself is never one of its cipher text.
+ */
+export function downloadOf(target: TrustedTarget): TrustedTarget {
+  const { encrypted, uri: _plain, ...rest } = target;
+  if (encrypted === undefined) return target;
+  const { lengthBytes, hashes, uri } = encrypted;
+  return trust({ ...rest, lengthBytes, hashes, ...(uri === undefined ? {} : { uri }) });
+}
+
+/** The image alone, for whoever is handed it in the clear. */
+export function decryptedOf(target: TrustedTarget): TrustedTarget {
+  const { encrypted: _cipher, ...image } = target;
+  return trust(image);
+}
 
 /** Does anything the Director wants not run yet (§5.4.4.2 step 6)? */
 export function hasPending(
