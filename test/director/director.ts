@@ -9,6 +9,7 @@ import { join } from 'node:path';
 
 import type { JsonMap } from './json/canonical-json.ts';
 import { Refusal } from './failure.ts';
+import { encryptImage, encryptionOf } from './encrypted-images.ts';
 import { writeRoots, type ImageRepo } from './image-repo.ts';
 import type { Image } from './metadata/image-content.ts';
 import {
@@ -110,9 +111,9 @@ export class Director {
    * Decides what a device shall run. It replaces what was decided before.
    *
    * @throws Refusal 404 `image_not_found`, `ecu_not_found` · 409 `no_ecus`, `hardware_id_mismatch`,
-   *   `ecu_repeated`
+   *   `ecu_repeated`, `no_key`
    */
-  assign(device: Device, wanted: readonly WantedTarget[]): Assignment {
+  async assign(device: Device, wanted: readonly WantedTarget[]): Promise<Assignment> {
     if (device.ecus.length === 0) {
       throw new Refusal(
         409,
@@ -123,11 +124,12 @@ export class Director {
     const assignment: Assignment = {
       correlationId: `urn:here-ota:mtu:${randomUUID()}`,
       createdAt: new Date().toISOString(),
-      targets: wanted.map((target) => this.#target(device, target)),
+      targets: await Promise.all(wanted.map((target) => this.#encrypted(device, target))),
       outcome: 'pending',
     };
     refuseRepeatedEcu(assignment.targets);
-    this.#parts.devices.save({ ...device, assignment });
+    // Met again: it may have registered something while its images were encrypted.
+    this.#parts.devices.save({ ...this.#parts.devices.meet(device.id), assignment });
     return assignment;
   }
 
@@ -135,6 +137,23 @@ export class Director {
   cancel(device: Device): void {
     const { assignment, ...rest } = device;
     if (assignment !== undefined) this.#parts.devices.save(rest);
+  }
+
+  async #encrypted(device: Device, wanted: WantedTarget): Promise<AssignedTarget> {
+    const target = this.#target(device, wanted);
+    const { files } = this.#parts.images;
+    const image = this.#parts.images.findImage(wanted.image);
+    if (image?.encrypt !== true) return target;
+    if (device.secretsKey === undefined) {
+      const remedy = 'let it run ota-agent secrets once first';
+      throw new Refusal(
+        409,
+        'no_key',
+        `${device.id} has registered no key to encrypt to; ${remedy}`,
+      );
+    }
+    const encryption = await encryptImage(image, { id: device.id, key: device.secretsKey }, files);
+    return { ...target, encryption };
   }
 
   #target(device: Device, wanted: WantedTarget): AssignedTarget {
@@ -201,7 +220,11 @@ function entryOf(target: AssignedTarget): JsonMap {
     counter === undefined ? { hardwareId } : { hardwareId, releaseCounter: counter },
   ]);
   return {
-    custom: { ecuIdentifiers: Object.fromEntries(ecus) as JsonMap, targetFormat: target.format },
+    custom: {
+      ecuIdentifiers: Object.fromEntries(ecus) as JsonMap,
+      targetFormat: target.format,
+      ...(target.encryption === undefined ? {} : { encryption: encryptionOf(target.encryption) }),
+    },
     hashes:
       target.sha512 === undefined
         ? { sha256: target.sha256 }

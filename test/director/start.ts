@@ -34,6 +34,8 @@ export interface PublishOptions {
   readonly releaseCounter?: number;
   /** A delegated role, added before. */
   readonly role?: string;
+  /** For each device that it is assigned to, for that device alone. */
+  readonly encrypt?: boolean;
   readonly uri?: string;
   readonly custom?: object;
 }

@@ -31,9 +31,9 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
     throw new Refusal(404, 'device_not_found', `no device ${id} was here; there are ${known}`);
   };
 
-  app.post('/assignments', (request, reply) => {
+  app.post('/assignments', async (request, reply) => {
     const wanted = new JsonReader(parseJson(bodyOf(request)));
-    const assignment = world.director.assign(
+    const assignment = await world.director.assign(
       deviceOf(wanted.string('device')),
       readTargets(wanted),
     );

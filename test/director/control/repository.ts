@@ -61,6 +61,7 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
   const commit = commitOf(wanted);
   const format = wanted.optionalString('format') ?? (commit === undefined ? 'BINARY' : 'OSTREE');
   const role = wanted.optionalString('role');
+  const encrypt = wanted.optionalBoolean('encrypt') ?? false;
   const custom = customOf(wanted, { filename, hardwareIds, format });
   world.images.verifyPlace(filename, role);
   const file =
@@ -74,6 +75,7 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
     format,
     custom,
     ...(role === undefined ? {} : { role }),
+    ...(encrypt && commit === undefined ? { encrypt: true as const } : {}),
   };
   try {
     world.images.add(image);

@@ -5,7 +5,8 @@
  * thing a client can find wrong.
  */
 import { isMap, type JsonMap } from '../json/canonical-json.ts';
-import type { FaultName, Parameters } from '../faults.ts';
+import type { FaultName } from '../faults.ts';
+import { ENCRYPTION_SPOILERS, withEncryption, type EncryptionForge } from './encryption.ts';
 import {
   snapshotMeta,
   timestampMeta,
@@ -25,12 +26,11 @@ export interface Served {
   readonly set: MetadataSet;
 }
 
-export interface Forge {
+export interface Forge extends EncryptionForge {
   readonly repo: Repo;
   readonly trust: RootOfTrust;
   readonly issued: IssuedSet;
   readonly keyType: KeyType;
-  readonly parameters: Parameters;
 }
 
 type Level = 'targets' | 'snapshot' | 'timestamp';
@@ -81,9 +81,22 @@ const FORGERS: Readonly<Partial<Record<FaultName, Forger>>> = {
       }),
     }),
   'image-hash-mismatch': edited({ targets: eachTarget(otherHashes) }),
+  ...encryptionForgers(),
   'signature-invalid': spoilSignatures,
   'root-not-signed-by-old': appendForgedRoot,
 };
+
+/** What the Director says of encryption, and the cipher text with it. */
+function encryptionForgers(): Partial<Record<FaultName, Forger>> {
+  const forgers = Object.entries(ENCRYPTION_SPOILERS).map(([name, spoil]) => {
+    const forger: Forger = (served, forge) =>
+      reissue(served, forge, {
+        targets: eachTarget((entry) => withEncryption(entry, spoil, forge)),
+      });
+    return [name, forger];
+  });
+  return Object.fromEntries(forgers) as Partial<Record<FaultName, Forger>>;
+}
 
 function edited(edits: Edits): Forger {
   return (served, forge) => reissue(served, forge, edits);

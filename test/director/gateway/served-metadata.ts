@@ -1,6 +1,7 @@
 /** What each device is served now: the honest set of both repositories, and what faults make of it. */
 import type { Director } from '../director.ts';
 import { rowOf, type ActiveFault, type Stage } from '../faults.ts';
+import { listedCipherText, type CipherText } from '../faults/encryption.ts';
 import { forgeMetadata, versionOf, type Repo, type Served } from '../faults/forgery.ts';
 import type { FaultSwitch } from '../faults/switch.ts';
 import type { ImageRepo } from '../image-repo.ts';
@@ -48,6 +49,12 @@ export class ServedMetadata {
     return honest.trust.dialect === 'tuf' ? consistent(served, name) : unversioned(served, name);
   }
 
+  /** What stands in the place of an image for one device: as its Director's Targets say it now. */
+  cipherText(deviceId: string, filename: string): CipherText | undefined {
+    const { set } = this.#served(this.#director(deviceId), deviceId);
+    return listedCipherText(set.targets, filename);
+  }
+
   #director(deviceId: string): Honest {
     const { director, devices, faults } = this.#parts;
     const scope = `director/${deviceId}`;
@@ -71,15 +78,18 @@ export class ServedMetadata {
     const of = JSON.stringify([active, trust.roots.length, issued.current.timestamp]);
     const known = this.#forged.get(key);
     if (known?.of === of) return known.served;
-    const served = this.#forge(honest, plain, active);
+    const served = this.#forge(honest, plain, active, deviceId);
     this.#forged.set(key, { of, served });
     return served;
   }
 
-  #forge(honest: Honest, plain: Served, active: readonly ActiveFault[]): Served {
+  #forge(honest: Honest, plain: Served, active: readonly ActiveFault[], deviceId: string): Served {
+    const { files } = this.#parts.images;
+    const recipient = this.#parts.devices.find(deviceId)?.secretsKey;
     const { keyType } = this.#parts.settings.current;
     const served = active.reduce(
-      (set, { name, parameters }) => forgeMetadata(name, set, { ...honest, keyType, parameters }),
+      (set, { name, parameters }) =>
+        forgeMetadata(name, set, { ...honest, keyType, parameters, files, recipient }),
       plain,
     );
     if (active.some(({ name }) => rowOf(name).raisesVersions === true)) {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 
 import type { SecretsKey } from '../gateway/encrypt.ts';
 import type { JsonMap } from '../json/canonical-json.ts';
+import type { ImageFile } from './image-files.ts';
 import { makeDirectory, readState, writeState } from './state-file.ts';
 
 export interface RegisteredEcu {
@@ -32,6 +33,13 @@ export interface InstalledImage {
   readonly hashes: JsonMap;
 }
 
+/** An image as it was encrypted for one device, and the wrapped key. */
+export interface Encryption extends ImageFile {
+  readonly chunkBytes: number;
+  /** Compact JWE. */
+  readonly key: string;
+}
+
 export interface AssignedTarget {
   readonly filename: string;
   readonly lengthBytes: number;
@@ -40,6 +48,8 @@ export interface AssignedTarget {
   readonly sha512?: string;
   readonly format: string;
   readonly releaseCounter?: number;
+  /** Absent where the device downloads the image as it is. */
+  readonly encryption?: Encryption;
   /** Serial to hardware id. */
   readonly ecus: Readonly<Record<string, string>>;
 }

@@ -1,6 +1,6 @@
 /** Published images on disk, by content: `images/SHA256`. Never held in memory as a whole. */
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, readdirSync, rmSync } from 'node:fs';
+import { createReadStream, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -41,29 +41,53 @@ export class ImageFiles {
    * @throws Refusal 400 `image_unreadable` when `source` cannot be read
    */
   async add(source: string): Promise<ImageFile> {
-    const incoming = join(this.#directory, `${INCOMING}${randomUUID()}`);
     try {
-      const file = await copyHashed(source, incoming);
-      await rename(incoming, this.pathOf(file.sha256));
-      syncDirectory(this.#directory);
-      return file;
+      return await this.#keep(createReadStream(source, { highWaterMark: CHUNK_BYTES }));
     } catch (cause) {
-      rmSync(incoming, { force: true });
       throw new Refusal(400, 'image_unreadable', `cannot take ${source}: ${reasonOf(cause)}`, {
         cause,
       });
     }
   }
+
+  /** A published image, made into another on the way. */
+  async addFrom(
+    sha256: string,
+    convert: (bytes: AsyncIterable<Buffer>) => AsyncIterable<Buffer>,
+  ): Promise<ImageFile> {
+    return this.#keep(convert(createReadStream(this.pathOf(sha256))));
+  }
+
+  /** What a fault made of an image; it is small, and asked for before the next request is answered. */
+  addSpoiled(content: Buffer): ImageFile {
+    const digest = (algorithm: string): string =>
+      createHash(algorithm).update(content).digest('hex');
+    const sha256 = digest('sha256');
+    writeFileSync(this.pathOf(sha256), content, { mode: 0o600 });
+    return { lengthBytes: content.length, sha256, sha512: digest('sha512') };
+  }
+
+  async #keep(bytes: AsyncIterable<Buffer>): Promise<ImageFile> {
+    const incoming = join(this.#directory, `${INCOMING}${randomUUID()}`);
+    try {
+      const file = await copyHashed(bytes, incoming);
+      await rename(incoming, this.pathOf(file.sha256));
+      syncDirectory(this.#directory);
+      return file;
+    } catch (cause) {
+      rmSync(incoming, { force: true });
+      throw cause;
+    }
+  }
 }
 
-async function copyHashed(source: string, destination: string): Promise<ImageFile> {
+async function copyHashed(source: AsyncIterable<Buffer>, destination: string): Promise<ImageFile> {
   const sha256 = createHash('sha256');
   const sha512 = createHash('sha512');
   let lengthBytes = 0;
   const file = await open(destination, 'wx', 0o600);
   try {
-    for await (const chunk of createReadStream(source, { highWaterMark: CHUNK_BYTES })) {
-      const bytes = chunk as Buffer;
+    for await (const bytes of source) {
       sha256.update(bytes);
       sha512.update(bytes);
       lengthBytes += bytes.length;
