@@ -122,13 +122,12 @@ function readTarget(fields: Fields): Target {
 }
 
 function readEncrypted(fields: Fields): Encrypted {
-  const uri = fields.optionalString('uri');
   return {
     chunkBytes: fields.integer('chunkBytes', 1),
     key: fields.string('key'),
     lengthBytes: fields.integer('lengthBytes', 0),
     hashes: readHashes(fields),
-    ...(uri === undefined ? {} : { uri }),
+    uri: fields.optionalString('uri'),
   };
 }
 

@@ -20,7 +20,7 @@ export interface Encrypted {
   readonly lengthBytes: number;
   readonly hashes: ReadonlyMap<string, string>;
   /** Where the cipher text is, if not in the place of the image. */
-  readonly uri?: string;
+  readonly uri?: string | undefined;
 }
 
 /**
@@ -59,8 +59,7 @@ export function readEncrypted(
     throw malformed(fields.at('key'), `at most ${String(MAX_KEY_CHARACTERS)} characters`);
   }
   const uri = fields.optionalString('uri');
-  const encrypted = { chunkBytes, key, lengthBytes, hashes: readHashes(fields) };
-  return uri === undefined ? encrypted : { ...encrypted, uri };
+  return { chunkBytes, key, lengthBytes, hashes: readHashes(fields), uri };
 }
 
 /** An empty image has one chunk, which is empty: nothing is taken that was not authenticated. */

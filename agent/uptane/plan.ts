@@ -13,14 +13,14 @@ export interface Target {
   /** Algorithm (`sha256`, `sha512`) to lower-case hex; at least one; what either repository lists. */
   readonly hashes: ReadonlyMap<string, string>;
   /** Where to download from instead of the Image repository. */
-  readonly uri?: string;
+  readonly uri?: string | undefined;
   /** What the Image repository serves it as, below `targets/`, if not under its filename. */
   readonly imageFile?: string;
   /** `targetFormat`: BINARY, OSTREE, … */
   readonly format?: string;
   readonly releaseCounter?: number;
   /** Absent where what is downloaded is the image itself. */
-  readonly encrypted?: Encrypted;
+  readonly encrypted?: Encrypted | undefined;
 }
 
 export type TrustedTarget = Trusted<Target>;
@@ -31,16 +31,15 @@ export type TrustedTarget = Trusted<Target>;
  * The address of the image itself is never one of its cipher text.
  */
 export function downloadOf(target: TrustedTarget): TrustedTarget {
-  const { encrypted, uri: _plain, ...rest } = target;
+  const { encrypted } = target;
   if (encrypted === undefined) return target;
   const { lengthBytes, hashes, uri } = encrypted;
-  return trust({ ...rest, lengthBytes, hashes, ...(uri === undefined ? {} : { uri }) });
+  return trust({ ...target, lengthBytes, hashes, uri, encrypted: undefined });
 }
 
 /** The image alone, for whoever is handed it in the clear. */
 export function decryptedOf(target: TrustedTarget): TrustedTarget {
-  const { encrypted: _cipher, ...image } = target;
-  return trust(image);
+  return trust({ ...target, encrypted: undefined });
 }
 
 /** Does anything the Director wants not run yet (§5.4.4.2 step 6)? */

@@ -145,12 +145,7 @@ export class Director {
     const image = this.#parts.images.findImage(wanted.image);
     if (image?.encrypt !== true) return target;
     if (device.secretsKey === undefined) {
-      const remedy = 'let it run ota-agent secrets once first';
-      throw new Refusal(
-        409,
-        'no_key',
-        `${device.id} has registered no key to encrypt to; ${remedy}`,
-      );
+      throw new Refusal(409, 'no_key', `${device.id} has registered no key to encrypt to`);
     }
     const encryption = await encryptImage(image, { id: device.id, key: device.secretsKey }, files);
     return { ...target, encryption };

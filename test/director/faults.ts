@@ -6,6 +6,7 @@
  * version that a fault has sent, so that honest metadata can be signed above it afterwards.
  */
 import { Refusal } from './failure.ts';
+import { ENCRYPTION_FAULTS } from './faults/encryption-faults.ts';
 
 export type Parameter = number | string;
 export type Parameters = Readonly<Record<string, Parameter>>;
@@ -138,48 +139,7 @@ export const FAULTS = {
     parameters: {},
     ...raises,
   },
-  'encryption-other-key': {
-    stages: ['director-metadata'],
-    attack: 'arbitrary software',
-    what: 'encrypted images come with the key of other content, wrapped for the right device and image',
-    parameters: {},
-    ...raises,
-  },
-  'encryption-other-device': {
-    stages: ['director-metadata'],
-    attack: 'mix-and-match',
-    what: 'the key of encrypted images is wrapped for another device',
-    parameters: {},
-    ...raises,
-  },
-  'encryption-other-image': {
-    stages: ['director-metadata'],
-    attack: 'mix-and-match',
-    what: 'the key of encrypted images is wrapped for the right device, but for another image',
-    parameters: {},
-    ...raises,
-  },
-  'encryption-chunk-flipped': {
-    stages: ['director-metadata'],
-    attack: 'arbitrary software',
-    what: 'one bit of chunk `chunk`, counted from 0, of encrypted images is wrong, and the hashes are signed so',
-    parameters: { chunk: 0 },
-    ...raises,
-  },
-  'encryption-chunks-swapped': {
-    stages: ['director-metadata'],
-    attack: 'arbitrary software',
-    what: 'chunk `chunk` of encrypted images and the one after it are exchanged, and the hashes are signed so',
-    parameters: { chunk: 0 },
-    ...raises,
-  },
-  'encryption-truncated': {
-    stages: ['director-metadata'],
-    attack: 'arbitrary software',
-    what: 'encrypted images end before their last chunk, and length and hashes are signed so',
-    parameters: {},
-    ...raises,
-  },
+  ...ENCRYPTION_FAULTS,
   'signature-invalid': {
     stages: ['image-metadata', 'director-metadata'],
     attack: 'arbitrary software',

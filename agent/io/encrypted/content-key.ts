@@ -1,5 +1,5 @@
 /** The key of an encrypted image: unwrapped by the token, and only for this device and this image. */
-import { Fields } from '../../decode.ts';
+import type { Fields } from '../../decode.ts';
 import { isOtaError, OtaError } from '../../errors.ts';
 import type { Encrypted } from '../../uptane/encrypted.ts';
 import type { Target } from '../../uptane/plan.ts';

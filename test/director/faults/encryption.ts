@@ -35,20 +35,20 @@ export const ENCRYPTION_SPOILERS = {
       image: { sha256: '0'.repeat(64) },
     })),
   'encryption-chunk-flipped': (encryption, forge) =>
-    respoiled(encryption, forge, (text, [start]) => {
-      text.writeUInt8(text.readUInt8(start) ^ 1, start);
-      return text;
+    respoiled(encryption, forge, (cipher, [start]) => {
+      cipher.writeUInt8(cipher.readUInt8(start) ^ 1, start);
+      return cipher;
     }),
   'encryption-chunks-swapped': (encryption, forge) =>
-    respoiled(encryption, forge, (text, [start, end]) => {
+    respoiled(encryption, forge, (cipher, [start, end]) => {
       const next = end + (end - start);
-      const [first, second] = [text.subarray(start, end), text.subarray(end, next)];
-      return Buffer.concat([text.subarray(0, start), second, first, text.subarray(next)]);
+      const [first, second] = [cipher.subarray(start, end), cipher.subarray(end, next)];
+      return Buffer.concat([cipher.subarray(0, start), second, first, cipher.subarray(next)]);
     }),
   'encryption-truncated': (encryption, forge) =>
-    respoiled(encryption, forge, (text) => {
+    respoiled(encryption, forge, (cipher) => {
       const chunk = Number(encryption['chunkBytes']) + TAG_BYTES;
-      return text.subarray(0, Math.floor((text.length - 1) / chunk) * chunk);
+      return cipher.subarray(0, Math.floor((cipher.length - 1) / chunk) * chunk);
     }),
 } satisfies Partial<Record<FaultName, EncryptionSpoiler>>;
 
@@ -73,7 +73,7 @@ export function listedCipherText(targets: string, filename: string): CipherText 
     new JsonReader(parseJson(targets)).raw('signed'),
   );
   if (found === undefined || !isMap(found) || !isMap(found['hashes'])) return undefined;
-  return { sha256: String(found['hashes']['sha256']), lengthBytes: Number(found['length']) };
+  return { sha256: text(found['hashes'], 'sha256'), lengthBytes: Number(found['length']) };
 }
 
 function rewrapped(
@@ -82,7 +82,7 @@ function rewrapped(
   claim: (claims: JsonMap) => JsonMap,
 ): JsonMap {
   if (recipient === undefined) return encryption;
-  const [header = ''] = String(encryption['key']).split('.');
+  const [header = ''] = text(encryption, 'key').split('.');
   const { sub = '', image = {} } = JSON.parse(
     Buffer.from(header, 'base64url').toString(),
   ) as JsonMap;
@@ -99,15 +99,20 @@ function anotherDevice(): SecretsKey {
 function respoiled(
   encryption: JsonMap,
   { parameters, files }: Required<EncryptionForge>,
-  spoil: (text: Buffer, chunk: readonly [number, number]) => Buffer,
+  spoil: (cipher: Buffer, chunk: readonly [number, number]) => Buffer,
 ): JsonMap {
   const { hashes } = encryption;
   if (hashes === undefined || !isMap(hashes)) return encryption;
-  const text = readFileSync(files.pathOf(String(hashes['sha256'])));
+  const cipher = readFileSync(files.pathOf(text(hashes, 'sha256')));
   const chunkBytes = Number(encryption['chunkBytes']) + TAG_BYTES;
   const start = Number(parameters['chunk'] ?? 0) * chunkBytes;
   const { sha256, sha512, lengthBytes } = files.addSpoiled(
-    spoil(text, [start, start + chunkBytes]),
+    spoil(cipher, [start, start + chunkBytes]),
   );
   return { ...encryption, hashes: { sha256, sha512 }, length: lengthBytes };
+}
+
+function text(members: JsonMap, name: string): string {
+  const value = members[name];
+  return typeof value === 'string' ? value : '';
 }
