@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -91,6 +91,12 @@ describe('an image that is encrypted for one device', () => {
   };
   const trust = (): Promise<Record<string, string>> =>
     trustedState(join(world.device.options.directory, 'storage'));
+  /** As a power cut in the middle of an installation does. */
+  const leaveInTheClear = (): void => {
+    const directory = join(world.device.options.directory, 'storage', 'decrypted');
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, 'image'), MARK);
+  };
   /** Every file of the device with plain content in it. */
   const inTheClear = (): readonly string[] => {
     const { directory } = world.device.options;
@@ -140,6 +146,7 @@ describe('an image that is encrypted for one device', () => {
       const trusted = await trust();
       const already = await downloads();
       const parameters = THIRD.has(fault) ? { chunk: 2 } : {};
+      leaveInTheClear();
       await world.director.fault(fault as FaultName, 'on', { parameters });
       const result = await world.device.agent(['once']);
       await world.director.fault(fault as FaultName, 'off');

@@ -42,7 +42,7 @@ export class ImageFiles {
    */
   async add(source: string): Promise<ImageFile> {
     try {
-      return await this.#keep(createReadStream(source, { highWaterMark: CHUNK_BYTES }));
+      return await this.#keep(() => createReadStream(source, { highWaterMark: CHUNK_BYTES }));
     } catch (cause) {
       throw new Refusal(400, 'image_unreadable', `cannot take ${source}: ${reasonOf(cause)}`, {
         cause,
@@ -55,7 +55,7 @@ export class ImageFiles {
     sha256: string,
     convert: (bytes: AsyncIterable<Buffer>) => AsyncIterable<Buffer>,
   ): Promise<ImageFile> {
-    return this.#keep(convert(createReadStream(this.pathOf(sha256))));
+    return this.#keep(() => convert(createReadStream(this.pathOf(sha256))));
   }
 
   /** What a fault made of an image; it is small, and asked for before the next request is answered. */
@@ -67,10 +67,11 @@ export class ImageFiles {
     return { lengthBytes: content.length, sha256, sha512: digest('sha512') };
   }
 
-  async #keep(bytes: AsyncIterable<Buffer>): Promise<ImageFile> {
+  /** @param open - called when its bytes are read: a stream that nobody reads fails on its own */
+  async #keep(open: () => AsyncIterable<Buffer>): Promise<ImageFile> {
     const incoming = join(this.#directory, `${INCOMING}${randomUUID()}`);
     try {
-      const file = await copyHashed(bytes, incoming);
+      const file = await copyHashed(open, incoming);
       await rename(incoming, this.pathOf(file.sha256));
       syncDirectory(this.#directory);
       return file;
@@ -81,13 +82,16 @@ export class ImageFiles {
   }
 }
 
-async function copyHashed(source: AsyncIterable<Buffer>, destination: string): Promise<ImageFile> {
+async function copyHashed(
+  source: () => AsyncIterable<Buffer>,
+  destination: string,
+): Promise<ImageFile> {
   const sha256 = createHash('sha256');
   const sha512 = createHash('sha512');
   let lengthBytes = 0;
   const file = await open(destination, 'wx', 0o600);
   try {
-    for await (const bytes of source) {
+    for await (const bytes of source()) {
       sha256.update(bytes);
       sha512.update(bytes);
       lengthBytes += bytes.length;
