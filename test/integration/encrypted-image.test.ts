@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 
-import { OtaError } from '../../agent/errors.ts';
+import { isOtaError, OtaError } from '../../agent/errors.ts';
 import {
   decrypting,
   sweepDecrypted,
@@ -147,6 +147,17 @@ describe('an encrypted image', () => {
     const full = { ...decryption, reserveBytes: Number.MAX_SAFE_INTEGER - CONTENT.length };
     const installer = decrypting(new FileInstaller(installed()), full);
     await assert.rejects(installer.check(image.target), { code: 'SPACE_INSUFFICIENT' });
+  });
+
+  test('on a storage that cannot be written is STORAGE_FAILED, and says where', async () => {
+    writeFileSync(at('file'), '');
+    const nowhere = { ...decryption, directory: join(at('file'), 'decrypted') };
+    const installer = decrypting(new FileInstaller(installed()), nowhere);
+    await assert.rejects(installer.check(image.target), (error: unknown) => {
+      assert.ok(isOtaError(error) && error.code === 'STORAGE_FAILED', String(error));
+      assert.equal(error.details.path, nowhere.directory);
+      return true;
+    });
   });
 
   describe('whose key is not for this device or this image', () => {

@@ -25,9 +25,17 @@ export function decrypting(installer: Installer, decryption: Decryption): Instal
     : decryptingStaged(installer, decryption);
 }
 
-/** What a killed agent left in the clear. */
+/**
+ * Removes what is in the clear: after an installation, and what a killed agent left.
+ *
+ * @throws OtaError STORAGE_FAILED
+ */
 export async function sweepDecrypted(directory: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
+  try {
+    await rm(directory, { recursive: true, force: true });
+  } catch (error) {
+    throw storageFailed(directory, error);
+  }
 }
 
 function decryptingStream(inner: StreamingInstaller, decryption: Decryption): StreamingInstaller {
@@ -122,7 +130,7 @@ async function writePlain(
     }
     return path;
   } catch (error) {
-    throw isOtaError(error) ? error : storageFailed(path, error);
+    throw isOtaError(error) ? error : await whyNotWritten(error, target.lengthBytes, decryption);
   }
 }
 
@@ -130,12 +138,32 @@ async function demandRoom(
   lengthBytes: number,
   { directory, reserveBytes }: Decryption,
 ): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const { bavail, bsize } = await statfs(directory);
   const neededBytes = lengthBytes + reserveBytes;
-  const freeBytes = bavail * bsize;
+  const freeBytes = await madeWithRoom(directory).catch((error: unknown) => {
+    throw storageFailed(directory, error);
+  });
   if (neededBytes <= freeBytes) return;
   throw new OtaError('SPACE_INSUFFICIENT', { path: directory, neededBytes, freeBytes });
+}
+
+/** @returns how many bytes are free in the directory */
+async function madeWithRoom(directory: string): Promise<number> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}
+
+/** Others write as well: what was free when it was asked for may be gone. */
+async function whyNotWritten(
+  error: unknown,
+  lengthBytes: number,
+  { directory, reserveBytes }: Decryption,
+): Promise<OtaError> {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return storageFailed(directory, error);
+  const freeBytes = await madeWithRoom(directory).catch(() => 0);
+  const neededBytes = lengthBytes + reserveBytes;
+  return new OtaError('SPACE_INSUFFICIENT', { path: directory, neededBytes, freeBytes });
 }
 
 function storageFailed(path: string, cause: unknown): OtaError<'STORAGE_FAILED'> {
