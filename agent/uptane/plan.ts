@@ -1,7 +1,7 @@
 /** From trusted targets and the inventory to what has to be installed. */
 import type { Assignment } from './director.ts';
 import type { Encrypted } from './encrypted.ts';
-import { isSameImage, type EcuInventory } from './inventory.ts';
+import { isSameImage, type EcuInventory, type ImageIdentity } from './inventory.ts';
 import { trust, type Trusted } from './trust.ts';
 
 /** An image that both repositories signed for one ECU of this device. */
@@ -19,8 +19,27 @@ export interface Target {
   /** `targetFormat`: BINARY, OSTREE, … */
   readonly format?: string;
   readonly releaseCounter?: number;
-  /** Absent where what is downloaded is the image itself. */
+  /** Absent where the image is what is downloaded. */
+  readonly compressed?: Compressed | undefined;
+  /** Absent where what is downloaded is not encrypted. */
   readonly encrypted?: Encrypted | undefined;
+}
+
+export const COMPRESSIONS = ['gzip', 'xz', 'zstd'] as const;
+
+/** What the Image repository signed of an image that is packed while it travels. */
+export interface Compressed {
+  readonly by: (typeof COMPRESSIONS)[number];
+  /** Of the image when it is unpacked. */
+  readonly lengthBytes: number;
+  readonly hashes: ReadonlyMap<string, string>;
+}
+
+/** The bytes that an ECU has to hold in the end. */
+export function contentOf(target: Target): ImageIdentity {
+  const { filename, compressed } = target;
+  if (compressed === undefined) return target;
+  return { filename, lengthBytes: compressed.lengthBytes, hashes: compressed.hashes };
 }
 
 export type TrustedTarget = Trusted<Target>;
@@ -34,10 +53,11 @@ export function downloadOf(target: TrustedTarget): TrustedTarget {
   const { encrypted } = target;
   if (encrypted === undefined) return target;
   const { lengthBytes, hashes, uri } = encrypted;
-  return trust({ ...target, lengthBytes, hashes, uri, encrypted: undefined });
+  const none = { compressed: undefined, encrypted: undefined };
+  return trust({ ...target, lengthBytes, hashes, uri, ...none });
 }
 
-/** The image alone, for whoever is handed it in the clear. */
+/** The image alone, for whoever is handed it in the clear; packed, if that is how it was published. */
 export function decryptedOf(target: TrustedTarget): TrustedTarget {
   return trust({ ...target, encrypted: undefined });
 }
@@ -56,21 +76,21 @@ export function hasPending(
 }
 
 /**
- * The targets that do not run yet, in the order to install them: the Primary comes last, because
- * what installs it may reboot the device that has to install the others.
+ * The targets that do not run yet, in the order to install them: that of the inventory, but the Primary
+ * comes last, because what installs it may reboot the device that has to install the others.
  */
 export function planInstallation(
   targets: readonly TrustedTarget[],
   inventory: readonly EcuInventory[],
 ): readonly TrustedTarget[] {
-  const primary = inventory[0]?.serial;
+  const [primary, ...others] = inventory.map(({ serial }) => serial);
   const installed = new Map(inventory.map((ecu) => [ecu.serial, ecu.installed]));
   const pending = targets.filter((target) => {
     const image = installed.get(target.ecu);
     return image === undefined || !isSameImage(target, image);
   });
   return [
-    ...pending.filter((target) => target.ecu !== primary),
+    ...others.flatMap((serial) => pending.filter(({ ecu }) => ecu === serial)),
     ...pending.filter((target) => target.ecu === primary),
   ];
 }

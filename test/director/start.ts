@@ -13,6 +13,7 @@ import type { FaultName, Parameters } from './faults.ts';
 import type { Dialect } from './metadata/dialect.ts';
 import type { KeyType } from './signing.ts';
 import type { Assignment } from './state/devices.ts';
+import type { Compression } from './state/pack.ts';
 
 export interface StartOptions {
   readonly stateDir: string;
@@ -38,6 +39,8 @@ export interface PublishOptions {
   readonly encrypt?: boolean;
   readonly uri?: string;
   readonly custom?: object;
+  /** Publishes the file packed, and says so in its custom fields. */
+  readonly compression?: Compression;
 }
 
 export interface DirectorHandle {

@@ -4,7 +4,13 @@ import { mkdir, open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { causeOf, isOtaError, OtaError } from '../../errors.ts';
-import type { Installer, OpenImage, StagedInstaller, StreamingInstaller } from '../../ports.ts';
+import type {
+  Installer,
+  Installers,
+  OpenImage,
+  StagedInstaller,
+  StreamingInstaller,
+} from '../../ports.ts';
 import type { Encrypted } from '../../uptane/encrypted.ts';
 import { decryptedOf, type TrustedTarget } from '../../uptane/plan.ts';
 import { ImageDigest, writeAt } from '../image-file.ts';
@@ -23,6 +29,11 @@ export function decrypting(installer: Installer, decryption: Decryption): Instal
   return installer.takes === 'stream'
     ? decryptingStream(installer, decryption)
     : decryptingStaged(installer, decryption);
+}
+
+/** The same for every installer of a device. */
+export function decryptingInstallers(installers: Installers, decryption: Decryption): Installers {
+  return { of: (ecu) => decrypting(installers.of(ecu), decryption) };
 }
 
 /**

@@ -30,6 +30,7 @@ async function publishAs(content: object, control: Control, line: CommandLine): 
     ...('path' in content ? { format: line.optionalText('format') } : {}),
     encrypt: line.has('encrypt') ? true : undefined,
     role: line.optionalText('role'),
+    compression: line.optionalText('compress'),
     releaseCounter: line.optionalNumber('release-counter'),
   };
   const image = (await control('POST', '/images', {

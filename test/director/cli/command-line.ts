@@ -14,6 +14,7 @@ const OPTIONS = {
   format: { type: 'string' },
   'release-counter': { type: 'string' },
   role: { type: 'string' },
+  compress: { type: 'string' },
   encrypt: { type: 'boolean' },
   ecu: { type: 'string' },
   device: { type: 'string' },

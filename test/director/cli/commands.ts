@@ -42,8 +42,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   publish: {
     usage:
-      'FILE --name NAME --hardware-id HW… --version V [--role R] [--release-counter N] [--encrypt]',
-    options: ['name', 'hardware-id', 'version', 'format', 'role', 'release-counter', 'encrypt'],
+      'FILE --name NAME --hardware-id HW… --version V [--role R] [--release-counter N] [--compress C] [--encrypt]',
+    options: [
+      'name',
+      'hardware-id',
+      'version',
+      'format',
+      'role',
+      'release-counter',
+      'compress',
+      'encrypt',
+    ],
     words: [1, 1],
     what: 'add an image to the Image repository',
     run: publish,

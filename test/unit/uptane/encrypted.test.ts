@@ -68,7 +68,7 @@ describe('an image that the Director says is encrypted (§5.3.2, §5.4.4.2 step 
   test('comes out of the stored state as it went in', () => {
     publish({});
     const { targets } = world.update();
-    const state = { at: 'writing', plan: { correlationId: 'c', targets } } as const;
+    const state = { at: 'writing', plan: { correlationId: 'c', targets }, attempt: 1 } as const;
     const read = parseState(formatState(state));
     assert.ok(read.at === 'writing');
     const [stored] = read.plan.targets;
