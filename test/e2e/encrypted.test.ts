@@ -39,6 +39,8 @@ const decryption = (part: string, problem: string, downloads: number): Refused =
   kept: ['director/snapshot', 'director/targets', 'director/timestamp'],
 });
 
+const WANTED = { want: `${String(BYTES + 6 * 16)}: the image, and a tag for each chunk` };
+
 const REFUSED: Readonly<Partial<Record<FaultName, Refused>>> = {
   'encryption-other-device': decryption(
     'key',
@@ -52,7 +54,14 @@ const REFUSED: Readonly<Partial<Record<FaultName, Refused>>> = {
   'encryption-truncated': {
     exit: 20,
     code: 'METADATA_MALFORMED',
-    details: { want: `${String(BYTES + 6 * 16)}: the image, and a tag for each chunk` },
+    details: WANTED,
+    downloads: 0,
+    kept: ['director/snapshot', 'director/timestamp'],
+  },
+  'encryption-appended': {
+    exit: 20,
+    code: 'METADATA_MALFORMED',
+    details: WANTED,
     downloads: 0,
     kept: ['director/snapshot', 'director/timestamp'],
   },
@@ -162,6 +171,7 @@ describe('an image that is encrypted for one device', () => {
         (name) => trusted[name] !== now[name],
       );
       assert.deepEqual(changed, expected.kept);
+      world.device.boot();
       assert.ok(world.device.running(BYTES).equals(content('first.img')));
       assert.deepEqual(inTheClear(), [world.device.slots.b]);
     });

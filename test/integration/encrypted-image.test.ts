@@ -225,7 +225,7 @@ describe('an encrypted image', () => {
     await rejectsCode(installer.check(target), 'INSTALL_FAILED', {
       installer: 'file',
       ecu: target.ecu,
-      cause: 'commits are pulled object by object and cannot be encrypted for one device',
+      cause: 'file: OSTREE commits are pulled object by object and cannot be encrypted',
     });
   });
 

@@ -1,4 +1,4 @@
-/** Encrypted images with the key of a real token: ECDH in the emulator and SoftHSM2, and RSA-OAEP. */
+/** Encrypted images with the key of a real token: ECDH in the emulator and SoftHSM2, RSA-OAEP in a TPM. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -7,7 +7,7 @@ import type { PublicJwk } from '../../agent/io/secrets/jwe.ts';
 import { encryptedImage } from '../support/encrypted-image.ts';
 import { inChild, type Outcome } from '../support/in-child.ts';
 import { registeredKey, softwareKey } from '../support/secrets-key.ts';
-import { emulator, isolated, softHsm, type TokenKind } from '../support/token-world.ts';
+import { emulator, isolated, softHsm, tpm, type TokenKind } from '../support/token-world.ts';
 
 const scenarios = (name: string): string => join(import.meta.dirname, '../contract', name);
 const TOKEN = scenarios('token.scenarios.ts');
@@ -17,6 +17,7 @@ const CONTENT = Buffer.alloc(3 * 4096 + 5, 'only this device may read this ');
 const TOKENS: readonly (readonly [TokenKind, string])[] = [
   [softHsm, 'ECDH-ES'],
   [emulator, 'ECDH-ES'],
+  [tpm, 'RSA-OAEP'],
   [isolated(softHsm), 'RSA-OAEP'],
 ];
 

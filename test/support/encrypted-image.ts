@@ -1,11 +1,15 @@
 /** Images as the mock Director encrypts them, in memory. */
 import { createHash, randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 
+import type { Decryption } from '../../agent/io/encrypted/decrypting-installer.ts';
 import type { Encrypted } from '../../agent/uptane/encrypted.ts';
 import type { TrustedTarget } from '../../agent/uptane/plan.ts';
+import { trust } from '../../agent/uptane/trust.ts';
 import { sealed } from '../director/encrypted-images.ts';
 import { encrypt, type SecretsKey } from '../director/gateway/encrypt.ts';
 import type { JsonMap } from '../director/json/canonical-json.ts';
+import type { SoftwareKey } from './secrets-key.ts';
 import { targetFor } from './targets.ts';
 
 export const DEVICE_ID = 'device-1';
@@ -39,6 +43,26 @@ export async function encryptedImage(
   const hashes = new Map([['sha256', createHash('sha256').update(cipher).digest('hex')]]);
   const encrypted = { chunkBytes, key, lengthBytes: cipher.length, hashes };
   return { target: targetFor(content, { encrypted }), encrypted, contentKey, cipher };
+}
+
+/** The same target, for a device that has `key` in its token, with the cipher text of `content`. */
+export async function encryptedFor(
+  target: TrustedTarget,
+  content: Buffer,
+  { registered }: SoftwareKey,
+): Promise<EncryptedImage> {
+  const image = await encryptedImage(content, registered);
+  return { ...image, target: trust({ ...target, encrypted: image.encrypted }) };
+}
+
+/** What such a device decrypts with, and where. */
+export function decryptionOf({ key }: SoftwareKey, directory: string): Decryption {
+  return {
+    deviceId: DEVICE_ID,
+    key: () => key,
+    directory: join(directory, 'decrypted'),
+    reserveBytes: 0,
+  };
 }
 
 /** As a network would bring them: of `size` bytes each. */

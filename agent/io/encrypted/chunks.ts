@@ -43,7 +43,11 @@ export function cipherOffset({ chunkBytes }: Chunked, chunk: number): number {
 /**
  * Passes on what was authenticated, chunk by chunk, and nothing else.
  *
- * @param body - cipher text from the beginning of chunk `first` on
+ * Whether cipher text was changed on the way or encrypted wrong is told apart by its hashes: where a
+ * chunk is not authentic, the rest is read for their sake, if it began at its start.
+ *
+ * @param body - cipher text from the beginning of chunk `first` on; from its start, it fails at its end
+ *   if it was not what was signed
  * @param key - 32 bytes
  * @throws OtaError IMAGE_DECRYPTION_FAILED, and what `body` throws
  */
@@ -53,6 +57,32 @@ export async function* decryptChunks(
   key: Uint8Array,
   first: number,
 ): AsyncGenerator<Uint8Array> {
+  let failure: OtaError | undefined;
+  for await (const { chunk, text } of cipherChunks(body, image, first)) {
+    if (failure !== undefined) continue;
+    const plain = decryptChunk(text, image, key, chunk);
+    if (plain !== undefined) {
+      yield plain;
+      continue;
+    }
+    const problem = 'it is not authentic: changed, moved, or encrypted with another key';
+    failure = failed(image, `chunk ${named(image, chunk)}`, problem);
+    if (first > 0) break;
+  }
+  if (failure !== undefined) throw failure;
+}
+
+interface CipherChunk {
+  readonly chunk: number;
+  /** With its tag; valid until the next is asked for. */
+  readonly text: Buffer;
+}
+
+async function* cipherChunks(
+  body: AsyncIterable<Uint8Array>,
+  image: Chunked,
+  first: number,
+): AsyncGenerator<CipherChunk> {
   let chunk = first;
   const held = Buffer.allocUnsafe(image.chunkBytes + TAG_BYTES);
   let used = 0;
@@ -66,14 +96,13 @@ export async function* decryptChunks(
       used += part.byteLength;
       taken += part.byteLength;
       if (used < wanted) continue;
-      yield decryptChunk(held.subarray(0, wanted), image, key, chunk);
+      yield { chunk, text: held.subarray(0, wanted) };
       chunk += 1;
       used = 0;
     }
   }
   if (chunk === image.count) return;
-  const problem = `it ends in or before chunk ${named(image, chunk)}`;
-  throw failed(image, 'length', problem);
+  throw failed(image, 'length', `it ends in or before chunk ${named(image, chunk)}`);
 }
 
 function cipherBytes({ count, chunkBytes, plainBytes }: Chunked, chunk: number): number {
@@ -81,7 +110,13 @@ function cipherBytes({ count, chunkBytes, plainBytes }: Chunked, chunk: number):
   return (isLast ? plainBytes - chunk * chunkBytes : chunkBytes) + TAG_BYTES;
 }
 
-function decryptChunk(text: Buffer, image: Chunked, key: Uint8Array, chunk: number): Buffer {
+/** @returns `undefined` if it is not authentic */
+function decryptChunk(
+  text: Buffer,
+  image: Chunked,
+  key: Uint8Array,
+  chunk: number,
+): Buffer | undefined {
   const nonce = nonceOf(chunk, chunk === image.count - 1);
   const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
   const body = text.subarray(0, text.byteLength - TAG_BYTES);
@@ -90,10 +125,9 @@ function decryptChunk(text: Buffer, image: Chunked, key: Uint8Array, chunk: numb
   try {
     decipher.final();
     return plain;
-  } catch (cause) {
+  } catch {
     plain.fill(0);
-    const problem = 'it is not authentic: changed, moved, or encrypted with another key';
-    throw failed(image, `chunk ${named(image, chunk)}`, problem, cause);
+    return undefined;
   }
 }
 
@@ -114,7 +148,6 @@ function failed(
   { filename }: Chunked,
   part: string,
   problem: string,
-  cause?: unknown,
 ): OtaError<'IMAGE_DECRYPTION_FAILED'> {
-  return new OtaError('IMAGE_DECRYPTION_FAILED', { filename, part, problem }, { cause });
+  return new OtaError('IMAGE_DECRYPTION_FAILED', { filename, part, problem });
 }

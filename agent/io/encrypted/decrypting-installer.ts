@@ -72,7 +72,8 @@ function decryptingStaged(inner: StagedInstaller, decryption: Decryption): Stage
       if (encrypted === undefined) return inner.write(target, stagedPath, progress);
       const { directory } = decryption;
       try {
-        const path = await writePlain(target, encrypted, stagedPath, decryption);
+        const cipher = staged(stagedPath, { installer: inner.kind, ecu: target.ecu });
+        const path = await writePlain(target, encrypted, cipher, decryption);
         await inner.write(decryptedOf(target), path, progress);
       } finally {
         await sweepDecrypted(directory);
@@ -110,23 +111,33 @@ async function demandDecryptable(
   const { ecu, encrypted, format, lengthBytes } = target;
   if (encrypted === undefined) return;
   if (format === 'OSTREE') {
-    const cause = 'commits are pulled object by object and cannot be encrypted for one device';
+    const cause = `${kind}: OSTREE commits are pulled object by object and cannot be encrypted`;
     throw new OtaError('INSTALL_FAILED', { installer: kind, ecu, cause });
   }
   openContentKey(target, encrypted, decryption).fill(0);
   if (takes === 'staged') await demandRoom(lengthBytes, decryption);
 }
 
+/** What cannot be read of it is no failure of the place that it is decrypted into. */
+function staged(path: string, by: { readonly installer: string; readonly ecu: string }): OpenImage {
+  return async function* (start) {
+    try {
+      yield* createReadStream(path, { start }) as AsyncIterable<Buffer>;
+    } catch (error) {
+      throw new OtaError('INSTALL_FAILED', { ...by, cause: causeOf(error) }, { cause: error });
+    }
+  };
+}
+
 async function writePlain(
   target: TrustedTarget,
   encrypted: Encrypted,
-  stagedPath: string,
+  cipher: OpenImage,
   decryption: Decryption,
 ): Promise<string> {
   await sweepDecrypted(decryption.directory);
   await demandRoom(target.lengthBytes, decryption);
   const path = join(decryption.directory, 'image');
-  const cipher: OpenImage = (start) => createReadStream(stagedPath, { start });
   try {
     const file = await open(path, 'wx', 0o600);
     try {

@@ -42,4 +42,11 @@ export const ENCRYPTION_FAULTS = {
     parameters: {},
     raisesVersions: true,
   },
+  'encryption-appended': {
+    stages: ['director-metadata'],
+    attack: 'arbitrary software',
+    what: 'chunk `chunk` of encrypted images comes once more at their end, and length and hashes are signed so',
+    parameters: { chunk: 0 },
+    raisesVersions: true,
+  },
 } as const;

@@ -50,6 +50,10 @@ export const ENCRYPTION_SPOILERS = {
       const chunk = Number(encryption['chunkBytes']) + TAG_BYTES;
       return cipher.subarray(0, Math.floor((cipher.length - 1) / chunk) * chunk);
     }),
+  'encryption-appended': (encryption, forge) =>
+    respoiled(encryption, forge, (cipher, chunk) =>
+      Buffer.concat([cipher, cipher.subarray(...chunk)]),
+    ),
 } satisfies Partial<Record<FaultName, EncryptionSpoiler>>;
 
 /** A target with its encryption spoiled; one that is not encrypted stays as it is. */
