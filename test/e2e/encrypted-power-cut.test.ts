@@ -80,7 +80,10 @@ describe('power cuts and encrypted images', () => {
     const received = (): boolean =>
       existsSync(device.board.marker) &&
       Object.keys(device.marker()).some((name) => name.startsWith('received'));
+    // So that something is left to download when the first point to go on from was noted.
+    device.configure({ download: { max_rate: '8MiB' } });
     assert.ok(await killedWhen(received), 'it ended before it could be killed');
+    device.configure({ download: { max_rate: undefined } });
     assert.ok(received());
     assert.equal(device.boot(), 'a');
     const written = await device.agent(['once']);
