@@ -143,6 +143,20 @@ describe('images', () => {
     assert.equal(mirror.asked.length, 2);
   });
 
+  test('that are encrypted for one device come from the repository: mirrors have none', async () => {
+    const [origin, mirror] = [await place('whole'), await place('whole')];
+    const from = repositories(origin, [mirror]);
+    const { hashes } = TARGET;
+    const encrypted = { chunkBytes: 4096, key: '', lengthBytes: CONTENT.length, hashes };
+    const target = targetFor(CONTENT.subarray(1000), { encrypted, uri: `${mirror.url}/plain` });
+    assert.ok((await received(from.openImage(target, 0))).equals(CONTENT));
+    assert.deepEqual([mirror.asked, origin.asked], [[], ['all']]);
+    const elsewhere = { ...encrypted, uri: `${mirror.url}/cipher` };
+    const moved = targetFor(CONTENT.subarray(1000), { encrypted: elsewhere });
+    assert.ok((await received(from.openImage(moved, 0))).equals(CONTENT));
+    assert.deepEqual([mirror.asked, origin.asked], [['all'], ['all']]);
+  });
+
   test('that no place has are a failure of the repository', async () => {
     const [origin, mirror] = [await place('absent'), await place('absent')];
     const from = repositories(origin, [mirror]);

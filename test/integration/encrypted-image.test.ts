@@ -1,6 +1,13 @@
 /** Installers that get encrypted images: from staged cipher text, or from a stream that breaks. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 
@@ -32,6 +39,8 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 const KEY = softwareKey('EC');
 const CONTENT = Buffer.alloc(5 * 4096 + 7, 'only this device may read this ');
+/** More than others write here in an instant. */
+const ROOM_BYTES = 4 * 1024 * 1024 * 1024;
 const silent = (): undefined => undefined;
 
 describe('an encrypted image', () => {
@@ -147,6 +156,21 @@ describe('an encrypted image', () => {
     const full = { ...decryption, reserveBytes: Number.MAX_SAFE_INTEGER - CONTENT.length };
     const installer = decrypting(new FileInstaller(installed()), full);
     await assert.rejects(installer.check(image.target), { code: 'SPACE_INSUFFICIENT' });
+  });
+
+  test('needs room for cipher text and image at once, which is asked before the download', async () => {
+    const { bavail, bsize } = statfsSync(directory.path);
+    // All that is free is for others, but for the cipher text and half of the image.
+    const reserve = bavail * bsize - image.cipher.length - ROOM_BYTES / 2;
+    const large = trust({ ...image.target, lengthBytes: ROOM_BYTES });
+    const staging = new StagingDirectory(at('staging'), reserve);
+    await assert.rejects(staging.demandSpace([large]), (error: unknown) => {
+      assert.ok(isOtaError(error) && error.code === 'SPACE_INSUFFICIENT', String(error));
+      const { neededBytes } = error.details;
+      assert.equal(neededBytes, reserve + image.cipher.length + ROOM_BYTES);
+      return true;
+    });
+    await staging.demandSpace([trust({ ...large, lengthBytes: 1 })]);
   });
 
   test('on a storage that cannot be written is STORAGE_FAILED, and says where', async () => {
