@@ -6,13 +6,22 @@ import { join } from 'node:path';
 import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
 import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
-import { requireInstaller, type InstallerSettings } from './config-installer.ts';
+import {
+  requireComponents,
+  requireInstaller,
+  type ComponentRules,
+  type InstallerSettings,
+} from './config-installer.ts';
 import { requireGateway, type GatewayUrls } from './config-rules.ts';
+import { openBrake } from './cycle/brake.ts';
 import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
 import { HttpClient } from './io/http.ts';
+import { proxyRules } from './io/http-proxy.ts';
+import { openHealth } from './io/health.ts';
+import { installersOf } from './io/installers/by-ecu.ts';
 import { openInstaller } from './io/installers/open-installer.ts';
 import type { MinimumRate } from './io/limit-bytes.ts';
 import type { Log } from './io/log.ts';
@@ -26,13 +35,13 @@ import { followCrls } from './io/crl-files.ts';
 import { gatewayRequest, type Ask } from './io/gateway-request.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
-import { HttpTreehub } from './io/treehub.ts';
+import { HttpTreehub, type Treehub } from './io/treehub.ts';
 import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
 import { probeModule } from './io/token/probe-module.ts';
 import { openToken, type Token } from './io/token/token.ts';
-import type { Clock, LocalPorts, Ports } from './ports.ts';
+import type { Clock, Installer, Installers, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
 import { loadFormat } from './uptane/load-format.ts';
@@ -88,14 +97,15 @@ export async function openStorage({ storage }: Settings): Promise<Storage> {
  */
 export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<LocalAgent> {
   const { path } = loaded.settings.storage;
-  const installer = requireInstaller(loaded);
+  // Before anything is made: a mistake in the settings leaves no trace.
+  requireInstaller(loaded);
   await makeStorage(path);
   const lock = await takeLock(path);
   try {
     const database = await Database.open(join(path, DATABASE));
     const store = new SqliteStore(database);
     return {
-      ports: await localPorts(loaded.settings, installer, store, log),
+      ports: await localPorts(loaded, store, log),
       store,
       close: async () => {
         await database.close();
@@ -116,11 +126,10 @@ export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<L
 export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent> {
   const { settings } = loaded;
   const urls = requireGateway(loaded);
-  const installer = requireInstaller(loaded);
   const local = await assembleLocal(loaded, log);
   let sealing: Sealing | undefined;
   try {
-    await demandProvisioned(local.store);
+    await demandProvisioned(local.store, requireComponents(loaded));
     await probeModule(settings.token);
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings, process.env);
@@ -134,18 +143,13 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     for (const warning of identity.warnings) log.warn(warning);
     const live = new LiveIdentity(identity);
     const http = openHttp(settings, () => live.current, clock);
-    const { minimum_rate: bytesPerSecond, minimum_rate_window: windowMs } = settings.download;
-    const rate = { bytesPerSecond, windowMs };
     const ports: Ports = {
       ...local.ports,
-      ...(await openTimeServer(settings, http, rate)),
-      repositories: new HttpRepositories(http, urls, rate),
-      director: new HttpDirector(http, urls),
+      // Before the network's: the ports of the seal hold local installers, which cannot download.
+      ...opened.ports,
+      ...(await networkPorts(loaded, local, { http, urls })),
       signer: live.signer,
       vehicleId: identity.deviceId,
-      ...opened.ports,
-      // Last: the ports of the seal hold the local ones.
-      ...downloading(installer, http, rate),
     };
     const { store } = local;
     const open = (one: Identity): HttpClient => openHttp(settings, () => one, clock);
@@ -169,6 +173,36 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
     await local.close();
     throw error;
   }
+}
+
+interface Network {
+  readonly http: HttpClient;
+  readonly urls: GatewayUrls;
+}
+
+type Downloading = Pick<Ports, 'repositories' | 'director' | 'timeServer' | 'installers'>;
+
+async function networkPorts(
+  loaded: LoadedSettings,
+  { ports: { reporter }, store }: LocalAgent,
+  { http, urls }: Network,
+): Promise<Downloading> {
+  const { download } = loaded.settings;
+  const rate = { bytesPerSecond: download.minimum_rate, windowMs: download.minimum_rate_window };
+  const [primary] = await store.inventory();
+  const treehubAt = (url: string): Treehub => new HttpTreehub(http, url, rate);
+  return {
+    ...(await openTimeServer(loaded.settings, http, rate)),
+    repositories: new HttpRepositories(http, urls, rate, {
+      mirrors: download.mirrors,
+      maxBytesPerSecond: download.max_rate,
+      failing: (error) => {
+        reporter.refused(error);
+      },
+    }),
+    director: new HttpDirector(http, urls),
+    installers: openInstallers(loaded, primary?.serial, treehubAt),
+  };
 }
 
 const SECRETS_BYTES = 1024 * 1024;
@@ -229,14 +263,18 @@ async function sayProtection(token: Token, store: SqliteStore, log: Log): Promis
   return words;
 }
 
-/** What a commit is made of is downloaded by its installer. */
-function downloading(
-  chosen: InstallerSettings,
-  http: HttpClient,
-  rate: MinimumRate,
-): Pick<Ports, 'installer'> | undefined {
-  if (chosen.type !== 'ostree') return undefined;
-  return { installer: openInstaller(chosen, new HttpTreehub(http, chosen.url, rate)) };
+/** @param treehubAt - what a commit is made of is downloaded by its installer; absent without network */
+function openInstallers(
+  loaded: LoadedSettings,
+  primarySerial: string | undefined,
+  treehubAt?: (url: string) => Treehub,
+): Installers {
+  const open = (rules: InstallerSettings): Installer =>
+    openInstaller(rules, rules.type === 'ostree' ? treehubAt?.(rules.url) : undefined);
+  const components = requireComponents(loaded).map(
+    ({ serial, installer }) => [serial, open(installer)] as const,
+  );
+  return installersOf(open(requireInstaller(loaded)), new Map(components), primarySerial);
 }
 
 async function openTimeServer(
@@ -255,36 +293,54 @@ export function openHttp(
   identity: () => Pick<Identity, 'secureContext' | 'contextFor' | 'trust'>,
   clock: Pick<Clock, 'now'>,
 ): HttpClient {
-  const { crl, timeout } = settings.gateway;
+  const { crl, proxy, timeout } = settings.gateway;
   return new HttpClient({
     secureContext: followCrls(crl, identity),
     timeoutMs: timeout,
     userAgent: `ota-agent/${VERSION}`,
     policy: gatewayPolicy(identity().trust, clock),
+    proxyFor: proxyRules(proxy, process.env),
   });
 }
 
 async function localPorts(
-  { boot, download, installer, storage }: Settings,
-  chosen: InstallerSettings,
+  loaded: LoadedSettings,
   store: SqliteStore,
   log: Log,
 ): Promise<LocalPorts> {
+  const { boot, download, health, installer, storage } = loaded.settings;
+  const [registered] = await store.inventory();
   return {
     store,
     staging: new StagingDirectory(join(storage.path, 'staging'), download.reserve),
-    installer: openInstaller(chosen),
+    installers: openInstallers(loaded, registered?.serial),
+    health: openHealth({ ...health, timeoutMs: health.command_timeout }),
+    brake: openBrake(),
     boot: await openBoot(boot.boot_id_file, installer.reboot_command),
     clock: openClock(await store.latestKnownTime()),
     reporter: await openReporter(log, process.stderr),
-    limits: { downloadAttempts: download.attempts },
+    limits: {
+      downloadAttempts: download.attempts,
+      healthDeadlineMs: health.deadline,
+      probeGateway: health.gateway,
+      keepImages: download.keep,
+    },
   };
 }
 
-async function demandProvisioned(store: SqliteStore): Promise<void> {
+async function demandProvisioned(
+  store: SqliteStore,
+  components: readonly ComponentRules[],
+): Promise<void> {
   const remedy = 'run ota-agent provision';
-  if ((await store.inventory()).length === 0) {
+  const [primary, ...others] = await store.inventory();
+  if (primary === undefined) {
     throw new OtaError('NOT_PROVISIONED', { missing: 'ECU registration', remedy });
+  }
+  for (const { serial, hardwareId } of components) {
+    if (others.some((ecu) => ecu.serial === serial && ecu.hardwareId === hardwareId)) continue;
+    const missing = `registration of the component ${serial} (${hardwareId})`;
+    throw new OtaError('NOT_PROVISIONED', { missing, remedy });
   }
   const trusted = await store.loadTrusted();
   for (const repo of ['director', 'image'] as const) {

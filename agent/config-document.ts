@@ -1,7 +1,14 @@
 /** The settings as documents: the JSON Schema and the table of config/README.md. */
 import { z } from 'zod';
 
-import { defaultValues, KEYS, typeOf, type KeySpec } from './config-keys.ts';
+import {
+  COMPONENT,
+  COMPONENT_KEYS,
+  defaultValues,
+  KEYS,
+  typeOf,
+  type KeySpec,
+} from './config-keys.ts';
 import { settingsSchema } from './settings.ts';
 
 /** JSON Schema 2020-12 of one configuration file, for editors and validators. */
@@ -28,13 +35,28 @@ const HEADINGS = ['Key', 'Type', 'Default', 'Meaning'];
 /** One row per key, laid out as the formatter of this repository wants it. */
 export function referenceTable(): readonly string[] {
   const defaults = defaultValues();
-  const rows = [...KEYS.values()].map((spec) => rowOf(spec, defaults.get(spec.key)));
+  const rows = [
+    ...[...KEYS.values()].map((spec) => rowOf(spec, defaults.get(spec.key))),
+    ...componentRows(),
+  ];
   const widths = HEADINGS.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );
   const line = (cells: readonly string[], fill: string): string =>
     `| ${widths.map((width, column) => (cells[column] ?? '').padEnd(width, fill)).join(' | ')} |`;
   return [line(HEADINGS, ' '), line([], '-'), ...rows.map((row) => line(row, ' '))];
+}
+
+/** Its installer has the keys of the device's own. */
+function componentRows(): readonly (readonly string[])[] {
+  const own = [...COMPONENT_KEYS.values()].filter(({ table }) => table === COMPONENT);
+  const inner = [
+    '`component.installer.*`',
+    'as `installer.*`',
+    '–',
+    'How its images are installed',
+  ];
+  return [...own.map((spec) => rowOf(spec, undefined)), inner];
 }
 
 function rowOf(spec: KeySpec, byDefault: unknown): readonly string[] {

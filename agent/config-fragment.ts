@@ -2,7 +2,17 @@
 import { parse, TomlDate, TomlError, type TomlTable } from 'smol-toml';
 
 import type { Fragment } from './config-files.ts';
-import { KEYS, nearestKey, nearestTable, TABLES, typeOf, type KeySpec } from './config-keys.ts';
+import {
+  COMPONENT,
+  COMPONENT_KEYS,
+  KEYS,
+  nearestComponentKey,
+  nearestKey,
+  nearestTable,
+  TABLES,
+  typeOf,
+  type KeySpec,
+} from './config-keys.ts';
 import { keyText, locateKeys } from './config-lines.ts';
 import { OtaError } from './errors.ts';
 
@@ -13,6 +23,20 @@ export interface Written {
   readonly line: number;
 }
 
+/** One `[[component]]`, as in the file. */
+export interface WrittenComponent {
+  readonly serial: string;
+  /** Its table, checked and not yet decoded. */
+  readonly value: Readonly<Record<string, unknown>>;
+  /** By key within it, such as `installer.path`. */
+  readonly lines: ReadonlyMap<string, number>;
+}
+
+export interface WrittenFragment {
+  readonly keys: readonly Written[];
+  readonly components: readonly WrittenComponent[];
+}
+
 /**
  * Every key of one file, in the file's order.
  *
@@ -20,8 +44,8 @@ export interface Written {
  *
  * @throws OtaError CONFIG_INVALID for the first mistake; `line` is 0 where it is not known
  */
-export function readKeys(fragment: Fragment): readonly Written[] {
-  const document = parseDocument(fragment);
+export function readFragment(fragment: Fragment): WrittenFragment {
+  const { [COMPONENT]: components, ...tables } = parseDocument(fragment);
   const lines = locateKeys(fragment.text);
   const lineOf = (key: string): number => lines.get(key) ?? 0;
   const refuse = (key: string, problem: string, remedy: string): OtaError<'CONFIG_INVALID'> =>
@@ -44,7 +68,47 @@ export function readKeys(fragment: Fragment): readonly Written[] {
       return { spec, value, line: lineOf(key) };
     });
   };
-  return Object.entries(document).flatMap(readTable);
+  return {
+    keys: Object.entries(tables).flatMap(readTable),
+    components: readComponents(components, lines, refuse),
+  };
+}
+
+function readComponents(
+  written: unknown,
+  lines: ReadonlyMap<string, number>,
+  refuse: Refuse,
+): readonly WrittenComponent[] {
+  if (written === undefined) return [];
+  if (!Array.isArray(written)) {
+    const problem = `wants a list of tables, got ${kindOf(written)}`;
+    throw refuse(COMPONENT, problem, `write [[${COMPONENT}]] above its keys`);
+  }
+  return written.map((value: unknown, index) => {
+    const name = `${COMPONENT}[${String(index)}]`;
+    if (!isTable(value)) throw refuse(name, `wants a table, got ${kindOf(value)}`, 'correct it');
+    const found = new Map<string, number>([['', lines.get(name) ?? 0]]);
+    for (const [key, one] of componentKeys(value)) {
+      const at = `${name}.${key}`;
+      const spec = COMPONENT_KEYS.get(`${COMPONENT}.${key}`);
+      if (spec === undefined) throw unknown(at, nearestComponentKey(`${COMPONENT}.${key}`), refuse);
+      const problem = problemOf(spec, one);
+      if (problem !== undefined) throw refuse(at, problem, `correct ${spec.key}`);
+      found.set(key, lines.get(at) ?? 0);
+    }
+    for (const key of ['serial', 'hardware_id']) {
+      if (!found.has(key)) throw refuse(name, `has no ${key}`, `add ${key} = "…" to it`);
+    }
+    return { serial: String(value['serial']), value, lines: found };
+  });
+}
+
+/** With `installer` replaced by what is in it. */
+function componentKeys(value: Readonly<Record<string, unknown>>): readonly [string, unknown][] {
+  return Object.entries(value).flatMap(([name, one]): [string, unknown][] => {
+    if (name !== 'installer' || !isTable(one)) return [[keyText([name]), one]];
+    return Object.entries(one).map(([key, inner]) => [keyText([name, key]), inner]);
+  });
 }
 
 type Refuse = (key: string, problem: string, remedy: string) => OtaError<'CONFIG_INVALID'>;

@@ -2,6 +2,7 @@
 import { closest } from 'fastest-levenshtein';
 import { z } from 'zod';
 
+import { componentSchema } from './settings-component.ts';
 import { settingsSchema, type Settings } from './settings.ts';
 
 export interface KeySpec {
@@ -12,19 +13,36 @@ export interface KeySpec {
   readonly schema: z.ZodType;
 }
 
-/** In the order of the settings' schema. */
-export const KEYS: ReadonlyMap<string, KeySpec> = new Map(
-  Object.entries(settingsSchema.shape).flatMap(([table, schemaOfTable]) =>
-    Object.entries<z.ZodType>(schemaOfTable.unwrap().shape).map(
-      ([name, schema]): [string, KeySpec] => {
-        const key = `${table}.${name}`;
-        return [key, { key, table, name, schema }];
-      },
-    ),
-  ),
+/** There may be several of it: its keys are not settings of the whole device. */
+export const COMPONENT = 'component';
+const TABLE_SHAPES = Object.entries(settingsSchema.shape).flatMap(([table, schema]) =>
+  schema instanceof z.ZodPrefault ? [{ table, shape: schema.unwrap().shape }] : [],
 );
 
-export const TABLES: ReadonlySet<string> = new Set(Object.keys(settingsSchema.shape));
+/** In the order of the settings' schema. */
+export const KEYS: ReadonlyMap<string, KeySpec> = specsOf(
+  TABLE_SHAPES.flatMap(({ table, shape }) => keysIn(table, shape)),
+);
+
+export const TABLES: ReadonlySet<string> = new Set(TABLE_SHAPES.map(({ table }) => table));
+
+const { installer, ...ownShape } = componentSchema.shape;
+
+/** Of one `[[component]]`: `component.serial`, `component.installer.type`, … */
+export const COMPONENT_KEYS: ReadonlyMap<string, KeySpec> = specsOf([
+  ...keysIn(COMPONENT, ownShape),
+  ...keysIn(`${COMPONENT}.installer`, installer.unwrap().shape),
+]);
+
+function keysIn(table: string, shape: Readonly<Record<string, z.ZodType>>): readonly KeySpec[] {
+  return Object.entries(shape).map(([name, schema]) => {
+    return { key: `${table}.${name}`, table, name, schema };
+  });
+}
+
+function specsOf(specs: readonly KeySpec[]): ReadonlyMap<string, KeySpec> {
+  return new Map(specs.map((spec) => [spec.key, spec]));
+}
 
 /** The known key that was probably meant: in another table, spelled in full, or spelled rightly. */
 export function nearestKey(unknown: string): string {
@@ -37,7 +55,11 @@ export function nearestKey(unknown: string): string {
 }
 
 export function nearestTable(unknown: string): string {
-  return closest(unknown, [...TABLES]);
+  return closest(unknown, [...TABLES, COMPONENT]);
+}
+
+export function nearestComponentKey(unknown: string): string {
+  return closest(unknown, [...COMPONENT_KEYS.keys()]);
 }
 
 /** What a value of this key has to be, for a sentence with "wants". */
@@ -54,10 +76,29 @@ export function defaultValues(): ReadonlyMap<string, unknown> {
 
 /** Settings as they would be written in a file, by key. Unset keys are absent. */
 export function valuesOf(settings: Settings): ReadonlyMap<string, unknown> {
+  return written(KEYS, new Map<string, object>(Object.entries(settings)));
+}
+
+/** The same of one component. */
+export function valuesOfComponent(
+  one: Settings['component'][number],
+): ReadonlyMap<string, unknown> {
+  return written(
+    COMPONENT_KEYS,
+    new Map<string, object>([
+      [COMPONENT, one],
+      [`${COMPONENT}.installer`, one.installer],
+    ]),
+  );
+}
+
+function written(
+  specs: ReadonlyMap<string, KeySpec>,
+  byTable: ReadonlyMap<string, object>,
+): ReadonlyMap<string, unknown> {
   const values = new Map<string, unknown>();
-  for (const { key, table, name, schema } of KEYS.values()) {
-    const ofTable = new Map<string, object>(Object.entries(settings)).get(table) ?? {};
-    const value = new Map<string, unknown>(Object.entries(ofTable)).get(name);
+  for (const { key, table, name, schema } of specs.values()) {
+    const value = new Map<string, unknown>(Object.entries(byTable.get(table) ?? {})).get(name);
     if (value !== undefined) values.set(key, z.encode(schema, value));
   }
   return values;

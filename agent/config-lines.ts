@@ -4,7 +4,7 @@
  * The parser in use does not say. This reader only finds where keys and values begin and end; what
  * they mean is left to the parser, which has already accepted the document.
  *
- * Source: TOML v1.0.0, "Keys", "Table", "Inline Table".
+ * Source: TOML v1.0.0, "Keys", "Table", "Inline Table", "Array of Tables".
  */
 import { parse } from 'smol-toml';
 
@@ -22,7 +22,8 @@ type Path = readonly string[];
 
 /**
  * @param text - a document that the parser accepts; of any other, a part is located
- * @returns line, from 1, by `keyText` of every table and key; the first one where there are several
+ * @returns line, from 1, by `keyText` of every table and key; the first one where there are several.
+ *   What belongs to the second `[[x]]` is at `x[1].key` as well
  */
 export function locateKeys(text: string): ReadonlyMap<string, number> {
   return new KeyFinder(text).find();
@@ -41,6 +42,9 @@ function quoted(name: string): string {
 class KeyFinder {
   readonly #text: string;
   readonly #lines = new Map<string, number>();
+  /** The `[[x]]` that the reader is in, and how many there were by that name. */
+  #item: { readonly path: Path; readonly name: string } | undefined;
+  readonly #items = new Map<string, number>();
   #at = 0;
   #countedTo = 0;
   #line = 1;
@@ -60,9 +64,20 @@ class KeyFinder {
   }
 
   #header(): Path | undefined {
-    if (this.#take(HEADER_OPEN) === '') return undefined;
+    const open = this.#take(HEADER_OPEN);
+    if (open === '') return undefined;
+    const start = this.#at;
     const path = this.#key([]);
+    if (open.startsWith('[[') && path !== undefined) this.#enterItem(path, start);
     return this.#take(HEADER_CLOSE) === '' ? undefined : path;
+  }
+
+  #enterItem(path: Path, start: number): void {
+    const array = keyText(path);
+    const index = this.#items.get(array) ?? 0;
+    this.#items.set(array, index + 1);
+    this.#item = { path, name: `${array}[${String(index)}]` };
+    this.#lines.set(this.#item.name, this.#lineAt(start));
   }
 
   /** @returns whether there was one, whole */
@@ -75,12 +90,12 @@ class KeyFinder {
     if (depth > MAX_DEPTH) return false;
     if (this.#take(STRING) !== '') return true;
     const next = this.#text[this.#at];
-    if (next === '[') return this.#items(']', () => this.#value(path, depth + 1));
-    if (next === '{') return this.#items('}', () => this.#keyValue(path, depth + 1));
+    if (next === '[') return this.#each(']', () => this.#value(path, depth + 1));
+    if (next === '{') return this.#each('}', () => this.#keyValue(path, depth + 1));
     return this.#take(SCALAR) !== '';
   }
 
-  #items(close: string, item: () => boolean): boolean {
+  #each(close: string, item: () => boolean): boolean {
     this.#at += 1;
     for (;;) {
       this.#take(BLANK);
@@ -101,10 +116,20 @@ class KeyFinder {
     if (names === undefined) return undefined;
     const path = [...table, ...names];
     for (let length = table.length + 1; length <= path.length; length += 1) {
-      const key = keyText(path.slice(0, length));
-      if (!this.#lines.has(key)) this.#lines.set(key, this.#lineAt(start));
+      const part = path.slice(0, length);
+      for (const key of [keyText(part), this.#inItem(part)]) {
+        if (key !== undefined && !this.#lines.has(key)) this.#lines.set(key, this.#lineAt(start));
+      }
     }
     return path;
+  }
+
+  #inItem(path: Path): string | undefined {
+    const { path: array, name = '' } = this.#item ?? { path };
+    if (path.length <= array.length || array.some((one, index) => path[index] !== one)) {
+      return undefined;
+    }
+    return `${name}.${keyText(path.slice(array.length))}`;
   }
 
   #take(token: RegExp): string {

@@ -1,4 +1,6 @@
 /** What the swupdate installer needs of the settings: two slots that have nothing in common. */
+import { join } from 'node:path';
+
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
 import type { Settings } from './settings.ts';
 
@@ -14,7 +16,7 @@ export interface SwupdateRules {
   readonly bootedFile: string;
   readonly fwEnv: string;
   /** Where the agent keeps what is in the slots. */
-  readonly directory: string;
+  readonly recordPath: string;
   readonly a: SwupdateSlot;
   readonly b: SwupdateSlot;
 }
@@ -44,7 +46,7 @@ export function readSwupdate(loaded: LoadedSettings, need: (name: Texts) => stri
     softwareSet: installer.swupdate_set,
     bootedFile: installer.booted_file ?? '/proc/cmdline',
     fwEnv: installer.swupdate_fw_env,
-    directory: storage.path,
+    recordPath: join(storage.path, 'swupdate-slots'),
     a: slot('a'),
     b: slot('b'),
   } as const;

@@ -4,10 +4,12 @@
  * What is known about keys is in `settings.ts`; how keys depend on each other in `config-rules.ts`.
  */
 import { readFragments, SYSTEM_DIRECTORIES } from './config-files.ts';
-import { readKeys, type Written } from './config-fragment.ts';
+import { readFragment, type Written, type WrittenComponent } from './config-fragment.ts';
 import type { LoadedSettings, Origin } from './config-problem.ts';
+import { COMPONENT } from './config-keys.ts';
 import { checkTogether } from './config-rules.ts';
 import { applyTokenUri } from './config-token-uri.ts';
+import { OtaError } from './errors.ts';
 import { settingsSchema, type Settings } from './settings.ts';
 
 export type { Settings } from './settings.ts';
@@ -32,8 +34,11 @@ export async function loadSettings(paths: ConfigPaths): Promise<LoadedSettings> 
   const fragments = await readFragments(paths.roots ?? SYSTEM_DIRECTORIES, paths.config);
   const values = new Map<string, Written>();
   const origins = new Map<string, Origin>();
+  const components = new Map<string, PlacedComponent>();
   for (const fragment of fragments) {
-    for (const written of readKeys(fragment)) {
+    const { keys, components: more } = readFragment(fragment);
+    for (const one of more) addComponent(components, one, fragment.file);
+    for (const written of keys) {
       const { key } = written.spec;
       values.set(key, written);
       // Removed first, so that the map's order is the order of writing.
@@ -42,19 +47,60 @@ export async function loadSettings(paths: ConfigPaths): Promise<LoadedSettings> 
     }
   }
   applyTokenUri(values, origins);
-  const loaded = { settings: decode(values), origins, files: fragments.map(({ file }) => file) };
+  for (const [index, { file, lines }] of [...components.values()].entries()) {
+    for (const [key, line] of lines) {
+      origins.set(`${COMPONENT}[${String(index)}]${key === '' ? '' : `.${key}`}`, { file, line });
+    }
+  }
+  const loaded = {
+    settings: decode(values, components),
+    origins,
+    files: fragments.map(({ file }) => file),
+  };
   checkTogether(loaded);
   return loaded;
 }
 
-function decode(values: ReadonlyMap<string, Written>): Settings {
+type PlacedComponent = WrittenComponent & { readonly file: string };
+
+/**
+ * A later file may replace a component, which keeps its place: that is the order of installation.
+ *
+ * @throws OtaError CONFIG_INVALID if one file has the same serial twice
+ */
+function addComponent(
+  components: Map<string, PlacedComponent>,
+  one: WrittenComponent,
+  file: string,
+): void {
+  const { serial, lines } = one;
+  if (components.get(serial)?.file === file) {
+    const problem = 'is the serial of another component, too';
+    const line = lines.get('serial') ?? 0;
+    const details = {
+      file,
+      line,
+      key: `${COMPONENT}.serial`,
+      problem,
+      remedy: 'give each its own',
+    };
+    throw new OtaError('CONFIG_INVALID', details);
+  }
+  components.set(serial, { ...one, file });
+}
+
+function decode(
+  values: ReadonlyMap<string, Written>,
+  components: ReadonlyMap<string, PlacedComponent>,
+): Settings {
   const tables = new Map<string, Map<string, unknown>>();
   for (const { spec, value } of values.values()) {
     const table = tables.get(spec.table) ?? new Map<string, unknown>();
     tables.set(spec.table, table.set(spec.name, value));
   }
   const written = [...tables].map(([table, keys]) => [table, Object.fromEntries(keys)]);
-  return freeze(settingsSchema.parse(Object.fromEntries(written)));
+  const component = [...components.values()].map(({ value }) => value);
+  return freeze(settingsSchema.parse({ ...Object.fromEntries(written), component }));
 }
 
 function freeze<T extends object>(value: T): T {

@@ -62,10 +62,13 @@ export interface FailureDetails {
   IMAGE_TOO_LARGE: { filename: string; lengthBytes: number };
   IMAGE_TRUNCATED: { filename: string; lengthBytes: number; receivedBytes: number };
   IMAGE_HASH_MISMATCH: { filename: string; algorithm: string; signed: string; computed: string };
+  IMAGE_MALFORMED: { filename: string; format: string; problem: string };
   SPACE_INSUFFICIENT: { path: string; neededBytes: number; freeBytes: number };
 
   INSTALL_FAILED: { installer: string; ecu: string; cause: string };
   ROLLED_BACK: { ecu: string; cause: string };
+  HEALTH_CHECK_FAILED: { check: string; said: string };
+  UPDATE_ABORTED: { while: string };
 
   TOKEN_MODULE: { module: string; cause: string; remedy: string };
   TOKEN_ABSENT: { uri: string; found: string; remedy: string };
@@ -184,10 +187,13 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
     exit: 31,
     attack: 'arbitrary-software',
   },
+  IMAGE_MALFORMED: { kind: 'repository', retry: 'backoff', exit: 31 },
   SPACE_INSUFFICIENT: { kind: 'device', retry: 'next-poll', exit: 32 },
 
   INSTALL_FAILED: { kind: 'device', retry: 'next-poll', exit: 40 },
   ROLLED_BACK: { kind: 'device', retry: 'never', exit: 41 },
+  HEALTH_CHECK_FAILED: { kind: 'device', retry: 'backoff', exit: 41 },
+  UPDATE_ABORTED: { kind: 'operator', retry: 'never', exit: 40 },
 
   TOKEN_MODULE: token,
   TOKEN_ABSENT: token,

@@ -25,6 +25,9 @@ const COMMANDS: Readonly<
   history: async () => (await import('./commands/status.ts')).historyCommand,
   confirm: async () => (await import('./commands/confirm.ts')).confirmCommand,
   rollback: async () => (await import('./commands/confirm.ts')).rollbackCommand,
+  pause: async () => (await import('./commands/confirm.ts')).pauseCommand,
+  resume: async () => (await import('./commands/confirm.ts')).resumeCommand,
+  abort: async () => (await import('./commands/confirm.ts')).abortCommand,
 };
 
 async function runCommand(line: CommandLine): Promise<CommandResult> {

@@ -26,7 +26,9 @@ export interface Ports {
   readonly imageFormat: Format;
   readonly store: Store;
   readonly staging: Staging;
-  readonly installer: Installer;
+  readonly installers: Installers;
+  readonly health: Health;
+  readonly brake: Brake;
   readonly boot: Boot;
   readonly clock: Clock;
   readonly reporter: Reporter;
@@ -49,6 +51,12 @@ type NetworkPorts =
 /** From the settings. */
 interface Limits {
   readonly downloadAttempts: number;
+  /** How long a new image may take to be found healthy. */
+  readonly healthDeadlineMs: number;
+  /** Whether the Director has to be reached from it. */
+  readonly probeGateway: boolean;
+  /** How long images stay in staging: until their update is over, or until there is another. */
+  readonly keepImages: 'until-done' | 'until-next';
 }
 
 /** The two repositories, read only. */
@@ -68,6 +76,8 @@ export interface Repositories {
    * @throws OtaError DOWNLOAD_FAILED, DOWNLOAD_TOO_SLOW, GATEWAY_UNREACHABLE
    */
   openImage(target: TrustedTarget, offsetBytes: number): AsyncIterable<Uint8Array>;
+  /** The bytes that came for `target` were wrong: whoever served them is asked last from now on. */
+  distrust(target: TrustedTarget): void;
 }
 
 /** The Director's inbox. */
@@ -149,12 +159,16 @@ export interface Store {
   /** A roll-back by hand begins: whatever happens, it has to be finished. */
   intendRollBack(): Promise<void>;
   rollBackIntended(): Promise<boolean>;
-  /** It is finished: what ran before runs now, and the last plan counts as failed. */
-  restorePrevious(): Promise<void>;
+  /** It is finished: on these ECUs runs what ran before, and the last plan counts as failed. */
+  restorePrevious(ecus: readonly string[]): Promise<void>;
+  /** ECUs on which the last update that was installed changed something; `undefined` if not known. */
+  lastUpdated(): Promise<readonly string[] | undefined>;
   history(): Promise<readonly HistoryEntry[]>;
 
   /** The plan that failed last and must not be tried again by itself. */
   failedPlan(): Promise<string | undefined>;
+  /** How often each image failed since it last went well, by the names of `Finish.images`. */
+  failedImages(): Promise<ReadonlyMap<string, FailedImage>>;
   /** How the last verification was refused, for people; `undefined` if it was not. */
   refusal(): Promise<string | undefined>;
   saveRefusal(code: string | undefined): Promise<void>;
@@ -206,12 +220,21 @@ export interface ReportNumber {
 
 export interface Finish {
   readonly state: string;
-  /** Empty when the update failed. */
+  /** What the update put on ECUs and what runs there now; mostly empty when it failed. */
   readonly installed: readonly InstalledImage[];
+  /** Names of all images of the update, by ECU and content. */
+  readonly images: readonly string[];
   readonly history: HistoryEntry;
+  /** Names of its images and of why they were assigned, separated by spaces. */
   readonly planDigest: string;
   /** A plan that failed is not tried again by itself. */
   readonly failed: boolean;
+}
+
+export interface FailedImage {
+  readonly failures: number;
+  /** The last one. */
+  readonly failedAt: Instant;
 }
 
 /** One finished update, for people. */
@@ -233,6 +256,12 @@ export interface Staging {
    * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, SPACE_INSUFFICIENT
    */
   receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string>;
+  /**
+   * Whether there is room for all that is still missing of `targets`.
+   *
+   * @throws OtaError SPACE_INSUFFICIENT
+   */
+  demandSpace(targets: readonly TrustedTarget[]): Promise<void>;
   /** Removes every staged file that is not one of `targets`. */
   sweep(targets: readonly TrustedTarget[]): Promise<void>;
 }
@@ -240,6 +269,27 @@ export interface Staging {
 export type OpenImage = (offsetBytes: number) => AsyncIterable<Uint8Array>;
 /** `totalBytes` is 0 where nobody knows how many there will be. */
 export type Progress = (doneBytes: number, totalBytes: number) => void;
+
+/** What installs on which ECU of this device. */
+export interface Installers {
+  /** @throws OtaError INSTALL_FAILED if the configuration has none for it */
+  of(ecu: string): Installer;
+}
+
+/** Whether this device does what it is for. */
+export interface Health {
+  /** @throws OtaError HEALTH_CHECK_FAILED with the first check that failed, and what it said */
+  check(): Promise<void>;
+}
+
+/** How people stop a download that is under way. */
+export interface Brake {
+  readonly asked: 'pause' | 'abort' | undefined;
+  /** Resolves when something is asked. */
+  readonly pulled: Promise<undefined>;
+  ask(what: 'pause' | 'abort'): void;
+  release(): void;
+}
 
 /** Puts one image on one ECU: from a file that was staged, or as it arrives. */
 export type Installer = StagedInstaller | StreamingInstaller;
@@ -312,6 +362,8 @@ export interface StreamingInstaller extends InstallerSteps {
 export interface Boot {
   /** Changes on every boot of this device. */
   readonly bootId: string;
+  /** Since this boot, by a clock that nobody sets and that runs on while the device sleeps. */
+  uptimeMs(): number;
   /** Asks the device to reboot; resolves when the request was made. */
   reboot(): Promise<void>;
 }

@@ -56,10 +56,14 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
   IMAGE_TOO_LARGE: 'upload the very file that was signed',
   IMAGE_TRUNCATED: 'upload the very file that was signed',
   IMAGE_HASH_MISMATCH: 'upload the very file that was signed; if you did, somebody changed it',
+  IMAGE_MALFORMED: 'publish the image in the very format that its custom fields declare',
   SPACE_INSUFFICIENT: 'free the space that is missing there',
 
   INSTALL_FAILED: 'see the cause; the previous image still runs',
   ROLLED_BACK: 'see the cause; assign the image again when it is mended',
+  HEALTH_CHECK_FAILED:
+    'look at what the check said; when its deadline has passed, the image before comes back',
+  UPDATE_ABORTED: 'a person ended it with ota-agent abort; assign the image again to install it',
 
   TOKEN_MECHANISM:
     'choose one of the supported key types, or use a token that offers the mechanism',

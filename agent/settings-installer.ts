@@ -1,7 +1,37 @@
 /** Settings of the installers: which one, and what each needs. A new one adds its name and its keys. */
 import { z } from 'zod';
 
-import { duration, path, size, text, url, wholeNumber } from './settings-values.ts';
+import { duration, optionalSize, path, size, text, url, wholeNumber } from './settings-values.ts';
+
+/** Where the slots of `ab-slot` are, and how the boot loader is told. */
+const AB_SLOT = {
+  slot_size: optionalSize.describe(
+    'ab-slot: size of slots that are files. Unset: as far as their file system reaches',
+  ),
+  boot_choice: z
+    .enum(['marker', 'uboot', 'grub', 'systemd-boot'])
+    .default('marker')
+    .describe('ab-slot: where the boot loader is told which slot to boot, see agent/INSTALLERS.md'),
+  marker: path.optional().describe('ab-slot: active-slot marker of boot_choice "marker"'),
+  uboot_config: path
+    .default('/etc/fw_env.config')
+    .describe('ab-slot: where the environment of U-Boot is, for fw_setenv'),
+  uboot_convention: z
+    .enum(['boot-order', 'bootcount'])
+    .default('boot-order')
+    .describe("ab-slot: variables of U-Boot: RAUC's BOOT_ORDER, or its own boot counter"),
+  grub_environment: path
+    .default('/boot/grub/grubenv')
+    .describe('ab-slot: environment block of GRUB'),
+  loader_entries: path
+    .default('/boot/loader/entries')
+    .describe('ab-slot: boot entries of systemd-boot'),
+  booted_file: path
+    .optional()
+    .describe(
+      'ab-slot, swupdate: file naming the slot that booted. Unset: the kernel command line',
+    ),
+};
 
 const RAUC = {
   rauc_bus: text(1024)
@@ -89,23 +119,57 @@ const OSTREE = {
   ostree_timeout: duration('30m').describe('ostree: longest run of one ostree command'),
 };
 
+/** What may be in an archive. */
+const ARCHIVE = {
+  max_unpacked: size('4GiB').describe(
+    'directory, compose: content of an archive, unpacked, at most',
+  ),
+  max_entries: wholeNumber(1, 10_000_000)
+    .default(100_000)
+    .describe('directory, compose: files, directories and links in an archive, at most'),
+  allow_setuid: z.boolean().default(false).describe('directory: files may be setuid or setgid'),
+};
+
+/** Programs of others. */
+const TOOLS = {
+  command: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe('command: program and arguments that install; see agent/INSTALLERS.md')
+    .meta({ title: 'list of texts such as ["/usr/lib/my-installer"]' }),
+  tool_timeout: duration('10m').describe('command, compose: time for one call of a program'),
+  engine: z.enum(['podman', 'docker']).default('podman').describe('compose: what runs containers'),
+  compose_command: z
+    .array(z.string())
+    .default([])
+    .describe('compose: program and arguments; empty: podman-compose, or docker compose')
+    .meta({ title: 'list of texts such as ["podman-compose"]' }),
+  project: text(64)
+    .regex(/^[a-z0-9][a-z0-9_-]*$/u)
+    .default('ota-agent')
+    .describe('compose: name of the project; its containers belong to the agent'),
+  health_timeout: duration('1m').describe('compose: time to run, and to be healthy where checked'),
+};
+
 export const installerSettings = z
   .strictObject({
     type: z
-      .enum(['file', 'ab-slot', 'rauc', 'swupdate', 'ostree'])
+      .enum(['file', 'directory', 'ab-slot', 'rauc', 'swupdate', 'ostree', 'compose', 'command'])
       .default('file')
       .describe('Where images run from'),
-    path: path.optional().describe('file: the file to replace'),
+    path: path
+      .optional()
+      .describe('file: the file to replace; directory, compose: the symbolic link to what runs'),
     slot_a: path.optional().describe('ab-slot: block device or file of slot a'),
     slot_b: path.optional().describe('ab-slot: block device or file of slot b'),
-    marker: path.optional().describe('ab-slot: active-slot marker read by the boot loader'),
-    booted_file: path
-      .optional()
-      .describe('ab-slot, swupdate: file naming the slot that booted (swupdate: /proc/cmdline)'),
+    ...AB_SLOT,
     tries: wholeNumber(1, 16).default(3).describe('ab-slot: boots before falling back'),
     ...RAUC,
     ...SWUPDATE,
     ...OSTREE,
+    ...ARCHIVE,
+    ...TOOLS,
     reboot_command: z
       .array(z.string())
       .default([])

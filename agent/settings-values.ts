@@ -34,6 +34,15 @@ export const age = z
   })
   .meta({ title: 'duration from "1m" to "36500d", such as "365d"' });
 
+/** A size that has no default. */
+export const optionalSize = z
+  .codec(z.string().regex(SIZE), z.number().min(1).max(Number.MAX_SAFE_INTEGER), {
+    decode: (text) => parse(text, SIZE_BYTES),
+    encode: (bytes) => format(bytes, SIZE_BYTES),
+  })
+  .optional()
+  .meta({ title: 'size such as "64MiB"' });
+
 /** A size such as `"64MiB"`, decoded to bytes. */
 export const size = (byDefault: string): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
   sizeBetween(0, Number.MAX_SAFE_INTEGER, byDefault).meta({ title: 'size such as "64MiB"' });
@@ -43,14 +52,24 @@ export const sizeBetween = (
   max: number,
   byDefault: string,
 ): z.ZodDefault<z.ZodCodec<z.ZodString, z.ZodNumber>> =>
-  z
-    .codec(z.string().regex(SIZE), z.number().min(min).max(max), {
-      decode: (text) => parse(text, SIZE_BYTES),
-      encode: (bytes) => format(bytes, SIZE_BYTES),
-    })
+  sizes(min, max)
     .default(parse(byDefault, SIZE_BYTES))
     .meta({ title: `size from "${format(min, SIZE_BYTES)}" to "${format(max, SIZE_BYTES)}"` });
 
+/** A size without a default. */
+export const sizeFrom = (min: number): z.ZodCodec<z.ZodString, z.ZodNumber> =>
+  sizes(min, Number.MAX_SAFE_INTEGER).meta({
+    title: `size from "${format(min, SIZE_BYTES)}", such as "64MiB"`,
+  });
+
+function sizes(min: number, max: number): z.ZodCodec<z.ZodString, z.ZodNumber> {
+  return z.codec(z.string().regex(SIZE), z.number().min(min).max(max), {
+    decode: (text) => parse(text, SIZE_BYTES),
+    encode: (bytes) => format(bytes, SIZE_BYTES),
+  });
+}
+
+/** Absolute: a daemon has no working directory to speak of. */
 export const path = z
   .string()
   .regex(/^\/[^\0]*$/u)
@@ -62,6 +81,13 @@ export const url = z
   .regex(/^https:\/\//u)
   .refine(isBase, 'must have neither user name, password, query nor fragment')
   .meta({ title: 'https URL' });
+
+/** No password: that would be a secret in a file that others read. It belongs into HTTPS_PROXY. */
+export const proxy = z
+  .string()
+  .regex(/^(?:direct|https?:\/\/[^/@\s]+\/?)$/u)
+  .refine((text) => text === 'direct' || URL.canParse(text))
+  .meta({ title: 'URL of an HTTP proxy such as "http://proxy:3128", or "direct"' });
 
 export const pkcs11Uri = (use: UriUse): z.ZodString =>
   z

@@ -7,6 +7,8 @@
  */
 import { z } from 'zod';
 
+import { componentSettings } from './settings-component.ts';
+import { healthSettings } from './settings-health.ts';
 import { installerSettings } from './settings-installer.ts';
 import { identitySection, tokenSection } from './settings-token.ts';
 import {
@@ -15,8 +17,10 @@ import {
   KIBIBYTE,
   path,
   pin,
+  proxy,
   size,
   sizeBetween,
+  sizeFrom,
   text,
   url,
   wholeNumber,
@@ -66,6 +70,9 @@ export const settingsSchema = z.strictObject({
         .enum(['off', 'stapled'])
         .default('off')
         .describe('`stapled`: the gateway has to bring proof that it is not revoked (OCSP)'),
+      proxy: proxy
+        .optional()
+        .describe('HTTP proxy for all requests, or `direct`. Unset: HTTPS_PROXY and NO_PROXY'),
     })
     .prefault({}),
   token: tokenSection,
@@ -152,6 +159,18 @@ export const settingsSchema = z.strictObject({
       minimum_rate_window: duration('30s').describe('How long it may stay below'),
       attempts: wholeNumber(1, 100).default(5).describe('Tries per image in one cycle'),
       reserve: size('1MiB').describe('Free space that a download must leave'),
+      mirrors: z
+        .array(url)
+        .default([])
+        .describe('Bases of image names, tried in order before the Image repository')
+        .meta({ title: 'list of https URLs' }),
+      max_rate: sizeFrom(KIBIBYTE)
+        .optional()
+        .describe('Bytes per second that images may be downloaded at. Unset: any'),
+      keep: z
+        .enum(['until-next', 'until-done'])
+        .default('until-next')
+        .describe('How long images stay on the disk: until the next update, or the end of theirs'),
     })
     .prefault({}),
   installer: installerSettings,
@@ -168,6 +187,8 @@ export const settingsSchema = z.strictObject({
         .meta({ title: 'list of texts such as ["systemctl", "reload", "app"]' }),
     })
     .prefault({}),
+  component: componentSettings,
+  health: healthSettings,
   boot: z
     .strictObject({
       boot_id_file: path

@@ -59,9 +59,9 @@ function meansOf(parts: UpkeepParts): Means {
       return Object.assign(gatewayRequest(own, bases), { close: () => own.close() });
     },
     offerManifest: (signer) => offerManifest({ ...ports, signer }, undefined),
-    primary: async () => {
-      const [primary] = await store.inventory();
-      if (primary !== undefined) return primary;
+    ecus: async () => {
+      const ecus = await store.inventory();
+      if (ecus.length > 0) return ecus;
       const remedy = 'run ota-agent provision';
       throw new OtaError('NOT_PROVISIONED', { missing: 'ECU registration', remedy });
     },

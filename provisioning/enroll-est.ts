@@ -1,6 +1,7 @@
 /** The certificate from an EST server, start to end. */
 import type { SecureContext } from 'node:tls';
 
+import { proxyRules } from '../agent/io/http-proxy.ts';
 import { readTextFile } from '../agent/io/text-file.ts';
 import type { TokenKey } from '../agent/io/token/keys.ts';
 import type { Token } from '../agent/io/token/token.ts';
@@ -58,7 +59,9 @@ async function connect(
   const { gateway } = all.settings;
   const caPem = await estAuthorities(all);
   const secret = await secretOf(all);
-  const common = { url, caPem, secret, timeoutMs: gateway.timeout, userAgent: all.userAgent };
+  const proxyFor = proxyRules(gateway.proxy, all.env);
+  const { userAgent } = all;
+  const common = { url, caPem, secret, timeoutMs: gateway.timeout, userAgent, proxyFor };
   const secureContext = context?.(caPem) ?? (await birthContext(all, token, caPem));
   return new EstConnection(secureContext === undefined ? common : { ...common, secureContext });
 }

@@ -5,6 +5,7 @@
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 
 import { causeOf, isOtaError, OtaError } from '../agent/errors.ts';
+import type { ProxyFor } from '../agent/io/http-proxy.ts';
 import { HttpClient, type Response } from '../agent/io/http.ts';
 import { parseCertificates } from './certificate.ts';
 
@@ -19,6 +20,7 @@ export interface EstServer {
   readonly userAgent: string;
   /** TLS with a client certificate, if there is one yet; it has to trust the same CAs. */
   readonly secureContext?: SecureContext;
+  readonly proxyFor: ProxyFor;
 }
 
 /** A chain of certificates is a few kilobytes. */
@@ -61,6 +63,7 @@ export class EstConnection {
       secureContext: server.secureContext ?? createSecureContext({ ca, minVersion: 'TLSv1.2' }),
       timeoutMs: server.timeoutMs,
       userAgent: server.userAgent,
+      proxyFor: server.proxyFor,
     });
   }
 

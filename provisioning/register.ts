@@ -19,6 +19,8 @@ export interface RegisteredEcu {
   readonly serial: string;
   readonly hardwareId: string;
   readonly keyId: string;
+  /** What else of this device has images of its own, in the order of installation. */
+  readonly components: readonly Ecu[];
 }
 
 /** Where registrations are sent. */
@@ -47,13 +49,15 @@ export async function provisionRegistration(
 ): Promise<RegisteredEcu> {
   const { record, say } = all;
   const ecu = await describeEcu(all, deviceId, key);
-  const body = registrationBody(ecu, key);
+  const components = componentsOf(all, ecu);
+  const body = registrationBody([ecu, ...components], key);
   const digest = digestOf(body);
   const before = await record.get('ecu-registration');
-  const facts = `ECU ${ecu.serial}, hardware ${ecu.hardwareId}, key ${ecu.keyId}`;
+  const others = components.map(({ serial }) => `, component ${serial}`).join('');
+  const facts = `ECU ${ecu.serial}, hardware ${ecu.hardwareId}, key ${ecu.keyId}${others}`;
   if (before === `accepted ${digest}`) {
     say('registration', 'found done', facts);
-    return ecu;
+    return { ...ecu, components };
   }
   await record.put('ecu-registration', `sent ${digest}`);
   const answer = await gateway('POST', PATH, body);
@@ -64,14 +68,14 @@ export async function provisionRegistration(
   }
   await registrationAccepted(record, body);
   say('registration', 'done now', facts);
-  return ecu;
+  return { ...ecu, components };
 }
 
 async function describeEcu(
   { settings, record, hostName }: Provisioning,
   deviceId: string,
   key: TokenKey,
-): Promise<RegisteredEcu> {
+): Promise<Omit<RegisteredEcu, 'components'>> {
   const { ecu } = settings;
   return {
     serial: ecu.serial ?? (await fixed(record, 'ecu-serial', () => deviceId)),
@@ -80,14 +84,27 @@ async function describeEcu(
   };
 }
 
-/** What the Director is told of the Primary. */
-export function registrationBody(ecu: Ecu, key: TokenKey): Uint8Array {
-  const entry = {
+/**
+ * What the Director is told of the ECUs. The Primary signs for the components of its device, with one
+ * key for all.
+ *
+ * @param ecus - the Primary first
+ */
+export function registrationBody(ecus: readonly Ecu[], key: TokenKey): Uint8Array {
+  const entries = ecus.map((ecu) => ({
     clientKey: clientKey(key.publicKey),
     ecu_serial: ecu.serial,
     hardware_identifier: ecu.hardwareId,
-  };
-  return Buffer.from(JSON.stringify({ ecus: [entry], primary_ecu_serial: ecu.serial }));
+  }));
+  return Buffer.from(JSON.stringify({ ecus: entries, primary_ecu_serial: ecus[0]?.serial }));
+}
+
+function componentsOf({ settings }: Provisioning, primary: Ecu): readonly Ecu[] {
+  return settings.component.map(({ serial, hardware_id: hardwareId }) => {
+    if (serial !== primary.serial) return { serial, hardwareId };
+    const what = `the component ${serial} has the serial of the Primary`;
+    throw new OtaError('USAGE', { what, remedy: 'give it another serial in [[component]]' });
+  });
 }
 
 /** Remembers that the Director knows exactly this. */

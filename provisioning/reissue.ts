@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { issuersOf, parseEach } from '../agent/io/certificate-chain.ts';
+import { proxyRules } from '../agent/io/http-proxy.ts';
 import {
   checkDeviceCertificate,
   parseDeviceCertificate,
@@ -82,6 +83,7 @@ async function fromEst(
     timeoutMs: means.settings.gateway.timeout,
     userAgent: means.userAgent,
     secureContext: identity.secureContext,
+    proxyFor: proxyRules(means.settings.gateway.proxy, means.env),
   });
   try {
     const authorities = await caCertificates(est);

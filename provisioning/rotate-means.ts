@@ -34,8 +34,8 @@ export interface Means {
    * @throws OtaError GATEWAY_ANSWER with the Director's words if it does not accept it
    */
   readonly offerManifest: (signer: Signer) => Promise<void>;
-  /** The Primary ECU as it is registered. */
-  readonly primary: () => Promise<Ecu>;
+  /** The ECUs as they are registered, the Primary first. */
+  readonly ecus: () => Promise<readonly Ecu[]>;
 }
 
 /** Runs `act` with a token that may be changed. */

@@ -95,7 +95,7 @@ async function use(means: Means, rotation: Rotation, which: Which): Promise<void
 
 async function bodyFor(means: Means, { newKey }: Rotation): Promise<Uint8Array> {
   const key = await withToken(means, (token) => wholeKey(token, newKey));
-  return registrationBody(await means.primary(), key);
+  return registrationBody(await means.ecus(), key);
 }
 
 function wholeKey(token: Token, generation: string): TokenKey {

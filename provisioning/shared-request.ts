@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 
 import { isOtaError, OtaError } from '../agent/errors.ts';
 import { gatewayPolicy, gatewayTrust } from '../agent/io/gateway-trust.ts';
+import { proxyRules } from '../agent/io/http-proxy.ts';
 import { HttpClient } from '../agent/io/http.ts';
 import type { SharedCredentials } from './credentials-zip.ts';
 import { readText } from './est.ts';
@@ -69,6 +70,7 @@ async function ask(
     userAgent: all.userAgent,
     // A key comes back, so this server has to prove no less than the gateway.
     policy: gatewayPolicy(trust, all),
+    proxyFor: proxyRules(gateway.proxy, all.env),
   });
   const url = `${shared.url}/devices`;
   const body = JSON.stringify({ deviceId: id, ttl: String(provisioning.shared_days) });

@@ -33,7 +33,7 @@ python3-jwcrypto          an independent judge of what is encrypted to a device
 squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
 rauc                      the installer of the same name is tested with it
 dbus                      the bus that it is on
-libubootenv-tool          U-Boot's environment in a file, where it counts boots
+libubootenv-tool          fw_setenv and fw_printenv, for slots that U-Boot boots
 time                      what a run of the agent costs
 valgrind                  memory errors and leaks in the C programs of the emulated TEE
 libc6-dbg                 symbols of the C library, without which valgrind does not start
@@ -43,11 +43,19 @@ qemu-user-static          runs the test programs of OP-TEE, which Debian has for
 gcc-aarch64-linux-gnu     builds our libteec for them
 libc6-dev-arm64-cross     the C library that it is built against
 clang-format              formatting of the C sources
+busybox-static            the content of container images made in tests
+podman                    runs the containers of `installer.type = "compose"`
+podman-compose            drives it
 systemd                   systemd-notify, and systemd-analyze for the units
+grub-common               grub-editenv, which reads what GRUB would
+systemd-boot              bootctl, which sorts boot entries as the boot loader does
+curl                      what the bench of installers is held against
+e2fsprogs                 file systems on slots that are mounted
+xz-utils                  images that are published packed with xz
 systemd-container         boots the installed agent under a systemd of its own
 swupdate                  the real SWUpdate, which its installer drives
 cpio                      makes .swu files
-ostree                    the ostree installer's tests run it
+ostree                    pulls and deploys commits, for the installer of that name
 python3-gi                with the next one, what a newer ostree can do
 gir1.2-ostree-1.0         libostree, for python3-gi
 ca-certificates           HTTPS to the package registry

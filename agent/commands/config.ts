@@ -2,9 +2,18 @@
 import { stringify } from 'smol-toml';
 
 import { meaningOf, referenceTable, settingsJsonSchema } from '../config-document.ts';
-import { KEYS, TABLES, valuesOf, type KeySpec } from '../config-keys.ts';
+import {
+  COMPONENT,
+  COMPONENT_KEYS,
+  KEYS,
+  TABLES,
+  valuesOf,
+  valuesOfComponent,
+  type KeySpec,
+} from '../config-keys.ts';
 import type { LoadedSettings, Origin } from '../config-problem.ts';
 import { OtaError } from '../errors.ts';
+import type { Settings } from '../settings.ts';
 import type { CommandResult } from './result.ts';
 
 /**
@@ -65,12 +74,36 @@ function showResult({ settings, origins, files }: LoadedSettings): CommandResult
     ...shown.filter(({ spec }) => spec.table === table).map(({ line }) => line),
     '',
   ]);
+  lines.push(...componentLines(settings, origins));
   const json = shown.map(({ spec, value = null, origin = null }) => [spec.key, { value, origin }]);
   return {
     exit: 0,
-    json: { outcome: 'valid', files, settings: Object.fromEntries(json) as object },
+    json: {
+      outcome: 'valid',
+      files,
+      settings: Object.fromEntries(json) as object,
+      components: settings.component.map((one) => Object.fromEntries(valuesOfComponent(one))),
+    },
     lines: lines.slice(0, -1),
   };
+}
+
+function componentLines(
+  { component }: Settings,
+  origins: ReadonlyMap<string, Origin>,
+): readonly string[] {
+  return component.flatMap((one, index) => {
+    const values = valuesOfComponent(one);
+    const linesOf = (table: string): readonly string[] =>
+      [...COMPONENT_KEYS.values()]
+        .filter((spec) => spec.table === table && values.has(spec.key))
+        .map((spec) => {
+          const key = spec.key.replace(COMPONENT, `${COMPONENT}[${String(index)}]`);
+          return lineOf(spec, values.get(spec.key), origins.get(key));
+        });
+    const installer = `${COMPONENT}.installer`;
+    return [`[[${COMPONENT}]]`, ...linesOf(COMPONENT), `[${installer}]`, ...linesOf(installer), ''];
+  });
 }
 
 function lineOf(spec: KeySpec, value: unknown, origin: Origin | undefined): string {

@@ -54,7 +54,8 @@ export async function provisionCommand({ loaded, log }: CommandContext): Promise
       },
       say,
     );
-    await local.store.saveEcus([{ serial: ecu.serial, hardwareId: ecu.hardwareId }]);
+    const { serial, hardwareId, components } = ecu;
+    await local.store.saveEcus([{ serial, hardwareId }, ...components]);
     const warnings = [...trust, ...(await provisionAnchor(settings, local, log, say))];
     for (const warning of warnings) log.warn(warning);
     return {

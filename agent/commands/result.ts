@@ -4,6 +4,7 @@ import type { Plan } from '../cycle/machine.ts';
 import { handlingOf, type AnyOtaError, type FailureCode } from '../errors.ts';
 import { remedyOf } from '../remedies.ts';
 import type { Target } from '../uptane/plan.ts';
+import { formatInstant } from '../uptane/time.ts';
 
 export interface CommandResult {
   readonly exit: number;
@@ -22,6 +23,10 @@ const EXIT = {
   'update-available': 10,
   'reboot-required': 11,
   unconfirmed: 11,
+  resumed: 0,
+  aborted: 0,
+  paused: 12,
+  deferred: 12,
 } as const;
 
 /** A cycle's outcome as a command reports it. */
@@ -45,9 +50,15 @@ export function outcomeResult(outcome: Outcome): CommandResult {
       return {
         ...planResult(outcome.outcome, outcome.plan, EXIT.unconfirmed),
         lines: [
-          'the new image runs, but is not confirmed: the Director could not be reached from it',
+          'the new image runs, but is not confirmed: the device was not found healthy yet, see the log',
         ],
       };
+    case 'deferred': {
+      const { json, ...rest } = planResult(outcome.outcome, outcome.plan, EXIT.deferred);
+      const until = formatInstant(outcome.until);
+      const why = `deferred: the same image failed more than once; not tried before ${until}`;
+      return { ...rest, json: { ...json, until }, lines: [why] };
+    }
     default:
       return planResult(outcome.outcome, outcome.plan, EXIT[outcome.outcome]);
   }

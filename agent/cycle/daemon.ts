@@ -13,6 +13,8 @@ export interface DaemonOptions {
 /** Longer than any wait that a limit of ours allows within a cycle. */
 const STUCK_MS = 10 * 60_000;
 const FIRST_BACKOFF_MS = 15_000;
+/** How soon a new image that is not healthy yet is asked again. */
+const RECHECK_MS = 10_000;
 /** Share of the interval by which polls are spread, so that a fleet does not come all at once. */
 const JITTER = 0.1;
 
@@ -52,8 +54,9 @@ export class Daemon {
     while (!signal.aborted) {
       this.#dueMs = undefined;
       this.#aliveMs = clock.monotonicMs();
-      failures = (await this.#cycle()) ? 0 : failures + 1;
-      const waitMs = this.#waitMs(failures);
+      const ended = await this.#cycle();
+      failures = ended === 'badly' ? failures + 1 : 0;
+      const waitMs = ended === 'unconfirmed' ? RECHECK_MS : this.#waitMs(failures);
       this.#dueMs = clock.monotonicMs() + waitMs;
       await this.#wait(waitMs, signal);
     }
@@ -71,19 +74,20 @@ export class Daemon {
     return turn;
   }
 
-  /** @returns whether the next poll may come at the usual time */
-  async #cycle(): Promise<boolean> {
+  /** @returns when the next cycle should come: at the usual time, sooner, or after a back-off */
+  async #cycle(): Promise<'well' | 'badly' | 'unconfirmed'> {
     try {
       const outcome = await this.exclusively(runCycle);
       this.#options.progressed(statusText(outcome));
-      return outcome.outcome !== 'failed';
+      if (outcome.outcome === 'unconfirmed') return 'unconfirmed';
+      return outcome.outcome === 'failed' ? 'badly' : 'well';
     } catch (error) {
       if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
       // Keys that the TLS library has found are dead once their token restarts: a new process helps.
       if (error.code === 'TOKEN_FAILED') throw error;
       this.#ports.reporter.refused(error);
       this.#options.progressed(error.code);
-      return error.handling.retry !== 'backoff';
+      return error.handling.retry === 'backoff' ? 'badly' : 'well';
     }
   }
 

@@ -1,44 +1,78 @@
 /** Plan to staging: every image complete, synced and proven before any of them is installed. */
-import type { FailureCode } from '../errors.ts';
-import type { Ports } from '../ports.ts';
+import { isOtaError, type FailureCode } from '../errors.ts';
+import type { OpenImage, Ports } from '../ports.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
+import { stoppable } from './brake.ts';
 import { queueEvent } from './events.ts';
-import { failureOf } from './failure.ts';
+import { failureOf, ofTarget } from './failure.ts';
 import type { Event, Plan } from './machine.ts';
 
 const FIRST_BACKOFF_MS = 500;
 const LONGEST_BACKOFF_MS = 30_000;
 
+/** @returns what became of it; a request of a person comes before any failure that it caused */
 export async function download(plan: Plan, attempt: number, ports: Ports): Promise<Event> {
-  if (attempt > 1) await ports.clock.sleep(backoffMs(attempt));
+  const { brake } = ports;
   try {
-    await ports.staging.sweep(plan.targets);
-    for (const target of plan.targets) await downloadOne(target, plan, ports);
-    return { type: 'downloaded' };
+    if (attempt > 1) await Promise.race([ports.clock.sleep(backoffMs(attempt)), brake.pulled]);
+    if (brake.asked === undefined) await downloadAll(plan, ports);
+    if (brake.asked === undefined) return { type: 'downloaded' };
   } catch (error) {
-    const failure = failureOf(error);
-    const advice = advise(failure.code, attempt, ports.limits.downloadAttempts);
-    return { type: 'download-failed', failure, advice };
+    // Whatever broke because of a request is no failure.
+    if (brake.asked === undefined) return downloadFailed(error, attempt, ports);
+  }
+  return stopped(plan, ports);
+}
+
+function downloadFailed(error: unknown, attempt: number, { limits }: Ports): Event {
+  const failure = failureOf(error);
+  const advice = advise(failure.code, attempt, limits.downloadAttempts);
+  return { type: 'download-failed', failure, advice };
+}
+
+async function stopped(plan: Plan, ports: Ports): Promise<Event> {
+  const isPause = ports.brake.asked === 'pause';
+  ports.brake.release();
+  const type = isPause ? 'EcuDownloadPaused' : 'EcuDownloadAborted';
+  for (const target of plan.targets) await queueEvent(ports, type, { plan, target });
+  return { type: isPause ? 'pause-requested' : 'abort-requested' };
+}
+
+/** Nothing is downloaded for an update of which a part could not be installed, or would not fit. */
+async function downloadAll(plan: Plan, ports: Ports): Promise<void> {
+  await ports.staging.sweep(plan.targets);
+  for (const target of plan.targets) {
+    await ofTarget(target, () => ports.installers.of(target.ecu).check(target));
+  }
+  const staged = plan.targets.filter(({ ecu }) => ports.installers.of(ecu).takes === 'staged');
+  await ports.staging.demandSpace(staged);
+  for (const target of plan.targets) {
+    await ofTarget(target, () => downloadOne(target, plan, ports));
   }
 }
 
+/** Bytes that were wrong are not asked for again at the place that served them, if there is another. */
 async function downloadOne(target: TrustedTarget, plan: Plan, ports: Ports): Promise<void> {
-  await ports.installer.check(target);
   await queueEvent(ports, 'EcuDownloadStarted', { plan, target });
   let success = false;
   try {
-    const place = ports.installer.takes === 'stream' ? ports.installer : ports.staging;
-    await place.receive(
-      target,
-      (offsetBytes) => ports.repositories.openImage(target, offsetBytes),
-      (done, total) => {
-        ports.reporter.progress('download', target.filename, done, total);
-      },
-    );
+    const installer = ports.installers.of(target.ecu);
+    const place = installer.takes === 'stream' ? installer : ports.staging;
+    await place.receive(target, imageOf(target, ports), (done, total) => {
+      ports.reporter.progress('download', target.filename, done, total);
+    });
     success = true;
+  } catch (error) {
+    if (isOtaError(error) && WRONG_BYTES.has(error.code)) ports.repositories.distrust(target);
+    throw error;
   } finally {
     await queueEvent(ports, 'EcuDownloadCompleted', { plan, target, success });
   }
+}
+
+/** The way to an image's bytes, as long as nobody stops it. */
+function imageOf(target: TrustedTarget, { repositories, brake }: Ports): OpenImage {
+  return (offsetBytes) => stoppable(repositories.openImage(target, offsetBytes), brake);
 }
 
 /** Wrong bytes are the repository's fault and end the update; a bad way or a full disk may get better. */
@@ -46,12 +80,11 @@ const WRONG_BYTES: ReadonlySet<FailureCode> = new Set([
   'IMAGE_TOO_LARGE',
   'IMAGE_TRUNCATED',
   'IMAGE_HASH_MISMATCH',
+  'IMAGE_MALFORMED',
 ]);
-const NOT_BETTER_SOON: ReadonlySet<FailureCode> = new Set([
-  'SPACE_INSUFFICIENT',
-  'STORAGE_FAILED',
-  'INSTALL_FAILED',
-]);
+/** What ends the update after some tries. The Director has to hear of a device that cannot install. */
+const ENDS: ReadonlySet<FailureCode> = new Set([...WRONG_BYTES, 'INSTALL_FAILED']);
+const NOT_BETTER_SOON: ReadonlySet<FailureCode> = new Set(['SPACE_INSUFFICIENT', 'STORAGE_FAILED']);
 
 function advise(
   code: FailureCode,
@@ -60,9 +93,10 @@ function advise(
 ): 'retry' | 'postpone' | 'give-up' {
   if (NOT_BETTER_SOON.has(code)) return 'postpone';
   if (attempt < maxAttempts) return 'retry';
-  return WRONG_BYTES.has(code) ? 'give-up' : 'postpone';
+  return ENDS.has(code) ? 'give-up' : 'postpone';
 }
 
-function backoffMs(attempt: number): number {
+/** How long to wait before an attempt, from the second on. */
+export function backoffMs(attempt: number): number {
   return Math.min(FIRST_BACKOFF_MS * 2 ** (attempt - 2), LONGEST_BACKOFF_MS);
 }

@@ -1,9 +1,18 @@
 /** Decide, remember, act, repeat: until nothing more can happen now. */
-import type { Finish, LocalPorts, Ports, Store } from '../ports.ts';
+import type { Boot, Finish, LocalPorts, Ports, Store } from '../ports.ts';
 import { perform } from './effects.ts';
-import { next, type Effect, type Failure, type Result, type State } from './machine.ts';
+import {
+  next,
+  resume,
+  type Effect,
+  type Failure,
+  type Result,
+  type State,
+  type Step,
+  type ThisBoot,
+} from './machine.ts';
 import { noteAttack } from './note-attack.ts';
-import { formatState, installedBy, parseState, planDigest } from './state.ts';
+import { formatState, imageName, installedBy, parseState, planDigest } from './state.ts';
 
 /** Where a drive came to rest, and what it went through on the way. */
 export interface Rest {
@@ -47,6 +56,18 @@ export async function loadState(store: Store): Promise<State> {
   return text === undefined ? { at: 'idle' } : parseState(text);
 }
 
+/** What is on disk, and what to do about it: counted on disk before it is done. */
+export async function resumed(ports: LocalPorts): Promise<Step> {
+  const state = await loadState(ports.store);
+  const step = resume(state, thisBoot(ports.boot));
+  if (step.state !== state) await remember(state, step.state, ports);
+  return step;
+}
+
+function thisBoot(boot: Boot): ThisBoot {
+  return { bootId: boot.bootId, uptimeMs: boot.uptimeMs() };
+}
+
 /** Writes the state that follows; the end of an update together with what it changed. */
 export async function remember(from: State, to: State, ports: LocalPorts): Promise<void> {
   const facts = from.at === 'downloading' ? { attempt: from.attempt } : {};
@@ -59,10 +80,12 @@ export async function remember(from: State, to: State, ports: LocalPorts): Promi
 }
 
 function ending(state: Extract<State, { at: 'reporting' }>, ports: LocalPorts): Finish {
-  const { plan, failure } = state.result;
+  const { plan, failure, kept } = state.result;
+  const runs = plan.targets.filter(({ ecu }) => failure === undefined || kept.includes(ecu));
   return {
     state: formatState(state),
-    installed: failure === undefined ? plan.targets.map(installedBy) : [],
+    installed: runs.map(installedBy),
+    images: plan.targets.map(imageName),
     planDigest: planDigest(plan),
     failed: failure !== undefined,
     history: {

@@ -2,7 +2,7 @@
 import type { Ports } from '../ports.ts';
 import { bootedImage, confirm } from './confirm.ts';
 import { download } from './download.ts';
-import { activate, rollBack, write } from './install.ts';
+import { activate, checkReturn, rollBack, write } from './install.ts';
 import type { Effect, Event } from './machine.ts';
 import { sendManifest } from './report.ts';
 
@@ -23,18 +23,16 @@ export async function perform(effect: Effect, ports: Ports): Promise<Event | und
       await ports.boot.reboot();
       return undefined;
     case 'check-boot':
-      return {
-        type: 'booted',
-        image: await bootedImage(effect.plan, ports),
-        bootId: ports.boot.bootId,
-      };
+      return bootedImage(effect.plan, ports);
     case 'confirm':
-      return confirm(effect.plan, ports);
+      return confirm(effect, ports);
     case 'roll-back':
-      await rollBack(effect.plan, ports);
-      return { type: 'rolled-back' };
+      return rollBack(effect, ports);
+    case 'check-return':
+      return checkReturn(effect, ports);
     case 'report':
       await sendManifest(ports, effect.result);
+      if (ports.limits.keepImages === 'until-done') await ports.staging.sweep([]);
       return { type: 'reported' };
     case 'wait':
       return undefined;

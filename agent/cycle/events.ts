@@ -5,9 +5,13 @@ import type { TrustedTarget } from '../uptane/plan.ts';
 import { formatInstant } from '../uptane/time.ts';
 import type { Plan } from './machine.ts';
 
+/** Directors keep events of types that they do not know. */
 type EventType =
   | 'EcuDownloadStarted'
   | 'EcuDownloadCompleted'
+  | 'EcuDownloadPaused'
+  | 'EcuDownloadResumed'
+  | 'EcuDownloadAborted'
   | 'EcuInstallationStarted'
   | 'EcuInstallationApplied'
   | 'EcuInstallationCompleted';

@@ -3,11 +3,13 @@ import { isOtaError } from '../errors.ts';
 import type { LocalPorts } from '../ports.ts';
 
 /** An installer that does not answer is logged: it must not keep a device from its reports. */
-export async function noteGoodBoot({ installer, reporter }: LocalPorts): Promise<void> {
-  try {
-    await installer.noteGoodBoot?.();
-  } catch (error) {
-    if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
-    reporter.refused(error);
+export async function noteGoodBoot({ installers, reporter, store }: LocalPorts): Promise<void> {
+  for (const { serial } of await store.inventory()) {
+    try {
+      await installers.of(serial).noteGoodBoot?.();
+    } catch (error) {
+      if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
+      reporter.refused(error);
+    }
   }
 }

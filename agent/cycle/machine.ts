@@ -20,6 +20,8 @@ export interface Failure {
   readonly code: FailureCode;
   readonly details: Readonly<Record<string, string | number>>;
   readonly description: string;
+  /** The ECU that failed; absent where it was no single one. */
+  readonly ecu?: string;
 }
 
 /** How an update ended; kept until the Director has been told. */
@@ -27,17 +29,55 @@ export interface Result {
   readonly plan: Plan;
   /** Absent when it succeeded. */
   readonly failure: Failure | undefined;
+  /** ECUs that run what was planned although the update failed: it could not be taken back. */
+  readonly kept: readonly string[];
 }
 
 export type State =
   | { readonly at: 'idle' }
   | { readonly at: 'downloading'; readonly plan: Plan; readonly attempt: number }
-  | { readonly at: 'writing'; readonly plan: Plan }
-  | { readonly at: 'activating'; readonly plan: Plan; readonly bootId: string }
+  /** A person stopped the download; a person lets it go on, or the Director wants something else. */
+  | { readonly at: 'paused'; readonly plan: Plan }
+  | { readonly at: 'writing'; readonly plan: Plan; readonly attempt: number }
+  | {
+      readonly at: 'activating';
+      readonly plan: Plan;
+      readonly bootId: string;
+      readonly attempt: number;
+    }
   | { readonly at: 'awaiting-boot'; readonly plan: Plan; readonly bootId: string }
-  | { readonly at: 'confirming'; readonly plan: Plan; readonly bootId: string }
-  | { readonly at: 'rolling-back'; readonly plan: Plan; readonly failure: Failure }
+  | {
+      readonly at: 'confirming';
+      readonly plan: Plan;
+      readonly bootId: string;
+      /** Boots of the new images so far. */
+      readonly boots: number;
+      /** Uptime of this boot at which it was first asked whether it is healthy. */
+      readonly sinceMs: number | undefined;
+    }
+  | {
+      readonly at: 'rolling-back';
+      readonly plan: Plan;
+      readonly failure: Failure;
+      readonly attempt: number;
+      /** In this boot nothing runs yet that only a reboot takes back. */
+      readonly untriedBootId: string | undefined;
+    }
+  /** The images before are chosen, and run after a reboot. */
+  | {
+      readonly at: 'returning';
+      readonly plan: Plan;
+      readonly failure: Failure;
+      readonly attempt: number;
+      readonly bootId: string;
+    }
   | { readonly at: 'reporting'; readonly result: Result };
+
+/** Which boot this is, and how long ago it was. */
+export interface ThisBoot {
+  readonly bootId: string;
+  readonly uptimeMs: number;
+}
 
 export type Event =
   | { readonly type: 'planned'; readonly plan: Plan }
@@ -48,12 +88,31 @@ export type Event =
       readonly failure: Failure;
       readonly advice: 'retry' | 'postpone' | 'give-up';
     }
+  | { readonly type: 'pause-requested' }
+  | { readonly type: 'resume-requested' }
+  | { readonly type: 'abort-requested' }
+  /** The Director does not want what is paused any more. */
+  | { readonly type: 'withdrawn' }
   | { readonly type: 'written'; readonly bootId: string }
-  | { readonly type: 'install-failed'; readonly failure: Failure }
-  | { readonly type: 'activated'; readonly takesEffect: 'now' | 'after-reboot' }
-  | { readonly type: 'booted'; readonly image: 'new' | 'old'; readonly bootId: string }
+  | { readonly type: 'install-failed'; readonly failure: Failure; readonly bootId: string }
+  | {
+      readonly type: 'activated';
+      readonly takesEffect: 'now' | 'after-reboot';
+      readonly uptimeMs: number;
+    }
+  /** `old`: the ECU does not run what was planned for it; `others` says whether any other does. */
+  | ({ readonly type: 'booted'; readonly image: 'new' } & ThisBoot)
+  | ({
+      readonly type: 'booted';
+      readonly image: 'old';
+      readonly ecu: string;
+      readonly others: 'new' | 'old';
+    } & ThisBoot)
   | { readonly type: 'confirmed' }
-  | { readonly type: 'rolled-back' }
+  | { readonly type: 'unhealthy'; readonly failure: Failure }
+  | { readonly type: 'rolled-back'; readonly kept: readonly string[] }
+  | { readonly type: 'roll-back-chosen'; readonly bootId: string }
+  | { readonly type: 'roll-back-failed' }
   | { readonly type: 'roll-back-requested' }
   | { readonly type: 'reported' };
 
@@ -63,8 +122,17 @@ export type Effect =
   | { readonly do: 'activate'; readonly plan: Plan }
   | { readonly do: 'reboot'; readonly plan: Plan }
   | { readonly do: 'check-boot'; readonly plan: Plan }
-  | { readonly do: 'confirm'; readonly plan: Plan }
-  | { readonly do: 'roll-back'; readonly plan: Plan; readonly failure: Failure }
+  | { readonly do: 'confirm'; readonly plan: Plan; readonly sinceMs: number }
+  | {
+      readonly do: 'roll-back';
+      readonly plan: Plan;
+      readonly attempt: number;
+      /** What fails now is left as it is. */
+      readonly isLast: boolean;
+      readonly untriedBootId: string | undefined;
+    }
+  /** Which images run is asked, and nothing is changed any more unless `retry` says so. */
+  | { readonly do: 'check-return'; readonly plan: Plan; readonly retry: boolean }
   | { readonly do: 'report'; readonly result: Result }
   | { readonly do: 'wait' };
 
@@ -72,6 +140,11 @@ export interface Step {
   readonly state: State;
   readonly effect: Effect;
 }
+
+/** Tries of one step, failed or cut short: what never ends well must end. */
+const MAX_ATTEMPTS = 5;
+/** Boot loaders count down from less; this counts where none does. */
+const MAX_TRIAL_BOOTS = 20;
 
 /**
  * The next step of the cycle.
@@ -90,108 +163,220 @@ type Transitions = { readonly [T in Event['type']]: Transition<Extract<Event, { 
 const TRANSITIONS: Transitions = {
   planned: (state, { plan }) => (state.at === 'idle' ? download(plan, 1) : undefined),
 
-  downloaded: (state) =>
-    state.at === 'downloading'
-      ? { state: { at: 'writing', plan: state.plan }, effect: { do: 'write', plan: state.plan } }
-      : undefined,
+  downloaded: (state) => (state.at === 'downloading' ? write(state.plan, 1) : undefined),
 
   'download-failed': (state, { failure, advice }) => {
     if (state.at !== 'downloading') return undefined;
-    if (advice === 'give-up') return report({ plan: state.plan, failure });
-    if (advice === 'postpone') return { state: { at: 'idle' }, effect: { do: 'wait' } };
+    if (advice === 'give-up') return failed(state.plan, failure);
+    if (advice === 'postpone') return IDLE;
     return download(state.plan, state.attempt + 1);
   },
 
-  written: (state, { bootId }) =>
-    state.at === 'writing' ? activate(state.plan, bootId) : undefined,
+  'pause-requested': (state) =>
+    state.at === 'downloading'
+      ? { state: { at: 'paused', plan: state.plan }, effect: { do: 'wait' } }
+      : undefined,
 
-  'install-failed': (state, { failure }) => {
-    if (state.at !== 'writing' && state.at !== 'activating') return undefined;
-    return rollBack(state.plan, failure);
+  'resume-requested': (state) => (state.at === 'paused' ? download(state.plan, 1) : undefined),
+
+  'abort-requested': (state) => {
+    if (state.at !== 'downloading' && state.at !== 'paused') return undefined;
+    return failed(state.plan, failureOf(new OtaError('UPDATE_ABORTED', { while: state.at })));
   },
 
-  activated: (state, { takesEffect }) => {
+  withdrawn: (state) => (state.at === 'paused' ? IDLE : undefined),
+
+  written: (state, { bootId }) =>
+    state.at === 'writing' ? activate(state.plan, bootId, 1) : undefined,
+
+  'install-failed': (state, { failure, bootId }) => {
+    if (state.at === 'writing') return rollBack(state.plan, failure, bootId);
+    return state.at === 'activating' ? rollBack(state.plan, failure, state.bootId) : undefined;
+  },
+
+  activated: (state, { takesEffect, uptimeMs }) => {
     if (state.at !== 'activating') return undefined;
     const { plan, bootId } = state;
     return takesEffect === 'now'
-      ? confirm(plan, bootId)
+      ? confirm(plan, { bootId, uptimeMs }, 0)
       : { state: { at: 'awaiting-boot', plan, bootId }, effect: { do: 'reboot', plan } };
   },
 
-  booted: (state, { image, bootId }) => {
+  booted: (state, event) => {
     if (state.at !== 'awaiting-boot' && state.at !== 'activating' && state.at !== 'confirming') {
       return undefined;
     }
     const { plan } = state;
-    if (image === 'new') return confirm(plan, bootId);
+    if (event.image === 'new') {
+      const boots = state.at === 'confirming' ? state.boots + 1 : 1;
+      if (boots <= MAX_TRIAL_BOOTS) return confirm(plan, event, boots);
+      const cause = `booted ${String(MAX_TRIAL_BOOTS)} times without being confirmed`;
+      return rollBack(plan, rolledBack(plan, cause), undefined);
+    }
     // The power may have failed before the new image was chosen: then nothing has been tried yet.
-    if (state.at === 'activating') return activate(plan, bootId);
-    return rollBack(plan, rolledBack(plan, 'the boot loader fell back to the previous image'));
+    if (state.at === 'activating' && state.attempt < MAX_ATTEMPTS) {
+      return activate(plan, event.bootId, state.attempt + 1);
+    }
+    const cause = 'the boot loader fell back to the previous image';
+    const untriedBootId = event.others === 'new' ? undefined : event.bootId;
+    return rollBack(plan, rolledBack(plan, cause, event.ecu), untriedBootId);
   },
 
   confirmed: (state) =>
-    state.at === 'confirming' ? report({ plan: state.plan, failure: undefined }) : undefined,
+    state.at === 'confirming'
+      ? report({ plan: state.plan, failure: undefined, kept: [] })
+      : undefined,
 
-  'rolled-back': (state) =>
-    state.at === 'rolling-back' ? report({ plan: state.plan, failure: state.failure }) : undefined,
+  unhealthy: (state, { failure }) =>
+    state.at === 'confirming' ? rollBack(state.plan, failure, undefined) : undefined,
+
+  'rolled-back': (state, { kept }) => {
+    if (state.at !== 'rolling-back' && state.at !== 'returning') return undefined;
+    return report({ plan: state.plan, failure: state.failure, kept });
+  },
+
+  'roll-back-chosen': (state, { bootId }) => {
+    if (state.at !== 'rolling-back') return undefined;
+    const { plan, failure, attempt } = state;
+    return {
+      state: { at: 'returning', plan, failure, attempt, bootId },
+      effect: { do: 'reboot', plan },
+    };
+  },
+
+  'roll-back-failed': (state) => {
+    if (state.at !== 'rolling-back' && state.at !== 'returning') return undefined;
+    const untriedBootId = state.at === 'rolling-back' ? state.untriedBootId : undefined;
+    return rollBack(state.plan, state.failure, untriedBootId, state.attempt + 1);
+  },
 
   'roll-back-requested': (state) => {
     if (state.at !== 'awaiting-boot' && state.at !== 'confirming') return undefined;
-    return rollBack(state.plan, rolledBack(state.plan, 'the operator asked for it'));
+    const untriedBootId = state.at === 'awaiting-boot' ? state.bootId : undefined;
+    const failure = rolledBack(state.plan, 'the operator asked for it');
+    return rollBack(state.plan, failure, untriedBootId);
   },
 
-  reported: (state) =>
-    state.at === 'reporting' ? { state: { at: 'idle' }, effect: { do: 'wait' } } : undefined,
+  reported: (state) => (state.at === 'reporting' ? IDLE : undefined),
 };
 
-/** What to do when the agent starts and finds `state` on disk. Total: every state has an answer. */
-export function resume(state: State, bootId: string): Effect {
+/**
+ * What to do when the agent starts and finds `state` on disk. Total: every state has an answer.
+ *
+ * The state that comes back has to be on disk before the effect: a step that takes the agent with it
+ * is counted, and given up in the end.
+ */
+export function resume(state: State, boot: ThisBoot): Step {
+  const { bootId } = boot;
+  const stay = (effect: Effect): Step => ({ state, effect });
   switch (state.at) {
     case 'idle':
-      return { do: 'wait' };
+    case 'paused':
+      return stay({ do: 'wait' });
     case 'downloading':
-      return { do: 'download', plan: state.plan, attempt: state.attempt };
+      return stay({ do: 'download', plan: state.plan, attempt: state.attempt });
     case 'writing':
-      // Writing only ever touches what does not run, and starts over: doing it again is the recovery.
-      return { do: 'write', plan: state.plan };
+      return resumeWriting(state, bootId);
     case 'activating':
-      return { do: state.bootId === bootId ? 'activate' : 'check-boot', plan: state.plan };
+      return resumeActivating(state, bootId);
     case 'awaiting-boot':
-      return { do: state.bootId === bootId ? 'reboot' : 'check-boot', plan: state.plan };
+      return stay({ do: state.bootId === bootId ? 'reboot' : 'check-boot', plan: state.plan });
     case 'confirming':
-      // Another boot may have gone back to the image before: confirming it would be a lie.
-      return { do: state.bootId === bootId ? 'confirm' : 'check-boot', plan: state.plan };
+      return resumeConfirming(state, boot);
     case 'rolling-back':
-      return { do: 'roll-back', plan: state.plan, failure: state.failure };
+      return rollBack(state.plan, state.failure, state.untriedBootId, state.attempt + 1);
+    case 'returning':
+      return resumeReturning(state, bootId);
     case 'reporting':
-      return { do: 'report', result: state.result };
+      return stay({ do: 'report', result: state.result });
   }
 }
+
+type At<A extends State['at']> = Extract<State, { at: A }>;
+
+/** Writing only ever touches what does not run, and starts over: doing it again is the recovery. */
+function resumeWriting({ plan, attempt }: At<'writing'>, bootId: string): Step {
+  if (attempt < MAX_ATTEMPTS) return write(plan, attempt + 1);
+  return rollBack(plan, cutShort(plan, 'writing'), bootId);
+}
+
+function resumeActivating(state: At<'activating'>, bootId: string): Step {
+  const { plan, attempt } = state;
+  if (state.bootId !== bootId) return { state, effect: { do: 'check-boot', plan } };
+  if (attempt < MAX_ATTEMPTS) return activate(plan, bootId, attempt + 1);
+  return rollBack(plan, cutShort(plan, 'activating'), bootId);
+}
+
+function resumeReturning(state: At<'returning'>, bootId: string): Step {
+  const { plan, attempt } = state;
+  if (state.bootId === bootId) return { state, effect: { do: 'reboot', plan } };
+  return { state, effect: { do: 'check-return', plan, retry: attempt < MAX_ATTEMPTS } };
+}
+
+/** Another boot may have gone back to the image before: confirming it would be a lie. */
+function resumeConfirming(state: At<'confirming'>, boot: ThisBoot): Step {
+  const { plan, boots, sinceMs } = state;
+  if (state.bootId !== boot.bootId) return { state, effect: { do: 'check-boot', plan } };
+  if (sinceMs === undefined) return confirm(plan, boot, boots);
+  return { state, effect: { do: 'confirm', plan, sinceMs } };
+}
+
+const IDLE: Step = { state: { at: 'idle' }, effect: { do: 'wait' } };
 
 function download(plan: Plan, attempt: number): Step {
   return { state: { at: 'downloading', plan, attempt }, effect: { do: 'download', plan, attempt } };
 }
 
-function rolledBack(plan: Plan, cause: string): Failure {
-  const error = new OtaError('ROLLED_BACK', { ecu: plan.targets[0]?.ecu ?? '', cause });
-  return { code: error.code, details: { ...error.details }, description: error.message };
+function write(plan: Plan, attempt: number): Step {
+  return { state: { at: 'writing', plan, attempt }, effect: { do: 'write', plan } };
 }
 
-function activate(plan: Plan, bootId: string): Step {
-  return { state: { at: 'activating', plan, bootId }, effect: { do: 'activate', plan } };
+function activate(plan: Plan, bootId: string, attempt: number): Step {
+  return { state: { at: 'activating', plan, bootId, attempt }, effect: { do: 'activate', plan } };
 }
 
-function confirm(plan: Plan, bootId: string): Step {
-  return { state: { at: 'confirming', plan, bootId }, effect: { do: 'confirm', plan } };
-}
-
-function rollBack(plan: Plan, failure: Failure): Step {
+function confirm(plan: Plan, { bootId, uptimeMs: sinceMs }: ThisBoot, boots: number): Step {
   return {
-    state: { at: 'rolling-back', plan, failure },
-    effect: { do: 'roll-back', plan, failure },
+    state: { at: 'confirming', plan, bootId, boots, sinceMs },
+    effect: { do: 'confirm', plan, sinceMs },
   };
+}
+
+/** The last attempt is followed by one look at what runs, which is then reported as it is. */
+function rollBack(
+  plan: Plan,
+  failure: Failure,
+  untriedBootId: string | undefined,
+  attempt = 1,
+): Step {
+  return {
+    state: { at: 'rolling-back', plan, failure, attempt, untriedBootId },
+    effect:
+      attempt <= MAX_ATTEMPTS
+        ? { do: 'roll-back', plan, attempt, isLast: attempt === MAX_ATTEMPTS, untriedBootId }
+        : { do: 'check-return', plan, retry: false },
+  };
+}
+
+function failed(plan: Plan, failure: Failure): Step {
+  return report({ plan, failure, kept: [] });
 }
 
 function report(result: Result): Step {
   return { state: { at: 'reporting', result }, effect: { do: 'report', result } };
+}
+
+/** A plan that was given back as a whole: the Primary's image comes last in it. */
+function rolledBack(plan: Plan, cause: string, ecu = plan.targets.at(-1)?.ecu ?? ''): Failure {
+  return { ...failureOf(new OtaError('ROLLED_BACK', { ecu, cause })), ecu };
+}
+
+function cutShort(plan: Plan, what: string): Failure {
+  const cause = `${what} was cut short ${String(MAX_ATTEMPTS)} times`;
+  const [ecu = ''] = plan.targets.map((target) => target.ecu);
+  return failureOf(new OtaError('INSTALL_FAILED', { installer: '', ecu, cause }));
+}
+
+function failureOf({ code, details, message }: OtaError): Failure {
+  return { code, details: { ...details }, description: message };
 }

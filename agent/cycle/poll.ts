@@ -1,6 +1,7 @@
 /** One poll: tell the Director what runs, verify what it wants, and say what has to be installed. */
 import { isOtaError } from '../errors.ts';
 import type { Ports } from '../ports.ts';
+import type { Instant } from '../uptane/time.ts';
 import { verify as verifyRepositories, type Verdict } from '../uptane/verify.ts';
 import { flushEvents } from './events.ts';
 import { answerFrom, converse } from './fetch.ts';
@@ -8,14 +9,16 @@ import type { Plan } from './machine.ts';
 import { noteAttack } from './note-attack.ts';
 import { sendManifest } from './report.ts';
 import { sealRisen } from './seal.ts';
-import { planDigest } from './state.ts';
+import { imageName, isPartOf, planDigest } from './state.ts';
 
 /** What a poll found. */
 export type Finding =
   | { readonly found: 'nothing' }
   | { readonly found: 'update'; readonly plan: Plan }
   /** Wanted still, but it failed on this device and is not tried again by itself. */
-  | { readonly found: 'failed-before'; readonly plan: Plan };
+  | { readonly found: 'failed-before'; readonly plan: Plan }
+  /** Assigned anew, but the same image failed more than once: not before then. */
+  | { readonly found: 'backing-off'; readonly plan: Plan; readonly until: Instant };
 
 /**
  * Reports and verifies.
@@ -28,8 +31,31 @@ export async function poll(ports: Ports): Promise<Finding> {
   const { outcome, targets, correlationId } = await verify(ports);
   if (outcome === 'up-to-date') return { found: 'nothing' };
   const plan = { correlationId, targets };
-  const failed = (await ports.store.failedPlan()) === planDigest(plan);
-  return { found: failed ? 'failed-before' : 'update', plan };
+  if (isPartOf(planDigest(plan), await ports.store.failedPlan()))
+    return { found: 'failed-before', plan };
+  const until = await backsOffUntil(plan, ports);
+  return until === undefined ? { found: 'update', plan } : { found: 'backing-off', plan, until };
+}
+
+const FIRST_BACK_OFF_MS = 15 * 60_000;
+const LONGEST_BACK_OFF_MS = 24 * 3_600_000;
+
+/**
+ * A new assignment is somebody's word that an image that failed is worth another try. A Director that
+ * assigns it again and again by itself gives no such word: from the second failure on it has to wait.
+ */
+async function backsOffUntil(plan: Plan, { store, clock }: Ports): Promise<Instant | undefined> {
+  const failed = await store.failedImages();
+  const now = clock.now();
+  const untils = plan.targets.flatMap((target) => {
+    const { failures = 0, failedAt = now } = failed.get(imageName(target)) ?? {};
+    // An instant to come was written by a clock that was wrong.
+    if (failures < 2 || failedAt > now) return [];
+    const waitMs = Math.min(FIRST_BACK_OFF_MS * 2 ** (failures - 2), LONGEST_BACK_OFF_MS);
+    return [failedAt + waitMs];
+  });
+  const until = Math.max(0, ...untils);
+  return until > now ? (until as Instant) : undefined;
 }
 
 /**

@@ -62,11 +62,14 @@ async function recover(
 }
 
 /** The old disk may say that an image runs which was replaced since: a report of that were a lie. */
-async function notRunning({ store, installer }: Ports): Promise<readonly string[]> {
+async function notRunning({ store, installers }: Ports): Promise<readonly string[]> {
   const unknown: string[] = [];
   for (const { serial, hardwareId, installed } of await store.inventory()) {
     if (installed === undefined) continue;
-    const runs = await installer.booted(trust({ ...installed, hardwareId })).catch(() => false);
+    const target = trust({ ...installed, hardwareId });
+    const runs = await Promise.resolve()
+      .then(() => installers.of(serial).booted(target))
+      .catch(() => false);
     if (!runs) unknown.push(serial);
   }
   return unknown;

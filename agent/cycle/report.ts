@@ -1,5 +1,5 @@
 /** Signs and sends the vehicle version manifest: what runs, what was attacked, how an update ended. */
-import { isOtaError, type AnyOtaError, type FailureCode } from '../errors.ts';
+import { isOtaError, OtaError, type AnyOtaError, type FailureCode } from '../errors.ts';
 import type { Ports } from '../ports.ts';
 import {
   attachSignatures,
@@ -92,15 +92,28 @@ async function sign(document: Unsigned, { signer }: Ports): Promise<SignedDocume
 }
 
 /** Without a correlation id the Director has nothing to hold a report against. */
-function installationReport({ plan, failure }: Result): InstallationReport | undefined {
+function installationReport(result: Result): InstallationReport | undefined {
+  const { plan, failure } = result;
   const { correlationId, targets } = plan;
   if (correlationId === undefined) return undefined;
-  const own = installationResult(failure);
-  const items = targets.map(({ ecu, hardwareId }) => ({ ecu, hardwareId, result: own }));
+  const items = targets.map(({ ecu, hardwareId }) => {
+    return { ecu, hardwareId, result: installationResult(failureOn(ecu, result)) };
+  });
   return {
     correlationId,
     items: items.map(({ ecu, result }) => ({ ecu, result })),
     result: deviceResult(items),
     rawReport: failure?.description ?? 'installed and confirmed',
   };
+}
+
+/** What failed on this ECU; `undefined` if it runs what it should, whatever became of the others. */
+function failureOn(ecu: string, { failure, kept }: Result): Result['failure'] {
+  if (failure === undefined) return undefined;
+  const { ecu: failed = ecu } = failure;
+  if (failed === ecu) return failure;
+  if (kept.includes(ecu)) return undefined;
+  const cause = `the update failed on ${failed}: ${failure.description}`;
+  const error = new OtaError('ROLLED_BACK', { ecu, cause });
+  return { code: error.code, details: error.details, description: error.message };
 }

@@ -26,6 +26,9 @@ export type SealingPorts = Pick<
   'anchor' | 'store' | 'clock' | 'reporter' | 'directorFormat' | 'imageFormat'
 >;
 
+/** What looking at both sides needs. */
+export type SealView = Omit<SealingPorts, 'reporter'>;
+
 /** Both sides, read. */
 export interface View {
   readonly anchor: Anchor;
@@ -40,7 +43,7 @@ export interface View {
  *
  * @throws OtaError STORAGE_ROLLED_BACK
  */
-export async function demandNotBehind(ports: SealingPorts): Promise<void> {
+export async function demandNotBehind(ports: SealView): Promise<void> {
   const view = await look(ports);
   if (view?.standing.is === 'behind') throw rolledBack(view.standing);
 }
@@ -50,13 +53,13 @@ export async function demandNotBehind(ports: SealingPorts): Promise<void> {
  *
  * @throws OtaError TOKEN_REPLACED
  */
-export async function demandOwnToken(ports: SealingPorts): Promise<void> {
+export async function demandOwnToken(ports: SealView): Promise<void> {
   const view = await look(ports);
   if (view?.standing.is === 'foreign') throw replaced(view.anchor, view.standing.problem);
 }
 
 /** @returns `undefined` where nothing is sealed */
-export async function look(ports: SealingPorts): Promise<View | undefined> {
+export async function look(ports: SealView): Promise<View | undefined> {
   const { anchor, store } = ports;
   if (anchor === undefined) return undefined;
   const seal = await readSeal(anchor);
@@ -119,7 +122,7 @@ async function readSeal(anchor: Anchor): Promise<Seal | undefined> {
   });
 }
 
-async function holdingsOf({ store, ...formats }: SealingPorts): Promise<Holdings> {
+async function holdingsOf({ store, ...formats }: SealView): Promise<Holdings> {
   const { directorFormat: director, imageFormat: image } = formats;
   return {
     floors: floorsOf(await store.loadTrusted(), { director, image }),

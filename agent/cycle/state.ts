@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { Fields, parseJson } from '../decode.ts';
 import { isFailureCode, isOtaError, OtaError } from '../errors.ts';
 import type { InstalledImage } from '../uptane/inventory.ts';
-import type { Target } from '../uptane/plan.ts';
+import { COMPRESSIONS, type Compressed, type Target } from '../uptane/plan.ts';
 import { trust } from '../uptane/trust.ts';
 import type { Failure, Plan, Result, State } from './machine.ts';
 
@@ -36,12 +36,25 @@ export function parseState(text: string): State {
   }
 }
 
-/** Names a plan by what it installs where and why, to know it again at the next poll. */
+/** Names a plan by what it installs where and why, to know it again at the next poll: a name per image. */
 export function planDigest({ correlationId, targets }: Plan): string {
-  const facts = targets.map(({ ecu, filename, hashes }) => [ecu, filename, ...hashes]);
-  return createHash('sha256')
-    .update(JSON.stringify([correlationId ?? '', facts]))
-    .digest('hex');
+  return targets
+    .map(({ ecu, filename, hashes }) =>
+      JSON.stringify([correlationId ?? '', ecu, filename, ...hashes]),
+    )
+    .map((facts) => createHash('sha256').update(facts).digest('hex'))
+    .join(' ');
+}
+
+/** Whether all of a plan is in the other: what is left of a plan that went well in part is no new one. */
+export function isPartOf(digest: string, whole: string | undefined): boolean {
+  const names = new Set(whole?.split(' '));
+  return digest.split(' ').every((name) => names.has(name));
+}
+
+/** Names an image on an ECU by its content, whatever the update is that brings it. */
+export function imageName({ ecu, hashes }: Target): string {
+  return [ecu, ...[...hashes].map((entry) => entry.join(':'))].join(' ');
 }
 
 /** What runs on the target's ECU once it is confirmed. */
@@ -58,14 +71,35 @@ function readState(fields: Fields): State {
       return { at };
     case 'downloading':
       return { at, plan: readPlan(fields), attempt: fields.integer('attempt', 1) };
-    case 'writing':
+    case 'paused':
       return { at, plan: readPlan(fields) };
+    case 'writing':
+      return { at, plan: readPlan(fields), attempt: readAttempt(fields) };
     case 'activating':
+      return { at, ...readBooted(fields), attempt: readAttempt(fields) };
     case 'awaiting-boot':
+      return { at, ...readBooted(fields) };
     case 'confirming':
-      return { at, plan: readPlan(fields), bootId: fields.string('bootId') };
+      return {
+        at,
+        ...readBooted(fields),
+        boots: fields.optionalInteger('boots', 0) ?? 1,
+        sinceMs: fields.optionalInteger('sinceMs', 0),
+      };
     case 'rolling-back':
-      return { at, plan: readPlan(fields), failure: readFailure(fields.object('failure')) };
+      return {
+        at,
+        ...readFailed(fields),
+        attempt: readAttempt(fields),
+        untriedBootId: fields.optionalString('untriedBootId'),
+      };
+    case 'returning':
+      return {
+        at,
+        ...readFailed(fields),
+        attempt: readAttempt(fields),
+        bootId: fields.string('bootId'),
+      };
     case 'reporting':
       return { at, result: readResult(fields.object('result')) };
     default:
@@ -73,11 +107,25 @@ function readState(fields: Fields): State {
   }
 }
 
+function readBooted(fields: Fields): { readonly plan: Plan; readonly bootId: string } {
+  return { plan: readPlan(fields), bootId: fields.string('bootId') };
+}
+
+function readFailed(fields: Fields): { readonly plan: Plan; readonly failure: Failure } {
+  return { plan: readPlan(fields), failure: readFailure(fields.object('failure')) };
+}
+
+/** The first versions did not count. */
+function readAttempt(fields: Fields): number {
+  return fields.optionalInteger('attempt', 1) ?? 1;
+}
+
 function readResult(fields: Fields): Result {
   const failure = fields.optionalObject('failure');
   return {
     plan: readPlan(fields),
     failure: failure === undefined ? undefined : readFailure(failure),
+    kept: fields.has('kept') ? fields.strings('kept') : [],
   };
 }
 
@@ -89,7 +137,13 @@ function readFailure(fields: Fields): Failure {
   const details = [...fields.object('details').entries()].map(
     ([name, value]) => [name, typeof value === 'number' ? value : String(value)] as const,
   );
-  return { code, details: Object.fromEntries(details), description: fields.string('description') };
+  const ecu = fields.optionalString('ecu');
+  return {
+    code,
+    details: Object.fromEntries(details),
+    description: fields.string('description'),
+    ...(ecu === undefined ? {} : { ecu }),
+  };
 }
 
 function readPlan(fields: Fields): Plan {
@@ -105,16 +159,31 @@ function readTarget(fields: Fields): Target {
   const imageFile = fields.optionalString('imageFile');
   const format = fields.optionalString('format');
   const releaseCounter = fields.optionalInteger('releaseCounter', 0);
-  const hashes = fields.object('hashes');
+  const compressed = fields.optionalObject('compressed');
   return {
     ecu: fields.string('ecu'),
     hardwareId: fields.string('hardwareId'),
     filename: fields.string('filename'),
     lengthBytes: fields.integer('lengthBytes', 0),
-    hashes: new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)])),
+    hashes: readHashes(fields),
     ...(uri === undefined ? {} : { uri }),
     ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
+    ...(compressed === undefined ? {} : { compressed: readCompressed(compressed) }),
   };
+}
+
+function readCompressed(fields: Fields): Compressed {
+  const name = fields.string('by');
+  const by = COMPRESSIONS.find((one) => one === name);
+  if (by === undefined) {
+    throw new OtaError('METADATA_MALFORMED', { path: fields.at('by'), want: 'a compression' });
+  }
+  return { by, lengthBytes: fields.integer('lengthBytes', 1), hashes: readHashes(fields) };
+}
+
+function readHashes(fields: Fields): ReadonlyMap<string, string> {
+  const hashes = fields.object('hashes');
+  return new Map([...hashes.entries()].map(([name]) => [name, hashes.string(name)]));
 }

@@ -10,6 +10,9 @@ export interface ApiHandlers {
   status(): Promise<object>;
   confirm(): Promise<object>;
   rollback(): Promise<object>;
+  pause(): Promise<object>;
+  resume(): Promise<object>;
+  abort(): Promise<object>;
   /** @param what - a key, `certificate` or `cancel`, unchecked */
   rotate(what: string): Promise<object>;
   /** Receives what was encrypted to this device; answers with names alone. */
@@ -32,6 +35,9 @@ export async function serveApi(socketPath: string, handlers: ApiHandlers): Promi
   app.get('/status', () => handlers.status());
   app.post('/confirm', () => handlers.confirm());
   app.post('/rollback', () => handlers.rollback());
+  app.post('/pause', () => handlers.pause());
+  app.post('/resume', () => handlers.resume());
+  app.post('/abort', () => handlers.abort());
   app.post<{ Params: { what: string } }>('/rotate/:what', ({ params }) =>
     handlers.rotate(params.what),
   );

@@ -1,6 +1,7 @@
 /** The Boot port: which boot this is, and how to ask for the next one. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { promisify } from 'node:util';
 
 import { causeOf, OtaError } from '../errors.ts';
@@ -16,6 +17,7 @@ export async function openBoot(bootIdPath: string, command: readonly string[]): 
   const [program, ...args] = command;
   return {
     bootId: await readBootId(bootIdPath),
+    uptimeMs: () => Math.round(uptime() * 1000),
     reboot: async () => {
       if (program === undefined) return;
       await promisify(execFile)(program, args, { timeout: REBOOT_TIMEOUT_MS });

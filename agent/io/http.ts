@@ -4,6 +4,7 @@ import type { SecureContext } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
+import { NO_TUNNEL, type ProxyFor } from './http-proxy.ts';
 import { HUNG_UP, TlsConnector } from './tls-connector.ts';
 import type { ServerPolicy } from './tls-policy.ts';
 import { TlsRefusal } from './tls-refusal.ts';
@@ -19,6 +20,8 @@ export interface HttpOptions {
   readonly plainHttp?: boolean;
   /** What a server has to prove besides; by default nothing. */
   readonly policy?: ServerPolicy;
+  /** Which servers are reached through a proxy; by default none. */
+  readonly proxyFor?: ProxyFor;
 }
 
 export interface Request {
@@ -217,6 +220,9 @@ function tlsRemedy(code: string): string | undefined {
 function unreachableRemedy(code: string): string {
   if (code === 'ECONNREFUSED') return 'nothing listens there: check gateway.url and the gateway';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the name does not resolve: check DNS';
+  if (code === NO_TUNNEL) {
+    return 'check gateway.proxy or HTTPS_PROXY, and that the proxy lets this device through';
+  }
   if (ENDED.has(code)) return 'the gateway ended the connection without an answer: see its log';
   return 'check the network; it is tried again at the next poll';
 }

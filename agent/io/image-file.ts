@@ -3,17 +3,17 @@ import { createHash, type Hash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 
 import { OtaError } from '../errors.ts';
-import type { Target } from '../uptane/plan.ts';
+import type { ImageIdentity } from '../uptane/inventory.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 
 /** Every hash that was signed for an image, computed side by side. */
 export class ImageDigest {
-  readonly #target: Target;
+  readonly #target: ImageIdentity;
   readonly #hashes: readonly (readonly [string, Hash])[];
   lengthBytes = 0;
 
-  constructor(target: Target) {
+  constructor(target: ImageIdentity) {
     this.#target = target;
     this.#hashes = [...target.hashes.keys()].map((name) => [name, createHash(name)] as const);
   }
@@ -21,6 +21,20 @@ export class ImageDigest {
   update(chunk: Uint8Array): void {
     this.lengthBytes += chunk.byteLength;
     for (const [, hash] of this.#hashes) hash.update(chunk);
+  }
+
+  /** The first hash of what there was until now, as `ALGORITHM:HEX`; more may follow. */
+  soFar(): string {
+    const [name, hash] = this.#hashes[0] ?? [];
+    return `${name ?? ''}:${hash?.copy().digest('hex') ?? ''}`;
+  }
+
+  /** Whether `verify` would find nothing; more may follow. */
+  matches(): boolean {
+    const { lengthBytes, hashes } = this.#target;
+    const isSigned = ([name, hash]: readonly [string, Hash]): boolean =>
+      hash.copy().digest('hex') === hashes.get(name);
+    return this.lengthBytes === lengthBytes && this.#hashes.every(isSigned);
   }
 
   /**
@@ -67,7 +81,7 @@ export async function* readBytes(
  *
  * @throws OtaError IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH
  */
-export async function verifyImageAt(path: string, target: Target): Promise<void> {
+export async function verifyImageAt(path: string, target: ImageIdentity): Promise<void> {
   const handle = await open(path, 'r');
   try {
     const digest = new ImageDigest(target);

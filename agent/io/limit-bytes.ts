@@ -1,4 +1,6 @@
 /** Layers on a stream of image bytes. Each stops one attack and buffers nothing. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import { OtaError } from '../errors.ts';
 
 /**
@@ -71,6 +73,28 @@ export async function* demandRate(
   } finally {
     // Not awaited: a sender that hangs would hang us here.
     chunks.return?.().catch(() => undefined);
+  }
+}
+
+/**
+ * Passes chunks through no faster than `bytesPerSecond`, so that a download leaves room for others.
+ *
+ * What was not used in a second is not saved up: a way that was silent is not made up for at once.
+ */
+export async function* limitRate(
+  body: AsyncIterable<Uint8Array>,
+  bytesPerSecond: number,
+): AsyncGenerator<Uint8Array> {
+  /** When the bytes so far may have come, at that rate. */
+  let dueMs = performance.now();
+  for await (const chunk of body) {
+    for (let at = 0; at < chunk.byteLength; at += bytesPerSecond) {
+      const part = chunk.subarray(at, at + bytesPerSecond);
+      dueMs = Math.max(dueMs, performance.now() - 1000) + (part.byteLength / bytesPerSecond) * 1000;
+      yield part;
+      const earlyMs = dueMs - performance.now();
+      if (earlyMs > 0) await sleep(earlyMs);
+    }
   }
 }
 

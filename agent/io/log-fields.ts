@@ -12,6 +12,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   answer: true,
   attribute: true,
   cause: true,
+  check: true,
   column: true,
   computed: true,
   delegations: true,
@@ -25,6 +26,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   file: true,
   filename: true,
   found: true,
+  format: true,
   freeBytes: true,
   image: true,
   keyType: true,
@@ -60,6 +62,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   repo: true,
   role: true,
   roles: true,
+  said: true,
   sealed: true,
   searched: true,
   secret: true,
@@ -78,6 +81,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   wanted: true,
   what: true,
   which: true,
+  while: true,
 };
 
 /** Facts of the cycle and of start-up. */

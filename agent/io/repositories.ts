@@ -8,20 +8,36 @@ import type { Instant } from '../uptane/time.ts';
 import type { Answer } from '../uptane/verify.ts';
 import { parseHttpDate } from './http-date.ts';
 import type { HttpClient, Response } from './http.ts';
-import { demandRate, type MinimumRate } from './limit-bytes.ts';
+import { ImagePlaces, type ImageSource } from './image-places.ts';
+import { demandRate, limitRate, type MinimumRate } from './limit-bytes.ts';
 
 /** Statuses with which the field's servers say "there is no such file"; 424 is OTA-CE's. */
 const ABSENT = new Set([403, 404, 424]);
+
+const NO_MIRRORS: ImageSource = {
+  mirrors: [],
+  maxBytesPerSecond: undefined,
+  failing: () => undefined,
+};
 
 export class HttpRepositories implements Repositories {
   readonly #http: HttpClient;
   readonly #urls: GatewayUrls;
   readonly #rate: MinimumRate;
+  readonly #places: ImagePlaces;
+  readonly #maxBytesPerSecond: number | undefined;
 
-  constructor(http: HttpClient, urls: GatewayUrls, rate: MinimumRate) {
+  constructor(
+    http: HttpClient,
+    urls: GatewayUrls,
+    rate: MinimumRate,
+    source: ImageSource = NO_MIRRORS,
+  ) {
     this.#http = http;
     this.#urls = urls;
     this.#rate = rate;
+    this.#places = new ImagePlaces(source);
+    this.#maxBytesPerSecond = source.maxBytesPerSecond;
   }
 
   async fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer> {
@@ -39,20 +55,51 @@ export class HttpRepositories implements Repositories {
     });
   }
 
+  /**
+   * A place that breaks off is followed by the next, from where it stopped. Only what the last one says
+   * is a failure.
+   */
   async *openImage(target: TrustedTarget, offsetBytes: number): AsyncGenerator<Uint8Array> {
-    const file = target.imageFile ?? target.filename;
-    const url = target.uri ?? `${this.#urls.image}/targets/${encodePath(file)}`;
+    const places = this.#places.of(target, `${this.#urls.image}/targets`);
+    const last = places.at(-1);
+    let position = offsetBytes;
+    for (const url of places) {
+      try {
+        for await (const chunk of this.#limited(this.#imageFrom(url, position, target))) {
+          this.#places.served(target, url);
+          position += chunk.byteLength;
+          yield chunk;
+        }
+        // A mirror with less than all of it is followed by the next, too.
+        if (position >= target.lengthBytes) return;
+      } catch (error) {
+        if (url === last || !(error instanceof Error)) throw error;
+        this.#places.failed(url, error);
+      }
+    }
+  }
+
+  distrust(target: TrustedTarget): void {
+    this.#places.distrust(target);
+  }
+
+  async *#imageFrom(
+    url: string,
+    offsetBytes: number,
+    { filename }: TrustedTarget,
+  ): AsyncGenerator<Uint8Array> {
     try {
-      yield* demandRate(this.#imageBody(url, offsetBytes), this.#rate, target.filename);
+      yield* demandRate(this.#imageBody(url, offsetBytes), this.#rate, filename);
     } catch (error) {
       if (isOtaError(error) && error.code === 'DOWNLOAD_TOO_SLOW') throw error;
-      const { filename } = target;
-      throw new OtaError(
-        'DOWNLOAD_FAILED',
-        { filename, url, cause: causeOf(error) },
-        { cause: error },
-      );
+      const cause = causeOf(error);
+      throw new OtaError('DOWNLOAD_FAILED', { filename, url, cause }, { cause: error });
     }
+  }
+
+  #limited(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    const bytesPerSecond = this.#maxBytesPerSecond;
+    return bytesPerSecond === undefined ? body : limitRate(body, bytesPerSecond);
   }
 
   async *#imageBody(url: string, offsetBytes: number): AsyncGenerator<Uint8Array> {
@@ -162,8 +209,4 @@ async function* skipBytes(
       left = 0;
     }
   }
-}
-
-function encodePath(filename: string): string {
-  return filename.split('/').map(encodeURIComponent).join('/');
 }

@@ -1,5 +1,5 @@
 /** Other people's programs: run without a shell, bounded in time and output, and told apart how they end. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 
 import { causeOf } from '../errors.ts';
 
@@ -12,6 +12,8 @@ export interface ToolOptions {
   readonly cwd?: string;
   /** Called with each whole line of its standard output, without the line's end. */
   readonly onLine?: (line: string) => void;
+  /** Of its standard output; one that says more is killed. */
+  readonly maxCharacters?: number;
 }
 
 export interface ToolResult {
@@ -25,7 +27,7 @@ export interface ToolResult {
 /** What went wrong, in words that name the program. */
 export class ToolFailure extends Error {
   override readonly name = 'ToolFailure';
-  readonly reason: 'missing' | 'timeout' | 'signal';
+  readonly reason: 'missing' | 'timeout' | 'signal' | 'output';
 
   constructor(reason: ToolFailure['reason'], message: string, options?: ErrorOptions) {
     super(message, options);
@@ -34,35 +36,40 @@ export class ToolFailure extends Error {
 }
 
 const KEPT_CHARACTERS = 64 * 1024;
+/** What is in the pipe is read in that time. */
+const LEFT_OPEN_MS = 1000;
 
 /**
  * Runs one program to its end. An exit code is the caller's to judge.
  *
- * @throws ToolFailure if it is not there, does not end in time, or a signal ends it
+ * @throws ToolFailure if it is not there, does not end in time, says too much, or a signal ends it
  */
 export async function runTool(
   program: string,
   args: readonly string[],
   options: ToolOptions,
 ): Promise<ToolResult> {
-  const { timeoutMs, input = '', env = process.env, cwd, onLine } = options;
+  const { timeoutMs, input = '', env = process.env, cwd, onLine, maxCharacters } = options;
   // A group of its own: what it has started ends with it.
   const child = spawn(program, args, { env, cwd, stdio: 'pipe', detached: true });
   const late = new AbortController();
+  const loud = new AbortController();
   const kill = (): void => {
-    if (child.pid === undefined) return;
-    try {
-      process.kill(-child.pid, 'SIGKILL');
-    } catch {
-      // It has ended.
-    }
+    killGroup(child.pid);
   };
   const timer = setTimeout(() => {
     late.abort();
     kill();
   }, timeoutMs);
-  const stdout = kept(child.stdout, onLine);
-  const stderr = kept(child.stderr, undefined);
+  const stdout = kept(child.stdout, onLine, (characters) => {
+    if (maxCharacters === undefined || characters <= maxCharacters) return;
+    loud.abort();
+    kill();
+  });
+  const stderr = kept(child.stderr);
+  child.once('exit', () => {
+    leaveBehind(child);
+  });
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {
@@ -76,6 +83,11 @@ export async function runTool(
     const seconds = String(timeoutMs / 1000);
     if (late.signal.aborted)
       throw new ToolFailure('timeout', `${program} did not end within ${seconds} s`);
+    if (loud.signal.aborted)
+      throw new ToolFailure(
+        'output',
+        `${program} said more than ${String(maxCharacters)} characters`,
+      );
     if (inputFailure !== undefined && code === 0) throw inputFailure;
     if (signal !== null) {
       throw new ToolFailure('signal', `${program} was ended by ${signal}: ${lastLine(stderr())}`);
@@ -88,6 +100,24 @@ export async function runTool(
   } finally {
     clearTimeout(timer);
     kill();
+  }
+}
+
+/** What it has started, and leaves running, would hold its output open for as long as it likes. */
+function leaveBehind({ pid, stdout, stderr }: ChildProcessWithoutNullStreams): void {
+  killGroup(pid);
+  setTimeout(() => {
+    stdout.destroy();
+    stderr.destroy();
+  }, LEFT_OPEN_MS).unref();
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended.
   }
 }
 
@@ -122,11 +152,18 @@ async function feed(
   }
 }
 
-function kept(stream: NodeJS.ReadableStream, onLine: ToolOptions['onLine']): () => string {
+function kept(
+  stream: NodeJS.ReadableStream,
+  onLine?: ToolOptions['onLine'],
+  onLength?: (characters: number) => void,
+): () => string {
   let text = '';
   let line = '';
+  let characters = 0;
   stream.setEncoding('utf8');
   stream.on('data', (chunk: string) => {
+    characters += chunk.length;
+    onLength?.(characters);
     text = (text + chunk).slice(-KEPT_CHARACTERS);
     if (onLine === undefined) return;
     const [first = '', ...more] = chunk.split('\n');

@@ -52,6 +52,20 @@ export class StagingDirectory implements Staging {
     return complete;
   }
 
+  async demandSpace(targets: readonly TrustedTarget[]): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    // One image may be for several ECUs.
+    const images = new Map(targets.map((target) => [stagedName(target), target.lengthBytes]));
+    let missing = 0;
+    for (const [name, lengthBytes] of images) {
+      const path = join(this.#directory, name);
+      const found = (await stat(path).catch(() => stat(`${path}.part`).catch(() => undefined)))
+        ?.size;
+      missing += Math.max(lengthBytes - (found ?? 0), 0);
+    }
+    if (missing > 0) await this.#demandSpace(missing);
+  }
+
   async sweep(targets: readonly TrustedTarget[]): Promise<void> {
     const wanted = new Set(targets.flatMap((t) => [stagedName(t), `${stagedName(t)}.part`]));
     const names = await readdir(this.#directory).catch(() => []);
@@ -75,6 +89,8 @@ export class StagingDirectory implements Staging {
       const left = target.lengthBytes - digest.lengthBytes;
       const body = limitBytes(openImage(digest.lengthBytes), left, target.filename);
       for await (const chunk of gathered(body)) {
+        // Others write as well: what is left for them is asked before each piece, not once.
+        await this.#demandSpace(target.lengthBytes - digest.lengthBytes);
         digest.update(chunk);
         await writeAt(handle, chunk, digest.lengthBytes - chunk.byteLength);
         progress(digest.lengthBytes, target.lengthBytes);
@@ -82,7 +98,8 @@ export class StagingDirectory implements Staging {
       digest.verify();
       await handle.sync();
     } catch (error) {
-      throw await this.#translated(error, target);
+      const { size } = await handle.stat();
+      throw await this.#translated(error, target.lengthBytes - size);
     } finally {
       await handle.close();
     }
@@ -94,10 +111,10 @@ export class StagingDirectory implements Staging {
     throw this.#noSpace(neededBytes + this.#reserveBytes, freeBytes);
   }
 
-  async #translated(error: unknown, target: TrustedTarget): Promise<unknown> {
+  async #translated(error: unknown, missingBytes: number): Promise<unknown> {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'ENOSPC' || code === 'EDQUOT') {
-      return this.#noSpace(target.lengthBytes + this.#reserveBytes, await this.#freeBytes());
+      return this.#noSpace(missingBytes + this.#reserveBytes, await this.#freeBytes());
     }
     if (isOtaError(error) || typeof code !== 'string' || !code.startsWith('E')) return error;
     const remedy = 'check the file system under storage.path';
@@ -156,11 +173,15 @@ async function resumed(handle: FileHandle, target: TrustedTarget): Promise<Image
   return digest;
 }
 
-/** Network chunks are small; the disk likes large writes. A chunk is valid until the next is asked for. */
+/**
+ * Network chunks are small; the disk likes large writes. A chunk is valid until the next is asked for.
+ * What came before a break is passed on before the break is: a later attempt resumes behind it.
+ */
 async function* gathered(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafe(WRITE_BYTES);
+  const end: { broken?: Error } = {};
   let used = 0;
-  for await (const chunk of body) {
+  for await (const chunk of untilBroken(body, end)) {
     let taken = 0;
     while (taken < chunk.byteLength) {
       const part = chunk.subarray(taken, taken + buffer.length - used);
@@ -174,4 +195,16 @@ async function* gathered(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
     }
   }
   if (used > 0) yield buffer.subarray(0, used);
+  if (end.broken !== undefined) throw end.broken;
+}
+
+async function* untilBroken(
+  body: AsyncIterable<Uint8Array>,
+  end: { broken?: Error },
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (error) {
+    end.broken = error instanceof Error ? error : new Error(String(error));
+  }
 }

@@ -1,11 +1,13 @@
 /** TLS connections that resume: undici's own session cache holds weak references and loses them. */
 import { once } from 'node:events';
 import { connect as connectPlain, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from 'node:tls';
 
 import { errors, type buildConnector } from 'undici';
 
 import type { Instant } from '../uptane/time.ts';
+import { openTunnel, type ProxyFor } from './http-proxy.ts';
 import { signedChain } from './tls-pins.ts';
 import { isAboutClock, judgeServer, type ServerPolicy } from './tls-policy.ts';
 
@@ -31,6 +33,8 @@ export interface ConnectorOptions {
   /** Whether an http URL is spoken to in the clear; else that is TLS, too. */
   readonly plainHttp?: boolean | undefined;
   readonly policy?: ServerPolicy | undefined;
+  /** By default every server is reached directly. */
+  readonly proxyFor?: ProxyFor | undefined;
 }
 
 interface Ticket {
@@ -65,14 +69,35 @@ export class TlsConnector {
       return;
     }
     const port = Number(options.port === '' ? 443 : options.port);
-    const server = `${options.hostname}:${String(port)}`;
-    let socket: TLSSocket;
-    try {
-      socket = this.#open(options.hostname, port, this.#ticketFor(server));
-    } catch (error) {
+    const failed = (error: unknown): void => {
       callback(error instanceof Error ? error : new Error(String(error)), null);
-      return;
-    }
+    };
+    this.#tunnel(options.hostname, port).then((tunnel) => {
+      try {
+        this.#secure(options.hostname, port, tunnel, callback);
+      } catch (error) {
+        failed(error);
+      }
+    }, failed);
+  };
+
+  /** @returns `undefined` where the server is reached directly */
+  async #tunnel(host: string, port: number): Promise<Duplex | undefined> {
+    const { proxyFor, timeoutMs } = this.#options;
+    const proxy = proxyFor?.(host, port);
+    return proxy === undefined
+      ? undefined
+      : openTunnel(proxy, `${host}:${String(port)}`, timeoutMs);
+  }
+
+  #secure(
+    hostname: string,
+    port: number,
+    tunnel: Duplex | undefined,
+    callback: buildConnector.Callback,
+  ): void {
+    const server = `${hostname}:${String(port)}`;
+    const socket = this.#open(hostname, port, { ticket: this.#ticketFor(server), tunnel });
     this.#keepTickets(socket, server);
     this.#settle(socket, 'secureConnect', (...result) => {
       // A ticket that the server no longer honours must not be offered for ever.
@@ -83,7 +108,7 @@ export class TlsConnector {
         result[0] !== null &&
         isAboutClock(result[0], this.#policy)
       ) {
-        this.#connectAtOtherTime(options.hostname, port, verifyChain).then(
+        this.#connectAtOtherTime(hostname, port, verifyChain).then(
           (secured) => {
             callback(null, secured);
           },
@@ -95,7 +120,7 @@ export class TlsConnector {
       }
       callback(...result);
     });
-  };
+  }
 
   /**
    * A connection to a server whose certificate holds at the best known time alone.
@@ -109,7 +134,8 @@ export class TlsConnector {
     port: number,
     verifyChain: NonNullable<ServerPolicy['verifyChain']>,
   ): Promise<TLSSocket> {
-    const socket = this.#open(host, port, undefined, { rejectUnauthorized: false });
+    const tunnel = await this.#tunnel(host, port);
+    const socket = this.#open(host, port, { tunnel, rejectUnauthorized: false });
     let staple: Buffer | undefined;
     socket.on('OCSPResponse', (response: Buffer | null) => {
       staple = response ?? undefined;
@@ -146,9 +172,15 @@ export class TlsConnector {
    *
    * @returns the refusal, or `undefined` if the server would have listened to us
    */
-  diagnose({ hostname, port }: URL): Promise<Error | undefined> {
+  async diagnose(url: URL): Promise<Error | undefined> {
+    const port = Number(url.port === '' ? 443 : url.port);
+    const reached = await this.#tunnel(url.hostname, port).then(
+      (tunnel) => ({ tunnel }),
+      () => undefined,
+    );
+    if (reached === undefined) return undefined;
     return new Promise((resolve) => {
-      const socket = this.#open(hostname, Number(port === '' ? 443 : port), undefined);
+      const socket = this.#open(url.hostname, port, reached);
       let greeted = false;
       const end = (refusal: Error | undefined): void => {
         clearTimeout(timer);
@@ -171,11 +203,16 @@ export class TlsConnector {
   #open(
     host: string,
     port: number,
-    ticket: Buffer | undefined,
-    more: { readonly rejectUnauthorized?: false } = {},
+    over: {
+      readonly ticket?: Buffer | undefined;
+      readonly tunnel?: Duplex | undefined;
+      readonly rejectUnauthorized?: false;
+    },
   ): TLSSocket {
+    const { ticket, tunnel, ...more } = over;
     const socket = connect({
       ...more,
+      ...(tunnel === undefined ? {} : { socket: tunnel }),
       host,
       port,
       servername: isAddress(host) ? '' : host,

@@ -4,7 +4,8 @@ import { HASH_ALGORITHMS } from './canonical.ts';
 import { readUri, verifyReleaseCounter, type AssignedEcu, type Assignment } from './director.ts';
 import type { EcuInventory } from './inventory.ts';
 import type { TargetFile } from './metadata.ts';
-import type { Target, TrustedTarget } from './plan.ts';
+import { readCompressed } from './compressed.ts';
+import type { Compressed, Target, TrustedTarget } from './plan.ts';
 import { trust } from './trust.ts';
 
 /**
@@ -36,7 +37,7 @@ export function matchTarget(
   if (!signed.hardwareIds.includes(assigned.hardwareId)) {
     throw mismatch(filename, 'hardwareIds', [assigned.hardwareId, signed.hardwareIds.join(',')]);
   }
-  const { releaseCounter } = signed;
+  const { compressed, releaseCounter } = signed;
   verifySameReleaseCounter(filename, assigned, releaseCounter);
   verifyReleaseCounter(ecu, assignment, releaseCounter ?? 0);
   const uri = assignment.uri ?? signed.uri;
@@ -51,23 +52,31 @@ export function matchTarget(
     ...(imageFile === undefined ? {} : { imageFile }),
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
+    ...(compressed === undefined ? {} : { compressed }),
   };
   return trust(target);
 }
 
 /**
  * What two roles have to say the same of a file to agree on it, as text that is equal exactly then:
- * length, hashes, hardware ids and release counter.
+ * length, hashes, hardware ids, release counter, and what comes out when it is unpacked.
  *
  * Source: Uptane Standard 2.1 §5.4.4.7 step 5; §5.2.3.1 for the fields.
  *
  * @throws OtaError METADATA_MALFORMED
  */
 export function whatHasToMatch(file: TargetFile): string {
-  const { hardwareIds, releaseCounter } = readImageCustom(file);
-  const hashes = HASH_ALGORITHMS.map((name) => file.hashes.get(name) ?? null);
+  const { hardwareIds, releaseCounter, compressed } = readImageCustom(file);
+  const listed = ({ hashes }: ListsHashes): readonly (string | null)[] =>
+    HASH_ALGORITHMS.map((name) => hashes.get(name) ?? null);
   const hardware = [...new Set(hardwareIds)].sort();
-  return JSON.stringify([file.lengthBytes, hashes, hardware, releaseCounter ?? null]);
+  const content = compressed && [compressed.by, compressed.lengthBytes, listed(compressed)];
+  const facts = [file.lengthBytes, listed(file), hardware, releaseCounter ?? null, content ?? null];
+  return JSON.stringify(facts);
+}
+
+interface ListsHashes {
+  readonly hashes: ReadonlyMap<string, string>;
 }
 
 interface ImageCustom {
@@ -75,6 +84,7 @@ interface ImageCustom {
   readonly releaseCounter: number | undefined;
   readonly uri: string | undefined;
   readonly format: string | undefined;
+  readonly compressed: Compressed | undefined;
 }
 
 function readImageCustom({ custom }: TargetFile): ImageCustom {
@@ -83,6 +93,7 @@ function readImageCustom({ custom }: TargetFile): ImageCustom {
     releaseCounter: custom?.optionalInteger('releaseCounter', 0),
     uri: readUri(custom),
     format: custom?.optionalString('targetFormat'),
+    compressed: readCompressed(custom),
   };
 }
 

@@ -137,7 +137,10 @@ export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
 export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
   return parseFile(bytes, { repo, role: 'timestamp', type: 'timestamp' }, (signed) => {
     const snapshot = signed.object('meta').object('snapshot.json');
-    return { ...common(signed), snapshot: { ...readListing(snapshot), hashes: hashes(snapshot) } };
+    return {
+      ...common(signed),
+      snapshot: { ...readListing(snapshot), hashes: readHashes(snapshot) },
+    };
   });
 }
 
@@ -205,20 +208,20 @@ export function readListing(fields: Fields): Listing {
   return {
     version: fields.integer('version', 1),
     lengthBytes: fields.optionalInteger('length', 0),
-    hashes: fields.has('hashes') ? hashes(fields) : new Map(),
+    hashes: fields.has('hashes') ? readHashes(fields) : new Map(),
   };
 }
 
 function readTargetFile(fields: Fields): TargetFile {
   return {
     lengthBytes: fields.integer('length', 0),
-    hashes: hashes(fields),
+    hashes: readHashes(fields),
     custom: fields.optionalObject('custom'),
   };
 }
 
 /** Algorithms that nobody here can compute prove nothing, so one that is known has to be there. */
-function hashes(parent: Fields): Hashes {
+export function readHashes(parent: Fields): Hashes {
   const fields = parent.object('hashes');
   const known = new Map<HashAlgorithm, string>();
   for (const algorithm of HASH_ALGORITHMS) {

@@ -1,6 +1,6 @@
 /** From trusted targets and the inventory to what has to be installed. */
 import type { Assignment } from './director.ts';
-import { isSameImage, type EcuInventory } from './inventory.ts';
+import { isSameImage, type EcuInventory, type ImageIdentity } from './inventory.ts';
 import type { Trusted } from './trust.ts';
 
 /** An image that both repositories signed for one ECU of this device. */
@@ -18,6 +18,25 @@ export interface Target {
   /** `targetFormat`: BINARY, OSTREE, … */
   readonly format?: string;
   readonly releaseCounter?: number;
+  /** Absent where the image is what is downloaded. */
+  readonly compressed?: Compressed;
+}
+
+export const COMPRESSIONS = ['gzip', 'xz', 'zstd'] as const;
+
+/** What the Image repository signed of an image that is packed while it travels. */
+export interface Compressed {
+  readonly by: (typeof COMPRESSIONS)[number];
+  /** Of the image when it is unpacked. */
+  readonly lengthBytes: number;
+  readonly hashes: ReadonlyMap<string, string>;
+}
+
+/** The bytes that an ECU has to hold in the end. */
+export function contentOf(target: Target): ImageIdentity {
+  const { filename, compressed } = target;
+  if (compressed === undefined) return target;
+  return { filename, lengthBytes: compressed.lengthBytes, hashes: compressed.hashes };
 }
 
 export type TrustedTarget = Trusted<Target>;
@@ -36,21 +55,21 @@ export function hasPending(
 }
 
 /**
- * The targets that do not run yet, in the order to install them: the Primary comes last, because
- * what installs it may reboot the device that has to install the others.
+ * The targets that do not run yet, in the order to install them: that of the inventory, but the Primary
+ * comes last, because what installs it may reboot the device that has to install the others.
  */
 export function planInstallation(
   targets: readonly TrustedTarget[],
   inventory: readonly EcuInventory[],
 ): readonly TrustedTarget[] {
-  const primary = inventory[0]?.serial;
+  const [primary, ...others] = inventory.map(({ serial }) => serial);
   const installed = new Map(inventory.map((ecu) => [ecu.serial, ecu.installed]));
   const pending = targets.filter((target) => {
     const image = installed.get(target.ecu);
     return image === undefined || !isSameImage(target, image);
   });
   return [
-    ...pending.filter((target) => target.ecu !== primary),
+    ...others.flatMap((serial) => pending.filter(({ ecu }) => ecu === serial)),
     ...pending.filter((target) => target.ecu === primary),
   ];
 }

@@ -14,6 +14,7 @@ import type { Parameters } from './faults/row.ts';
 import type { Dialect } from './metadata/dialect.ts';
 import type { KeyType } from './signing.ts';
 import type { Assignment } from './state/devices.ts';
+import type { Compression } from './state/pack.ts';
 
 export interface StartOptions {
   readonly stateDir: string;
@@ -37,6 +38,8 @@ export interface PublishOptions {
   readonly role?: string;
   readonly uri?: string;
   readonly custom?: object;
+  /** Publishes the file packed, and says so in its custom fields. */
+  readonly compression?: Compression;
 }
 
 export interface DirectorHandle {

@@ -117,7 +117,8 @@ describe('bad input', () => {
 
   test('a full disk says how much is missing, and the update completes when there is room', async (t) => {
     const { device } = world;
-    const small = join(device.options.directory, 'storage', 'staging');
+    const small = join(device.options.directory, 'small');
+    const idle = readFileSync(device.board.booted, 'utf8').trim() === 'a' ? 'b' : 'a';
     mkdirSync(small, { recursive: true });
     try {
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', small], { stdio: 'ignore' });
@@ -126,14 +127,18 @@ describe('bad input', () => {
       return;
     }
     try {
+      const slot = join(small, 'slot');
+      writeFileSync(slot, '');
+      device.configure({ installer: { [`slot_${idle}`]: slot } });
       await world.offer('large.img', Buffer.alloc(4_000_000, 'large'));
       const result = await device.agent(['once']);
       assert.equal(result.exit, 32, said(result));
       assert.equal(result.json['code'], 'SPACE_INSUFFICIENT');
       const { neededBytes, freeBytes } = result.json['details'] as Record<string, number>;
-      assert.ok((neededBytes ?? 0) > 4_000_000 && (freeBytes ?? 0) < 4_000_000);
+      assert.ok(neededBytes === 4_000_000 && (freeBytes ?? 0) < 4_000_000);
     } finally {
       execFileSync('umount', [small]);
+      device.configure({ installer: { [`slot_${idle}`]: device.slots[idle] } });
     }
     const result = await device.agent(['once']);
     assert.equal(result.exit, 11, said(result));

@@ -75,6 +75,11 @@ describe('the rollback anchor', () => {
     const before = (await reports()).length;
     putBack(yesterday);
 
+    const examined = await world.device.agent(['doctor']);
+    const found = (examined.json['checks'] as { name: string; code?: string }[]).find(
+      ({ name }) => name === 'seal',
+    );
+    assert.equal(found?.code, 'STORAGE_ROLLED_BACK', said(examined));
     const checked = refused(await world.device.agent(['check']), 'STORAGE_ROLLED_BACK');
     const details = refused(await world.device.agent(['once']), 'STORAGE_ROLLED_BACK');
     assert.deepEqual(details, checked);

@@ -45,7 +45,10 @@ function demandProvenMarker(device: TestDevice): void {
 }
 
 /** Loses power at one call of one port, then brings the device back. */
-async function cutOnce(cut: Cut, comesBack: 'restarted' | 'rebooted'): Promise<boolean> {
+async function cutOnce(
+  cut: Cut & { readonly call: number },
+  comesBack: 'restarted' | 'rebooted',
+): Promise<boolean> {
   let wasCut = false;
   await withDevice(async (device) => {
     for (let run = 0; run < 2 && !wasCut; run += 1) {

@@ -13,6 +13,7 @@ import {
   ProvisioningBench,
   type Sections,
 } from '../support/provisioning-bench.ts';
+import { suppliedKeys } from './provision-supplied-keys.contract.ts';
 import { askAsFleet, writeCredentials } from '../support/shared-credentials.ts';
 
 const USUAL = {
@@ -281,32 +282,7 @@ unknown=OID:1.3.6.1.1.1.1.22\next=SEQUENCE:ext
       });
     });
 
-    describe('a key that was supplied in the token (device-cred)', () => {
-      test('is refused, and taken with a warning only where that is allowed', async () => {
-        const [key, csr, pem] = [bench.path('s.key'), bench.path('s.csr'), bench.path('s.pem')];
-        const subject = ['-subj', '/CN=supplied', '-nodes', '-keyout', key, '-out', csr];
-        execFileSync('openssl', ['req', '-newkey', 'rsa:2048', ...subject], { stdio: 'pipe' });
-        writeFileSync(pem, (await bench.director.certify(readFileSync(csr, 'utf8'))).pem);
-        const provisioning = { mode: 'device-cred' };
-        assert.equal((await bench.attempt({ provisioning })).code, 'NOT_PROVISIONED');
-        const label = 'ota-agent-tls';
-        await bench.inspect('bearIdentity', { label, keyPath: key, certificatePath: pem });
-        const identity = { tls_key_type: 'rsa-2048' };
-        const { code, details } = await bench.attempt({ provisioning, identity });
-        assert.equal(code, 'TOKEN_KEY_UNSAFE');
-        assert.equal(details['attribute'], 'CKA_ALWAYS_SENSITIVE');
-        const { provisioned, steps } = await bench.provision({
-          provisioning,
-          identity: { ...identity, allow_imported: true },
-        });
-        assert.deepEqual(steps, [...ALL_FOUND.slice(0, 5), ...ALL_DONE_NOW.slice(5)]);
-        assert.equal(provisioned.deviceId, 'supplied');
-        assert.match(
-          provisioned.warnings.join(),
-          /key "ota-agent-tls" was made outside the token/u,
-        );
-      });
-    });
+    suppliedKeys(() => bench);
 
     describe('by hand', () => {
       test('says that it cannot leave the request', async () => {

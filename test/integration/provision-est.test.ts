@@ -69,7 +69,7 @@ describe('enrolment over EST', () => {
     const url = `https://localhost:${String((server.address() as AddressInfo).port)}/`;
     const caPem = authority.certificatePem;
     const common = { url, caPem, secret: SECRET, timeoutMs: 5000, userAgent: 'ota-agent/test' };
-    const est = new EstConnection({ ...common, ...changes });
+    const est = new EstConnection({ ...common, proxyFor: () => undefined, ...changes });
     try {
       return await act(est);
     } finally {

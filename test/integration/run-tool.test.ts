@@ -81,3 +81,22 @@ test('of a program that says more than anyone reads, the end is kept', async () 
   assert.equal(stdout.length, 64 * 1024);
   assert.match(stdout, /end\n$/u);
 });
+
+test('a program that leaves others running is waited for alone, and they end with it', async (t) => {
+  const directory = temporaryDirectory('run-tool');
+  t.after(() => {
+    directory.remove();
+  });
+  const pids = `${directory.path}/pids`;
+  // One in its group, and one that has left it: that one is its own affair, but is not waited for.
+  const leaving = `sleep 600 & echo $! >${pids}; setsid sleep 3 & echo begun`;
+  const begun = performance.now();
+  assert.equal((await shell(leaving)).stdout, 'begun\n');
+  assert.ok(performance.now() - begun < 2500);
+  assert.ok(isDead(Number(readFileSync(pids, 'utf8'))));
+});
+
+test('a program that says more than it may is killed', async () => {
+  const endless = shell('yes', { ...MINUTE, maxCharacters: 100_000 });
+  await assert.rejects(endless, fails('output', /^\/bin\/sh said more than 100000 characters$/u));
+});

@@ -107,6 +107,7 @@ describe('the store', () => {
       await store.finish({
         state: '{"at":"idle"}',
         installed: [installedBy(target)],
+        images: ['i'],
         planDigest: target.hashes.get('sha256') ?? '',
         failed: false,
         history: {
@@ -123,7 +124,7 @@ describe('the store', () => {
       { serial: 'ecu-1', hardwareId: 'board', installed: installedBy(second) },
     ]);
     assert.equal((await store.history()).length, 2);
-    await store.restorePrevious();
+    await store.restorePrevious(['ecu-1']);
     const [ecu] = await store.inventory();
     assert.deepEqual(ecu?.installed, installedBy(first));
     assert.equal(await store.failedPlan(), second.hashes.get('sha256'));
@@ -136,6 +137,7 @@ describe('the store', () => {
       await store.finish({
         state: '{"at":"idle"}',
         installed: [releaseCounter === undefined ? image : { ...image, releaseCounter }],
+        images: ['i'],
         planDigest: content,
         failed: false,
         history: {
@@ -156,7 +158,7 @@ describe('the store', () => {
     await confirm('five', 5);
     await confirm('ten', 10);
     assert.deepEqual(await highest(), [10, 10]);
-    await store.restorePrevious();
+    await store.restorePrevious(['ecu-1']);
     await reopen();
     assert.deepEqual(await highest(), [5, 10]);
     await confirm('nine', 9);

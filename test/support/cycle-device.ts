@@ -1,27 +1,35 @@
 /** A device for whole cycles in one process. */
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { openBrake } from '../../agent/cycle/brake.ts';
 import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
 import { OtaError } from '../../agent/errors.ts';
 import { openClock } from '../../agent/io/clock.ts';
-import { AbSlotInstaller } from '../../agent/io/installers/ab-slot.ts';
+import { installersOf } from '../../agent/io/installers/by-ecu.ts';
 import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
-import type { LocalPorts, Ports, TimeServer } from '../../agent/ports.ts';
+import type { Installer, LocalPorts, Ports, TimeServer } from '../../agent/ports.ts';
+import type { Ecu } from '../../agent/uptane/inventory.ts';
+import type { TrustedTarget } from '../../agent/uptane/plan.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
+import { openAbSlot } from './ab-slot.ts';
 import { bootBoard, type Board } from './boot-loader.ts';
+import { stagedOf } from './staged-installer.ts';
 import { temporaryDirectory } from './temporary.ts';
 import { NOW, PRIMARY, World } from './uptane-world.ts';
 
 /** What a test may break, and what the outside world saw. */
 interface Outside {
   gateway: 'up' | 'down' | 'refuses-manifests';
-  image: (offset: number) => AsyncIterable<Uint8Array>;
+  image: (offset: number, target: TrustedTarget) => AsyncIterable<Uint8Array>;
+  /** What the checks of health find wrong. */
+  sick: string | undefined;
+  uptimeMs: number;
   /** The system's clock. */
   wallMs: number;
   /** What the gateway says in `Date`. */
@@ -31,11 +39,14 @@ interface Outside {
   slowFile: string | undefined;
   readonly manifests: string[];
   readonly sleptMs: number[];
+  /** Images whose bytes were wrong. */
+  readonly distrusted: string[];
 }
 
 /** Real storage, staging and slots; repositories, Director and time are in memory. */
 export class TestDevice {
-  readonly world = new World([PRIMARY]);
+  readonly world: World;
+  readonly brake = openBrake();
   readonly directory = temporaryDirectory('cycle');
   readonly board: Board;
   readonly outside: Outside;
@@ -43,20 +54,36 @@ export class TestDevice {
   #database: Database | undefined;
   #copies = 0;
 
-  constructor() {
+  readonly #ecus: readonly Ecu[];
+  readonly #components: ReadonlyMap<string, Installer>;
+
+  /** @param components - ECUs beside the Primary, and what installs on them in a directory */
+  constructor(components: readonly (readonly [Ecu, (directory: string) => Installer])[] = []) {
+    this.#ecus = [PRIMARY, ...components.map(([ecu]) => ecu)];
+    this.world = new World(this.#ecus);
+    this.#components = new Map(
+      components.map(([{ serial }, open]) => {
+        const path = join(this.directory.path, serial);
+        mkdirSync(path);
+        return [serial, open(path)];
+      }),
+    );
     const at = (name: string): string => join(this.directory.path, name);
     this.board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
     this.#slots = { a: at('a'), b: at('b') };
     for (const slot of Object.values(this.#slots)) writeFileSync(slot, 'factory');
     this.outside = {
       gateway: 'up',
-      image: () => bytes('fw-1'),
+      image: (offset, { filename }) => bytes(filename.slice(offset)),
+      sick: undefined,
+      uptimeMs: 0,
       wallMs: NOW,
       date: undefined,
       timeServer: undefined,
       slowFile: undefined,
       manifests: [],
       sleptMs: [],
+      distrusted: [],
     };
     this.boot();
   }
@@ -76,13 +103,21 @@ export class TestDevice {
     return {
       store,
       staging: new StagingDirectory(join(this.directory.path, 'staging'), 0),
-      installer: new AbSlotInstaller({
-        slots: this.#slots,
-        markerPath: this.board.marker,
-        bootedPath: this.board.booted,
-        tries: 2,
-      }),
-      boot: { bootId: readFileSync(this.board.bootId, 'utf8'), reboot: () => Promise.resolve() },
+      installers: installersOf(this.#primary(), this.#components, PRIMARY.serial),
+      health: {
+        check: async () => {
+          await Promise.resolve();
+          const { sick } = this.outside;
+          if (sick !== undefined)
+            throw new OtaError('HEALTH_CHECK_FAILED', { check: 'c', said: sick });
+        },
+      },
+      brake: this.brake,
+      boot: {
+        bootId: readFileSync(this.board.bootId, 'utf8'),
+        uptimeMs: () => this.outside.uptimeMs,
+        reboot: () => Promise.resolve(),
+      },
       clock: {
         ...openClock(await store.latestKnownTime(), {
           wallMs: () => this.outside.wallMs,
@@ -95,7 +130,12 @@ export class TestDevice {
         random: () => 0.5,
       },
       reporter: { transition: ignore, progress: ignore, refused: ignore },
-      limits: { downloadAttempts: 3 },
+      limits: {
+        downloadAttempts: 3,
+        healthDeadlineMs: HEALTH_DEADLINE_MS,
+        probeGateway: true,
+        keepImages: 'until-next',
+      },
       ...this.#network(),
     };
   }
@@ -137,6 +177,10 @@ export class TestDevice {
     this.directory.remove();
   }
 
+  #primary(): Installer {
+    return stagedOf(openAbSlot(this.#slots, this.board));
+  }
+
   #network(): Omit<Ports, keyof LocalPorts> {
     const { outside, world } = this;
     const demandGateway = (): void => {
@@ -157,7 +201,10 @@ export class TestDevice {
           }
           return Promise.resolve(world.serve(repo, file));
         },
-        openImage: (_target, offset) => outside.image(offset),
+        openImage: (target, offset) => outside.image(offset, target),
+        distrust: (target) => {
+          outside.distrusted.push(target.filename);
+        },
       },
       director: {
         putManifest: async (body) => {
@@ -192,7 +239,7 @@ export class TestDevice {
   async #open(): Promise<Database> {
     const database = await Database.open(':memory:');
     const store = new SqliteStore(database);
-    await store.saveEcus([PRIMARY]);
+    await store.saveEcus(this.#ecus);
     for (const [name, content] of this.world.device.trusted) {
       const [repo, role = ''] = name.split('/');
       assert.ok(repo === 'director' || repo === 'image');
@@ -202,6 +249,7 @@ export class TestDevice {
   }
 }
 
+export const HEALTH_DEADLINE_MS = 60_000;
 const { privateKey: KEY, publicKey } = generateKeyPairSync('ed25519');
 /** What the Director of these devices knows their Primary by. */
 export const PRIMARY_KEY = publicKey;

@@ -19,7 +19,10 @@ export function attachLoop(path: string, ...options: readonly string[]): string 
   for (let left = TRIES; ; left -= 1) {
     try {
       const args = [...options, '-f', '--show', path];
-      return execFileSync('losetup', args, { stdio: 'pipe' }).toString().trim();
+      const device = execFileSync('losetup', args, { stdio: 'pipe' }).toString().trim();
+      // A device that was attached read-only once stays so on some kernels.
+      if (!options.includes('-r')) execFileSync('blockdev', ['--setrw', device]);
+      return device;
     } catch (error) {
       if (left === 0) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, WAIT_MS);

@@ -51,3 +51,30 @@ function opened<T>({ signed, signatures }: Envelope<T>, key: KeyObject): T {
   }
   return signed;
 }
+
+interface Told {
+  /** Of the whole device. */
+  readonly code: string;
+  readonly items: readonly {
+    readonly ecu: string;
+    readonly code: string;
+    readonly description: string;
+    readonly success: boolean;
+  }[];
+}
+
+/** How a manifest says that an update ended. */
+export function installationReport(text: string): Told {
+  const { signed } = JSON.parse(text) as {
+    signed: {
+      installation_report: {
+        report: {
+          items: { ecu: string; result: Omit<Told['items'][number], 'ecu'> }[];
+          result: { code: string };
+        };
+      };
+    };
+  };
+  const { items, result } = signed.installation_report.report;
+  return { code: result.code, items: items.map((one) => ({ ecu: one.ecu, ...one.result })) };
+}

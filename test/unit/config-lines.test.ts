@@ -48,7 +48,11 @@ test('points at tables, dotted, quoted and nested keys (TOML v1.0.0 "Keys")', ()
       ['installer.slots.list.y', 16],
       ['installer.slots.list.y.z', 16],
       ['unit', 18],
+      ['unit[0]', 18],
       ['unit.name', 19],
+      ['unit[0].name', 19],
+      ['unit[1]', 20],
+      ['unit[1].name', 21],
     ],
   );
 });

@@ -34,11 +34,13 @@ test('an installer that is asked for by name must have all its paths', async (t)
     type: 'ab-slot',
     slotA: '/dev/a',
     slotB: '/dev/b',
-    marker: '/boot/marker',
+    slotBytes: undefined,
+    choice: { at: 'marker', path: '/boot/marker' },
     bootedFile: '/run/booted',
     tries: 3,
+    record: '/var/lib/ota-agent/slots',
   });
-  for (const name of ['slot_a', 'slot_b', 'marker', 'booted_file']) {
+  for (const name of ['slot_a', 'slot_b', 'marker']) {
     const { file, loaded: without } = load(t, AB_SLOT.replace(new RegExp(`^${name}.*\n`, 'm'), ''));
     await rejectsCode(without, 'CONFIG_INVALID', {
       file,
@@ -48,6 +50,26 @@ test('an installer that is asked for by name must have all its paths', async (t)
       remedy: `add ${name} = "…" to [installer]`,
     });
   }
+});
+
+test('each boot loader has its own place where it is told the slot', async (t) => {
+  const choiceOf = async (lines: string): Promise<unknown> => {
+    const installer = requireInstaller(await load(t, `${AB_SLOT}${lines}`).loaded);
+    return installer.type === 'ab-slot' ? installer.choice : undefined;
+  };
+  assert.deepEqual(await choiceOf('boot_choice = "uboot"\nuboot_convention = "bootcount"\n'), {
+    at: 'uboot',
+    config: '/etc/fw_env.config',
+    convention: 'bootcount',
+  });
+  assert.deepEqual(await choiceOf('boot_choice = "grub"\ngrub_environment = "/b/grubenv"\n'), {
+    at: 'grub',
+    environment: '/b/grubenv',
+  });
+  assert.deepEqual(await choiceOf('boot_choice = "systemd-boot"\n'), {
+    at: 'systemd-boot',
+    entries: '/boot/loader/entries',
+  });
 });
 
 test('one path for two slots would overwrite the running image, and is refused', async (t) => {
@@ -93,6 +115,22 @@ test('the treehub is below the gateway, unless it has a URL of its own', async (
     key: 'installer.ostree_url',
     problem: 'is not set, and there is no gateway.url for it to be below',
     remedy: 'add ostree_url = "…" to [installer]',
+  });
+});
+
+test('an installing program is named by its absolute path, because no shell looks for it', async (t) => {
+  const text = (command: string): string => `[installer]\ntype = "command"\ncommand = ${command}\n`;
+  const { loaded: whole } = load(t, text('["/usr/lib/install", "mcu"]'));
+  const command = ['/usr/lib/install', 'mcu'];
+  const expected = { type: 'command', command, timeoutMs: 600_000 };
+  assert.deepEqual(requireInstaller(await whole), expected);
+  const { file, loaded } = load(t, text('["install"]'));
+  await rejectsCode(loaded, 'CONFIG_INVALID', {
+    file,
+    line: 3,
+    key: 'installer.command',
+    problem: 'does not begin with the absolute path of a program',
+    remedy: 'write it out, as in ["/usr/lib/my-installer"]: no shell looks for it',
   });
 });
 

@@ -44,7 +44,7 @@ test('swupdate: what is not set has the defaults of SWUpdate and of the kernel',
     softwareSet: 'stable',
     bootedFile: '/proc/cmdline',
     fwEnv: '/etc/fw_env.config',
-    directory: '/data',
+    recordPath: '/data/swupdate-slots',
   });
   assert.deepEqual(a['devices'], ['/dev/p2', '/dev/boot-a']);
   assert.deepEqual(

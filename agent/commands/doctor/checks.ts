@@ -5,12 +5,12 @@ import { CONFIGURATION } from './configuration.ts';
 import { GATEWAY_CHECKS } from './gateway.ts';
 import { IDENTITY_CHECKS } from './identity.ts';
 import { INSTALLER } from './installer.ts';
+import { SEAL } from './seal.ts';
 import { SERVICE } from './service.ts';
 import { STORAGE_CHECKS } from './storage.ts';
 import { TOKEN_CHECKS } from './token.ts';
 import { TRUST_CHECKS } from './trust.ts';
 
-/** What the token itself can do goes behind TOKEN_CHECKS, what is sealed in it behind TRUST_CHECKS. */
 export const CHECKS: readonly Check[] = [
   CONFIGURATION,
   ...STORAGE_CHECKS,
@@ -19,6 +19,7 @@ export const CHECKS: readonly Check[] = [
   ...IDENTITY_CHECKS,
   ...GATEWAY_CHECKS,
   ...TRUST_CHECKS,
+  SEAL,
   INSTALLER,
   SERVICE,
 ];

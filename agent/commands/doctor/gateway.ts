@@ -8,6 +8,7 @@ import { requireGateway } from '../../config-rules.ts';
 import { causeOf, OtaError, type Repo } from '../../errors.ts';
 import { gatewayPolicy, gatewayTrust } from '../../io/gateway-trust.ts';
 import { parseHttpDate } from '../../io/http-date.ts';
+import { proxyRules } from '../../io/http-proxy.ts';
 import { HttpClient } from '../../io/http.ts';
 import { contextOptions } from '../../io/tls.ts';
 import { HttpRepositories } from '../../io/repositories.ts';
@@ -92,9 +93,20 @@ async function examineTrust(examination: Examination): Promise<Finding> {
 }
 
 function servers(examination: Examination): readonly URL[] {
-  const { director, image } = requireGateway(examination.get('loaded'));
-  const urls = [director, image].map((url) => new URL(url));
+  const loaded = examination.get('loaded');
+  const { director, image } = requireGateway(loaded);
+  const proxyFor = proxyRules(loaded.settings.gateway.proxy, process.env);
+  // Behind a proxy it is the proxy that has to be reached.
+  const urls = [director, image].map((text) => {
+    const url = new URL(text);
+    return proxyFor(url.hostname, portOf(url)) ?? url;
+  });
   return urls.filter(({ host }, index) => urls.findIndex((url) => url.host === host) === index);
+}
+
+function portOf({ port, protocol }: URL): number {
+  if (port !== '') return Number(port);
+  return protocol === 'http:' ? 80 : 443;
 }
 
 async function examineNames(examination: Examination): Promise<Finding> {
@@ -113,8 +125,9 @@ async function examineNames(examination: Examination): Promise<Finding> {
 
 async function examinePorts(examination: Examination): Promise<Finding> {
   const found: string[] = [];
-  for (const { hostname, href, port } of servers(examination)) {
-    const number = Number(port === '' ? 443 : port);
+  for (const url of servers(examination)) {
+    const { hostname, href } = url;
+    const number = portOf(url);
     const remedy = 'nothing answers there: check gateway.url, the network and firewalls between';
     await attempt(href, remedy, async () => {
       const socket = connect({ host: bare(hostname), port: number });
@@ -139,6 +152,7 @@ async function examineTls(examination: Examination): Promise<Finding> {
     timeoutMs: Math.min(STEP_MS, examination.get('loaded').settings.gateway.timeout),
     userAgent: `ota-agent/${VERSION}`,
     policy: gatewayPolicy(trust, clock),
+    proxyFor: proxyRules(examination.get('loaded').settings.gateway.proxy, process.env),
   });
   examination.note('http', http);
   const response = await http.send({ method: 'GET', url: `${director}/${ROOT}` });

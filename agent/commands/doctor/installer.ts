@@ -1,11 +1,14 @@
 /** Whether an image could be put where it has to go; nothing is written. */
 import { constants } from 'node:fs';
-import { access, readFile, stat } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { requireInstaller, type InstallerSettings } from '../../config-installer.ts';
+import {
+  requireComponents,
+  requireInstaller,
+  type InstallerSettings,
+} from '../../config-installer.ts';
 import { causeOf, OtaError } from '../../errors.ts';
-import { isSlot, readMarker } from '../../io/installers/boot-marker.ts';
 import { BY_THE_AGENT } from '../../io/installers/rauc/describe.ts';
 import { openInstaller } from '../../io/installers/open-installer.ts';
 import { ok, warn, type Check, type Finding } from './check.ts';
@@ -14,7 +17,17 @@ export const INSTALLER: Check = {
   name: 'installer',
   needs: ['configuration'],
   code: 'INSTALL_FAILED',
-  examine: (examination) => examineInstaller(requireInstaller(examination.get('loaded'))),
+  examine: async (examination) => {
+    const loaded = examination.get('loaded');
+    const own = await examineInstaller(requireInstaller(loaded));
+    const found = [own];
+    for (const { serial, installer } of requireComponents(loaded)) {
+      const finding = await examineInstaller(installer);
+      found.push({ ...finding, detail: `${serial}: ${finding.detail}` });
+    }
+    const worst = found.find(({ status }) => status === 'warn') ?? own;
+    return { ...worst, detail: found.map(({ detail }) => detail).join('; ') };
+  },
 };
 
 function examineInstaller(settings: InstallerSettings): Promise<Finding> {
@@ -25,18 +38,20 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineSlots(settings);
     case 'rauc':
       return examineRauc(settings);
-    case 'swupdate':
-      return examineTool(settings);
     case 'ostree':
       return examineOstree(settings);
+    case 'swupdate':
+    case 'directory':
+    case 'command':
+    case 'compose':
+      return examineByDescription(settings);
   }
 }
 
-/** What drives a tool asks that tool. */
-async function examineTool(settings: InstallerSettings): Promise<Finding> {
-  const found = await openInstaller(settings).describe();
-  const facts = Object.entries(found).map(([name, value]) => `${name} ${value}`);
-  return ok(`${settings.type}: ${facts.join('; ')}`);
+/** The installer says itself what it finds, or why it could not install. */
+async function examineByDescription(settings: InstallerSettings): Promise<Finding> {
+  const found = Object.entries(await openInstaller(settings).describe());
+  return ok(`${settings.type}: ${found.map(([name, value]) => `${name} ${value}`).join('; ')}`);
 }
 
 async function examineFile(path: string): Promise<Finding> {
@@ -61,27 +76,9 @@ async function examineOstree(
   return ok(`ostree ${version ?? ''}: ${os ?? ''} runs commit ${booted ?? ''}`);
 }
 
-type AbSlot = Extract<InstallerSettings, { type: 'ab-slot' }>;
-
-async function examineSlots({ slotA, slotB, marker, bootedFile }: AbSlot): Promise<Finding> {
-  const kind = 'ab-slot';
-  for (const slot of [slotA, slotB]) {
-    await attempt(kind, `slot ${slot}`, async () => {
-      const found = await stat(slot);
-      if (!found.isBlockDevice() && !found.isFile()) throw new Error('no block device and no file');
-      await access(slot, constants.R_OK | constants.W_OK);
-    });
-  }
-  const booted = await attempt(kind, `booted slot in ${bootedFile}`, () =>
-    readFile(bootedFile, 'utf8').then((text) => text.trim()),
-  );
-  if (!isSlot(booted)) {
-    throw failure(kind, `${bootedFile} names no slot: a or b, written by the initramfs at boot`);
-  }
-  const { active, state } = await readMarker(marker, '-');
-  const directory = dirname(marker);
-  await attempt(kind, `marker in ${directory}`, () => access(directory, constants.W_OK));
-  return ok(`ab-slot: booted ${booted}, marker says ${active}, ${state}`);
+async function examineSlots(settings: InstallerSettings): Promise<Finding> {
+  const { booted = '', active = '', state = '' } = await openInstaller(settings).describe();
+  return ok(`ab-slot: booted ${booted}, the boot loader is told ${active}, ${state}`);
 }
 
 async function attempt<T>(kind: string, what: string, act: () => Promise<T>): Promise<T> {

@@ -1,128 +1,230 @@
 /**
- * Two slots and an active-slot marker: the new image goes to the slot that does not run.
+ * Two slots: the image goes to the one that does not run while it is downloaded, and no copy is kept.
  *
- * Order is what makes it safe: the other slot is struck from the marker before its first byte
- * changes, and named again only after all of it was read back and every hash was right.
+ * Order is what makes it safe: nothing boots the other slot from before its first byte changes until
+ * all of it was read back from the medium and every hash was right.
  */
-import { open, readFile, realpath, stat } from 'node:fs/promises';
-import { basename } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 
-import { OtaError } from '../../errors.ts';
-import type { Progress, StagedInstaller } from '../../ports.ts';
-import type { Target, TrustedTarget } from '../../uptane/plan.ts';
-import { readBytes, verifyImageAt, writeAt } from '../image-file.ts';
+import { isOtaError, OtaError } from '../../errors.ts';
+import type { OpenImage, Progress, StreamingInstaller } from '../../ports.ts';
+import { contentOf, type Target, type TrustedTarget } from '../../uptane/plan.ts';
+import { ImageDigest, readBytes } from '../image-file.ts';
+import { runTool, ToolFailure } from '../run-tool.ts';
+import { failed, KIND, otherSlot, type BootChoice, type Slot } from './ab-slot/boot-choice.ts';
+import { bootedSlot, type BootedSources } from './ab-slot/booted-slot.ts';
+import { openReadBack } from './ab-slot/read-back.ts';
+import { receiveImage } from './ab-slot/receive.ts';
+import type { Contents, SlotRecord } from './ab-slot/record.ts';
+import { demandIdle, demandRoom, openIdle, roomAt, type Slots } from './ab-slot/slot-guard.ts';
 import { demandKind, guarded } from './guard.ts';
-import { isSlot, otherSlot, readMarker, writeMarker, type Slot } from './boot-marker.ts';
 
 export interface AbSlotSettings {
   readonly slots: Readonly<Record<Slot, string>>;
-  readonly markerPath: string;
-  /** File in which the boot loader names the slot it booted. */
-  readonly bootedPath: string;
-  /** Boots of a trial before the boot loader falls back. */
-  readonly tries: number;
+  readonly choice: BootChoice;
+  readonly record: SlotRecord;
+  readonly booted: BootedSources;
+  /** Size of slots that are files; absent: as far as their file system reaches. */
+  readonly slotBytes?: number | undefined;
+  /** How far apart the points are that a download is resumed from. */
+  readonly checkpointBytes?: number;
+  /** How long the xz program may do nothing. */
+  readonly stallMs?: number;
 }
 
-export class AbSlotInstaller implements StagedInstaller {
-  readonly kind = 'ab-slot';
-  readonly takes = 'staged';
+const CHECKPOINT_BYTES = 32 * 1024 * 1024;
+const STALL_MS = 120_000;
+const XZ_TIMEOUT_MS = 10_000;
+
+export class AbSlotInstaller implements StreamingInstaller {
+  readonly kind = KIND;
+  readonly takes = 'stream';
   readonly needsReboot = true;
   readonly #settings: AbSlotSettings;
+  /** What this process has read back: it alone may be chosen. */
+  readonly #proven = new Map<Slot, string>();
 
   constructor(settings: AbSlotSettings) {
     this.#settings = settings;
   }
 
-  async check(target: TrustedTarget): Promise<void> {
-    demandKind('bytes', target, this.kind);
-    const slot = otherSlot(await this.#bootedSlot(target.ecu));
-    const path = this.#settings.slots[slot];
-    const neededBytes = target.lengthBytes;
-    const capacityBytes = await this.#guard(target.ecu, () => capacity(path));
-    if (capacityBytes !== undefined && neededBytes > capacityBytes) {
-      throw new OtaError('SPACE_INSUFFICIENT', { path, neededBytes, freeBytes: capacityBytes });
-    }
-  }
-
-  async write(target: TrustedTarget, stagedPath: string, progress: Progress): Promise<void> {
-    const booted = await this.#bootedSlot(target.ecu);
-    const slot = otherSlot(booted);
-    await this.#guard(target.ecu, async () => {
-      const { images } = await readMarker(this.#settings.markerPath, target.ecu);
-      const kept = { a: undefined, b: undefined, [booted]: images[booted] };
-      const onlyBooted = { active: booted, state: 'good', tries: 0, fallback: undefined } as const;
-      await writeMarker(this.#settings.markerPath, { ...onlyBooted, images: kept });
-      await copyImage(stagedPath, this.#settings.slots[slot], target, progress);
-      await verifyImageAt(this.#settings.slots[slot], target);
-      const proven = { ...kept, [slot]: imageId(target) };
-      await writeMarker(this.#settings.markerPath, { ...onlyBooted, images: proven });
+  check(target: TrustedTarget): Promise<void> {
+    return this.#guard(target.ecu, async () => {
+      demandKind('packed-bytes', target, this.kind);
+      await this.#demandUsable(contentOf(target).lengthBytes);
+      if (target.compressed?.by === 'xz') await demandXz();
     });
   }
 
-  async activate(target: TrustedTarget): Promise<void> {
-    const { markerPath, tries } = this.#settings;
-    const booted = await this.#bootedSlot(target.ecu);
+  async receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<void> {
+    let failure: { readonly error: unknown } | undefined;
+    const source: OpenImage = async function* (offsetBytes) {
+      try {
+        yield* open(offsetBytes);
+      } catch (error) {
+        failure = { error };
+        throw error;
+      }
+    };
+    try {
+      await this.#receive({ target, open: source, progress });
+    } catch (error) {
+      // What the download failed with is no failure of the installer.
+      const isItsOwn = failure !== undefined && causedBy(error, failure.error);
+      throw isItsOwn ? failure?.error : error;
+    }
+  }
+
+  prove(target: TrustedTarget, progress: Progress): Promise<void> {
+    return this.#guard(target.ecu, async () => {
+      const { slot, path } = await this.#place();
+      await proveAt(path, target, progress);
+      const contents = await this.#settings.record.load();
+      const images = { ...contents.images, [slot]: imageId(target) };
+      await this.#settings.record.save({ ...contents, images, received: undefined });
+      this.#proven.set(slot, imageId(target));
+    });
+  }
+
+  activate(target: TrustedTarget): Promise<void> {
+    return this.#guard(target.ecu, async () => {
+      const { choice, record } = this.#settings;
+      const { slot, path, booted } = await this.#place();
+      const contents = await record.load();
+      if (contents.images[slot] !== imageId(target)) {
+        const what = `slot ${slot} does not hold ${target.filename}`;
+        throw failed(`${what}: its content was never proven`);
+      }
+      if (this.#proven.get(slot) !== imageId(target)) await proveAt(path, target, () => undefined);
+      await record.save({ ...contents, fallback: booted });
+      await choice.attempt(slot, booted);
+    });
+  }
+
+  booted(target: TrustedTarget): Promise<boolean> {
+    return this.#guard(target.ecu, async () => {
+      const { booted } = await this.#place();
+      const { images } = await this.#settings.record.load();
+      return images[booted] === imageId(target);
+    });
+  }
+
+  confirm(target: TrustedTarget): Promise<void> {
+    return this.#guard(target.ecu, async () => {
+      const { choice } = this.#settings;
+      if ((await choice.read()).state === 'good') return;
+      await choice.only((await this.#place()).booted);
+    });
+  }
+
+  rollBack(target: TrustedTarget): Promise<void> {
+    return this.#guard(target.ecu, async () => {
+      const { choice, record } = this.#settings;
+      const { booted, slot } = await this.#place();
+      const contents = await record.load();
+      const back = contents.images[booted] === imageId(target) ? slot : booted;
+      // The slot that does not run is good only while that is known: an update may have spoiled it.
+      if (back !== booted && contents.fallback !== back) {
+        const { active } = await choice.read();
+        if (active === back) return;
+        throw failed(`there is no image to go back to: slot ${back} holds none that ran`);
+      }
+      await choice.only(back);
+      await record.save({ ...contents, fallback: undefined });
+    });
+  }
+
+  describe(): Promise<Readonly<Record<string, string>>> {
+    return this.#guard('', async () => {
+      const { slots, choice, record } = this.#settings;
+      const { booted, path } = await this.#demandUsable(0);
+      const { active, state } = await choice.read();
+      const { images } = await record.load();
+      const readBack = await openReadBack(path);
+      await readBack.close();
+      return {
+        booted,
+        active,
+        state,
+        choice: choice.where,
+        slot_a: slots.a,
+        slot_b: slots.b,
+        image_a: images.a ?? 'unknown',
+        image_b: images.b ?? 'unknown',
+        read_back: readBack.how,
+      };
+    });
+  }
+
+  async #demandUsable(neededBytes: number): Promise<Place> {
+    const place = await this.#place();
+    await demandIdle(place);
+    await demandRoom(place.path, neededBytes, this.#settings.slotBytes);
+    await this.#settings.choice.demandUsable();
+    return place;
+  }
+
+  #receive(parts: Parts): Promise<void> {
+    return this.#guard(parts.target.ecu, async () => {
+      const place = await this.#place();
+      const handle = await openIdle(place);
+      try {
+        await this.#receiveInto(handle, place, parts);
+      } catch (error) {
+        throw await translated(error, place.path, parts.target);
+      } finally {
+        await handle.close();
+      }
+    });
+  }
+
+  async #receiveInto(handle: FileHandle, place: Place, parts: Parts): Promise<void> {
+    const { record, checkpointBytes = CHECKPOINT_BYTES, stallMs = STALL_MS } = this.#settings;
+    const { target } = parts;
+    const { slot } = place;
+    const image = imageId(target);
+    const contents = await record.load();
+    const digest = await onSlot(handle, slot, target, contents);
+    if (digest.lengthBytes === contentOf(target).lengthBytes) return;
+    await demandRoom(place.path, contentOf(target).lengthBytes, this.#settings.slotBytes);
+    const struck = await this.#strike(place, contents, digest.lengthBytes);
+    const received = (lengthBytes: number, hash: string): Contents => {
+      return { ...struck, received: { slot, image, lengthBytes, digest: hash } };
+    };
+    const checkpoints = {
+      everyBytes: checkpointBytes,
+      keep: (lengthBytes: number, hash: string) => record.save(received(lengthBytes, hash)),
+    };
+    try {
+      await receiveImage(handle, digest, { ...parts, checkpoints, stallMs });
+    } catch (error) {
+      // Wrong bytes never get better: the next attempt starts from nothing.
+      if (isOtaError(error) && WRONG_BYTES.has(error.code)) {
+        await record.save({ ...struck, received: undefined });
+      }
+      throw error;
+    }
+  }
+
+  /** Before the first byte: nothing boots the slot, and nobody takes it for what it was. */
+  async #strike(
+    { booted, slot }: Place,
+    { images, received }: Contents,
+    keptBytes: number,
+  ): Promise<Contents> {
+    this.#proven.delete(slot);
+    await this.#settings.choice.only(booted);
+    const struck = { images: { ...images, [slot]: undefined }, fallback: undefined };
+    const contents = { ...struck, received: keptBytes > 0 ? received : undefined };
+    await this.#settings.record.save(contents);
+    return contents;
+  }
+
+  async #place(): Promise<Place> {
+    const { slots, booted: sources } = this.#settings;
+    const booted = await bootedSlot(sources, slots);
     const slot = otherSlot(booted);
-    const marker = await readMarker(markerPath, target.ecu);
-    if (marker.images[slot] !== imageId(target)) {
-      const cause = `slot ${slot} does not hold ${target.filename}: its content was never proven`;
-      throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu: target.ecu, cause });
-    }
-    await this.#guard(target.ecu, () =>
-      writeMarker(markerPath, { ...marker, active: slot, state: 'trial', tries, fallback: booted }),
-    );
-  }
-
-  async booted(target: TrustedTarget): Promise<boolean> {
-    const slot = await this.#bootedSlot(target.ecu);
-    const marker = await readMarker(this.#settings.markerPath, target.ecu);
-    return marker.active === slot && marker.images[slot] === imageId(target);
-  }
-
-  async confirm(target: TrustedTarget): Promise<void> {
-    const marker = await readMarker(this.#settings.markerPath, target.ecu);
-    if (marker.state === 'good') return;
-    await this.#guard(target.ecu, () =>
-      writeMarker(this.#settings.markerPath, { ...marker, state: 'good', tries: 0 }),
-    );
-  }
-
-  async rollBack(target: TrustedTarget): Promise<void> {
-    const { markerPath } = this.#settings;
-    const { ecu } = target;
-    const booted = await this.#bootedSlot(ecu);
-    const marker = await readMarker(markerPath, ecu);
-    const back = marker.images[booted] === imageId(target) ? otherSlot(booted) : booted;
-    // The slot that does not run is good only while the marker says so: an update may have spoiled it.
-    if (back !== booted && marker.active !== back && marker.fallback !== back) {
-      const cause = `there is no image to go back to: slot ${back} holds none that ran`;
-      throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu, cause });
-    }
-    await this.#guard(ecu, () =>
-      writeMarker(markerPath, {
-        ...marker,
-        active: back,
-        state: 'good',
-        tries: 0,
-        fallback: undefined,
-      }),
-    );
-  }
-
-  async describe(): Promise<Readonly<Record<string, string>>> {
-    const booted = await this.#bootedSlot('');
-    const marker = await readMarker(this.#settings.markerPath, '');
-    const { a, b } = this.#settings.slots;
-    const images = { image_a: marker.images.a ?? 'unknown', image_b: marker.images.b ?? 'unknown' };
-    return { booted, active: marker.active, state: marker.state, slot_a: a, slot_b: b, ...images };
-  }
-
-  async #bootedSlot(ecu: string): Promise<Slot> {
-    const path = this.#settings.bootedPath;
-    const text = await this.#guard(ecu, async () => (await readFile(path, 'utf8')).trim());
-    if (isSlot(text)) return text;
-    const cause = `${path} says ${JSON.stringify(text)}, want a or b: the boot loader or initramfs must write the booted slot there`;
-    throw new OtaError('INSTALL_FAILED', { installer: this.kind, ecu, cause });
+    return { booted, slot, path: slots[slot], running: slots[booted] };
   }
 
   #guard<T>(ecu: string, act: () => Promise<T>): Promise<T> {
@@ -130,42 +232,88 @@ export class AbSlotInstaller implements StagedInstaller {
   }
 }
 
-/** Bound to the content: the marker must not call a slot good for another image. */
-function imageId(target: Target): string {
-  const [entry] = target.hashes;
-  return entry === undefined ? '' : `${entry[0]}:${entry[1]}`;
+function causedBy(error: unknown, cause: unknown): boolean {
+  return error instanceof Error && error.cause === cause;
 }
 
-async function copyImage(
-  from: string,
-  to: string,
-  target: Target,
-  progress: Progress,
-): Promise<void> {
-  const source = await open(from, 'r');
-  // Not created: a slot that is missing is a wiring error, not a place to write to.
-  const slot = await open(to, 'r+').catch(async (error: unknown) => {
-    await source.close();
-    throw error;
-  });
+interface Place extends Slots {
+  readonly booted: Slot;
+  readonly slot: Slot;
+}
+
+interface Parts {
+  readonly target: TrustedTarget;
+  readonly open: OpenImage;
+  readonly progress: Progress;
+}
+
+const WRONG_BYTES: ReadonlySet<string> = new Set([
+  'IMAGE_TOO_LARGE',
+  'IMAGE_HASH_MISMATCH',
+  'IMAGE_TRUNCATED',
+  'IMAGE_MALFORMED',
+]);
+
+/** Bound to the content: a slot must not be called good for another image. */
+function imageId({ hashes }: Target): string {
+  const algorithm = hashes.has('sha256') ? 'sha256' : 'sha512';
+  return `${algorithm}:${hashes.get(algorithm) ?? ''}`;
+}
+
+/**
+ * Hashes again what an earlier attempt left in the slot.
+ *
+ * @returns the digest to go on with: of all that is proven to be as it was written, or of nothing
+ */
+async function onSlot(
+  handle: FileHandle,
+  slot: Slot,
+  target: TrustedTarget,
+  { images, received }: Contents,
+): Promise<ImageDigest> {
+  const content = contentOf(target);
+  const image = imageId(target);
+  const isPart = received?.slot === slot && received.image === image;
+  const lengthBytes =
+    images[slot] === image ? content.lengthBytes : isPart ? received.lengthBytes : 0;
+  const digest = new ImageDigest(content);
+  if (lengthBytes > content.lengthBytes) return digest;
+  for await (const chunk of readBytes(handle, lengthBytes)) digest.update(chunk);
+  if (digest.lengthBytes !== lengthBytes) return new ImageDigest(content);
+  if (lengthBytes === content.lengthBytes) {
+    return digest.matches() ? digest : new ImageDigest(content);
+  }
+  return digest.soFar() === received?.digest ? digest : new ImageDigest(content);
+}
+
+async function proveAt(path: string, target: TrustedTarget, progress: Progress): Promise<void> {
+  const content = contentOf(target);
+  const digest = new ImageDigest(content);
+  const readBack = await openReadBack(path);
   try {
-    let position = 0;
-    for await (const chunk of readBytes(source, target.lengthBytes)) {
-      await writeAt(slot, chunk, position);
-      position += chunk.byteLength;
-      progress(position, target.lengthBytes);
+    for await (const chunk of readBack.chunks(content.lengthBytes)) {
+      digest.update(chunk);
+      progress(digest.lengthBytes, content.lengthBytes);
     }
-    await slot.sync();
   } finally {
-    await slot.close();
-    await source.close();
+    await readBack.close();
+  }
+  digest.verify();
+}
+
+async function demandXz(): Promise<void> {
+  try {
+    await runTool('xz', ['--version'], { timeoutMs: XZ_TIMEOUT_MS });
+  } catch (error) {
+    if (!(error instanceof ToolFailure)) throw error;
+    throw failed(`${error.message}; the image is packed with xz: install xz-utils`, error);
   }
 }
 
-/** Bytes a slot can hold; `undefined` for a regular file, which can grow. */
-async function capacity(path: string): Promise<number | undefined> {
-  const found = await stat(path);
-  if (!found.isBlockDevice()) return undefined;
-  const sectors = await readFile(`/sys/class/block/${basename(await realpath(path))}/size`, 'utf8');
-  return Number(sectors) * 512;
+/** A slot that is a file has no size of its own: its file system may be full before the image ends. */
+async function translated(error: unknown, path: string, target: TrustedTarget): Promise<unknown> {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  const [neededBytes, freeBytes] = [contentOf(target).lengthBytes, await roomAt(path)];
+  return new OtaError('SPACE_INSUFFICIENT', { path, neededBytes, freeBytes }, { cause: error });
 }

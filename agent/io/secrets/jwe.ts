@@ -10,10 +10,10 @@ import { createDecipheriv, createHash, createPublicKey, randomBytes } from 'node
 import { Fields, parseJson } from '../../decode.ts';
 
 /** Both keys' shared secret: the x coordinate, 32 bytes. The point is uncompressed and on the curve. */
-export type Agree = (point: Uint8Array) => Uint8Array;
+type Agree = (point: Uint8Array) => Uint8Array;
 
 /** @returns `undefined` when it was not encrypted to the key of the token */
-export type Decrypt = (ciphertext: Uint8Array) => Uint8Array | undefined;
+type Decrypt = (ciphertext: Uint8Array) => Uint8Array | undefined;
 
 /** What the token can do with its key, by the `alg` that it is good for. */
 export type Recipient =

@@ -1,6 +1,13 @@
 /** The Store port on SQLite. */
 import { isFailureCode, type FailureCode } from '../../errors.ts';
-import type { CatchUp, Finish, HistoryEntry, ReportNumber, Store } from '../../ports.ts';
+import type {
+  CatchUp,
+  FailedImage,
+  Finish,
+  HistoryEntry,
+  ReportNumber,
+  Store,
+} from '../../ports.ts';
 import type { Ecu, EcuInventory, InstalledImage } from '../../uptane/inventory.ts';
 import type { DeviceEvent } from '../../uptane/manifest.ts';
 import type { Binding } from '../../uptane/standing.ts';
@@ -55,11 +62,19 @@ export class SqliteStore implements Store {
     });
   }
 
-  /** Replaces the list of ECUs; images already recorded for a serial stay. */
+  /** Replaces the list of ECUs; images already recorded for a serial that stays do, too. */
   saveEcus(ecus: readonly Ecu[]): Promise<void> {
     return this.#database.transaction(async (t) => {
+      const before = await t.all('SELECT serial FROM ecu');
+      for (const { serial } of before) {
+        if (ecus.some((ecu) => ecu.serial === serial)) continue;
+        await t.run('DELETE FROM installed WHERE ecu = ?', String(serial));
+        await t.run('DELETE FROM ecu WHERE serial = ?', String(serial));
+      }
+      // Out of the way: two ECUs may change places.
+      await t.run('UPDATE ecu SET position = -1 - position');
       const insert =
-        'INSERT INTO ecu VALUES (?, ?, ?) ON CONFLICT (serial) DO UPDATE SET hardware_id = excluded.hardware_id';
+        'INSERT INTO ecu VALUES (?, ?, ?) ON CONFLICT (serial) DO UPDATE SET hardware_id = excluded.hardware_id, position = excluded.position';
       for (const [position, { serial, hardwareId }] of ecus.entries()) {
         await t.run(insert, serial, hardwareId, position);
       }
@@ -80,9 +95,13 @@ export class SqliteStore implements Store {
     }));
   }
 
-  finish({ state, installed, history, planDigest, failed }: Finish): Promise<void> {
+  finish(end: Finish): Promise<void> {
+    const { state, installed, history, planDigest, failed } = end;
     return this.#database.transaction(async (t) => {
       for (const image of installed) await recordInstalled(t, image);
+      if (!failed)
+        await putFact(t, 'last_updated', JSON.stringify(installed.map(({ ecu }) => ecu)));
+      await countFailures(t, end);
       await t.run('INSERT INTO history (entry) VALUES (?)', JSON.stringify(history));
       const trim = 'DELETE FROM history WHERE seq <= (SELECT MAX(seq) FROM history) - ?';
       await t.run(trim, HISTORY_ENTRIES);
@@ -100,15 +119,27 @@ export class SqliteStore implements Store {
     return (await this.fact('roll_back_intended')) !== undefined;
   }
 
-  restorePrevious(): Promise<void> {
+  restorePrevious(ecus: readonly string[]): Promise<void> {
     return this.#database.transaction(async (t) => {
       await t.run("DELETE FROM fact WHERE name = 'roll_back_intended'");
-      await t.run('DELETE FROM installed WHERE current = 1');
-      await t.run('UPDATE installed SET current = 1');
+      for (const ecu of ecus) {
+        await t.run('DELETE FROM installed WHERE ecu = ? AND current = 1', ecu);
+        await t.run('UPDATE installed SET current = 1 WHERE ecu = ?', ecu);
+      }
+      if (ecus.length === 0) return;
       await t.run(
         "INSERT OR REPLACE INTO fact SELECT 'failed_plan', value FROM fact WHERE name = 'last_plan'",
       );
     });
+  }
+
+  async lastUpdated(): Promise<readonly string[] | undefined> {
+    const text = await this.fact('last_updated');
+    return text === undefined ? undefined : (JSON.parse(text) as string[]);
+  }
+
+  async failedImages(): Promise<ReadonlyMap<string, FailedImage>> {
+    return parseFailures(await this.fact('failed_images'));
   }
 
   async failedPlan(): Promise<string | undefined> {
@@ -239,6 +270,26 @@ async function recordInstalled(t: Transaction, image: InstalledImage): Promise<v
   const insert = 'INSERT OR REPLACE INTO installed VALUES (?, ?, ?)';
   if (row !== undefined) await t.run(insert, image.ecu, 0, String(row['image']));
   await t.run(insert, image.ecu, 1, text);
+}
+
+/** Images that fail for ever must not fill the disk. */
+const FAILED_IMAGES = 64;
+
+async function countFailures(t: Transaction, end: Finish): Promise<void> {
+  const before = await getFact(t, 'failed_images');
+  if (before === undefined && !end.failed) return;
+  const failures = new Map(parseFailures(before));
+  for (const image of end.images) {
+    const count = failures.get(image)?.failures ?? 0;
+    failures.delete(image);
+    const failedAt = end.history.endedAt;
+    if (end.failed) failures.set(image, { failures: count + 1, failedAt });
+  }
+  await putFact(t, 'failed_images', JSON.stringify([...failures].slice(-FAILED_IMAGES)));
+}
+
+function parseFailures(text = '[]'): ReadonlyMap<string, FailedImage> {
+  return new Map(JSON.parse(text) as [string, FailedImage][]);
 }
 
 /** Never lowered: going back by hand must not open the way to other old images. */

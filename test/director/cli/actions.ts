@@ -29,6 +29,7 @@ async function publishAs(content: object, control: Control, line: CommandLine): 
   const optional = {
     ...('path' in content ? { format: line.optionalText('format') } : {}),
     role: line.optionalText('role'),
+    compression: line.optionalText('compress'),
     releaseCounter: line.optionalNumber('release-counter'),
   };
   const image = (await control('POST', '/images', {

@@ -14,6 +14,7 @@ const OPTIONS = {
   format: { type: 'string' },
   'release-counter': { type: 'string' },
   role: { type: 'string' },
+  compress: { type: 'string' },
   ecu: { type: 'string' },
   device: { type: 'string' },
   off: { type: 'boolean' },

@@ -42,8 +42,9 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
   },
   publish: {
-    usage: 'FILE --name NAME --hardware-id HW… --version V [--role R] [--release-counter N]',
-    options: ['name', 'hardware-id', 'version', 'format', 'role', 'release-counter'],
+    usage:
+      'FILE --name NAME --hardware-id HW… --version V [--role R] [--release-counter N] [--compress C]',
+    options: ['name', 'hardware-id', 'version', 'format', 'role', 'release-counter', 'compress'],
     words: [1, 1],
     what: 'add an image to the Image repository',
     run: publish,

@@ -7,6 +7,8 @@ import { isMap } from '../json/canonical-json.ts';
 import { Refusal } from '../failure.ts';
 import type { Image } from '../metadata/image-content.ts';
 import { LEVELS, type Level } from '../metadata/metadata-set.ts';
+import type { ImageFile } from '../state/image-files.ts';
+import { COMPRESSIONS, type Compression } from '../state/pack.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
 import { ROLES, type Role, type Rotation } from '../metadata/repository-keys.ts';
 import { KEY_TYPES, type KeyType } from '../signing.ts';
@@ -61,18 +63,22 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
   const commit = commitOf(wanted);
   const format = wanted.optionalString('format') ?? (commit === undefined ? 'BINARY' : 'OSTREE');
   const role = wanted.optionalString('role');
+  const compression = compressionOf(wanted);
   const custom = customOf(wanted, { filename, hardwareIds, format });
   world.images.verifyPlace(filename, role);
-  const file =
+  const { content, ...file } =
     commit === undefined
-      ? await world.images.files.add(wanted.string('path'))
-      : { lengthBytes: 0, sha256: commit };
+      ? await world.images.files.add(wanted.string('path'), compression)
+      : { content: undefined, lengthBytes: 0, sha256: commit };
   const image = {
     filename,
     ...file,
     hardwareIds,
     format,
-    custom,
+    custom:
+      compression === undefined || content === undefined
+        ? custom
+        : { ...custom, ...unpackedAs(compression, content) },
     ...(role === undefined ? {} : { role }),
   };
   try {
@@ -89,6 +95,16 @@ function commitOf(wanted: JsonReader): string | undefined {
   const commit = wanted.optionalString('commit');
   if (commit === undefined || /^[0-9a-f]{64}$/u.test(commit)) return commit;
   throw new Refusal(400, 'json_malformed', '$.commit must be 64 hexadecimal digits');
+}
+
+function compressionOf(wanted: JsonReader): Compression | undefined {
+  const name = wanted.optionalString('compression');
+  return name === undefined ? undefined : oneOf('compression', name, COMPRESSIONS);
+}
+
+/** What a device that gets the packed file has to make of it. */
+function unpackedAs(compression: Compression, { lengthBytes, sha256, sha512 }: ImageFile): JsonMap {
+  return { compression, uncompressed: { length: lengthBytes, hashes: { sha256, sha512 } } };
 }
 
 function customOf(

@@ -5,12 +5,18 @@ import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { reasonOf, Refusal } from '../failure.ts';
+import { pack, type Compression } from './pack.ts';
 import { makeDirectory, syncDirectory } from './state-file.ts';
 
 export interface ImageFile {
   readonly lengthBytes: number;
   readonly sha256: string;
   readonly sha512: string;
+}
+
+/** A file that is published packed, and what it is when it is not. */
+export interface PackedFile extends ImageFile {
+  readonly content: ImageFile;
 }
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -38,12 +44,13 @@ export class ImageFiles {
   /**
    * Copies a file in, hashing on the way, and syncs it.
    *
+   * @param compression - what to pack it with on the way
    * @throws Refusal 400 `image_unreadable` when `source` cannot be read
    */
-  async add(source: string): Promise<ImageFile> {
+  async add(source: string, compression?: Compression): Promise<PackedFile> {
     const incoming = join(this.#directory, `${INCOMING}${randomUUID()}`);
     try {
-      const file = await copyHashed(source, incoming);
+      const file = await copyHashed(source, incoming, compression);
       await rename(incoming, this.pathOf(file.sha256));
       syncDirectory(this.#directory);
       return file;
@@ -56,22 +63,41 @@ export class ImageFiles {
   }
 }
 
-async function copyHashed(source: string, destination: string): Promise<ImageFile> {
-  const sha256 = createHash('sha256');
-  const sha512 = createHash('sha512');
-  let lengthBytes = 0;
+async function copyHashed(
+  source: string,
+  destination: string,
+  compression: Compression | undefined,
+): Promise<PackedFile> {
+  const [content, packed] = [new Hashes(), new Hashes()];
   const file = await open(destination, 'wx', 0o600);
   try {
-    for await (const chunk of createReadStream(source, { highWaterMark: CHUNK_BYTES })) {
-      const bytes = chunk as Buffer;
-      sha256.update(bytes);
-      sha512.update(bytes);
-      lengthBytes += bytes.length;
-      await file.write(bytes);
-    }
+    const read = content.watch(createReadStream(source, { highWaterMark: CHUNK_BYTES }));
+    const sent = compression === undefined ? read : pack(read, compression);
+    for await (const bytes of packed.watch(sent)) await file.write(bytes);
     await file.sync();
   } finally {
     await file.close();
   }
-  return { lengthBytes, sha256: sha256.digest('hex'), sha512: sha512.digest('hex') };
+  return { ...packed.end(), content: content.end() };
+}
+
+class Hashes {
+  readonly #sha256 = createHash('sha256');
+  readonly #sha512 = createHash('sha512');
+  #lengthBytes = 0;
+
+  async *watch(chunks: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      const bytes = chunk as Buffer;
+      this.#sha256.update(bytes);
+      this.#sha512.update(bytes);
+      this.#lengthBytes += bytes.length;
+      yield bytes;
+    }
+  }
+
+  end(): ImageFile {
+    const [sha256, sha512] = [this.#sha256.digest('hex'), this.#sha512.digest('hex')];
+    return { lengthBytes: this.#lengthBytes, sha256, sha512 };
+  }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import type { Repo } from '../../../agent/errors.ts';
+import { isOtaError, type Repo } from '../../../agent/errors.ts';
 import { floorsOf, rootDigest, type Floors } from '../../../agent/uptane/floors.ts';
 import { UPTANE } from '../../../agent/uptane/format.ts';
 import {
@@ -20,6 +20,8 @@ import {
 } from '../../../agent/uptane/standing.ts';
 import type { Instant } from '../../../agent/uptane/time.ts';
 import { TUF } from '../../../agent/uptane/tuf.ts';
+import { ed25519, FUTURE } from '../../support/build-metadata.ts';
+import { imageTarget, PRIMARY, World } from '../../support/uptane-world.ts';
 import { TestRepository } from '../../support/test-repository.ts';
 import { TufMemory } from '../../support/tuf-memory.ts';
 import { ed25519Key } from '../../support/tuf-keys.ts';
@@ -158,7 +160,101 @@ describe('the record in the token', () => {
   });
 });
 
+const FORMATS = { director: UPTANE, image: UPTANE };
+
+function floorsIn(world: World): Floors {
+  return floorsOf(world.device.trusted, FORMATS);
+}
+
 describe('floors', () => {
+  test('are the versions of what is kept; of the Image repository what its Snapshot lists', () => {
+    const world = new World();
+    world.release('fw-1.bin');
+    world.release('fw-2.bin');
+    const key = ed25519();
+    world.image.delegations = [{ name: 'vendor', keys: [key], paths: ['vendor/*'] }];
+    world.image.delegated.set('vendor', {
+      keys: [key],
+      version: 7,
+      expires: FUTURE,
+      targets: {},
+      delegations: [],
+    });
+    world.publish();
+    world.update();
+    const { versions, roots, used } = floorsIn(world);
+    assert.deepEqual(Object.fromEntries(versions), {
+      'director/root': 1,
+      'director/timestamp': 3,
+      'director/snapshot': 3,
+      'director/targets': 3,
+      'image/root': 1,
+      'image/timestamp': 3,
+      'image/snapshot': 3,
+      'image/targets': 3,
+      'image/delegated/vendor': 7,
+    });
+    assert.deepEqual(
+      [...roots].map(([repo, digest]) => [repo, digest.length]),
+      [
+        ['director', 64],
+        ['image', 64],
+      ],
+    );
+    assert.notEqual(roots.get('director'), roots.get('image'));
+    assert.deepEqual(used, []);
+  });
+
+  test('name the delegated roles that this device has used, and no others', () => {
+    const world = new World();
+    const key = ed25519();
+    const own = { 'vendor/fw.bin': imageTarget('vendor/fw.bin', [PRIMARY]) };
+    world.image.delegations = ['vendor', 'another'].map((name) => ({
+      name,
+      keys: [key],
+      paths: [`${name}/*`],
+    }));
+    for (const [name, targets] of [
+      ['vendor', own],
+      ['another', {}],
+    ] as const) {
+      world.image.delegated.set(name, {
+        keys: [key],
+        version: 2,
+        expires: FUTURE,
+        targets,
+        delegations: [],
+      });
+    }
+    world.assign('vendor/fw.bin');
+    world.publish();
+    world.update();
+    assert.deepEqual(floorsIn(world).used, ['image/delegated/vendor']);
+    assert.equal(floorsIn(world).versions.get('image/delegated/another'), 2);
+  });
+
+  test('of a Director that serves Root and Targets alone are those two', () => {
+    const world = new World();
+    world.release('fw.bin');
+    world.withoutDirectorTimestamp();
+    world.update();
+    const own = [...floorsIn(world).versions.keys()].filter((name) => name.startsWith('director/'));
+    assert.deepEqual(own, ['director/root', 'director/targets']);
+  });
+
+  test('of a device that has only its roots are those', () => {
+    const world = new World();
+    const { versions, used } = floorsIn(world);
+    assert.deepEqual(Object.fromEntries(versions), { 'director/root': 1, 'image/root': 1 });
+    assert.deepEqual(used, []);
+    const damaged = new Map(world.device.trusted);
+    damaged.delete('image/root');
+    assert.throws(
+      () => floorsOf(damaged, FORMATS),
+      (error) => isOtaError(error) && error.code === 'STORAGE_CORRUPT',
+    );
+  });
+
   test('a root with one more signature is the same root', () => {
     const repository = new TestRepository();
     const [once] = [repository.file('1.root.json')];

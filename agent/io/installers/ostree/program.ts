@@ -34,6 +34,7 @@ const REMEDIES: Readonly<Record<ToolFailure['reason'], string>> = {
   missing: 'install ostree',
   timeout:
     'see whether another ostree holds its lock, or whether installer.ostree_timeout is too short',
+  output: 'report it: it says more than any of its commands should',
   signal: 'see the system log; it goes on from there with the next try',
 };
 

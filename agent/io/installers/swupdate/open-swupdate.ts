@@ -1,5 +1,4 @@
 /** The swupdate installer as the settings want it. */
-import { join } from 'node:path';
 
 import type { SwupdateRules, SwupdateSlot } from '../../../config-swupdate.ts';
 import { BootVariables } from './boot-variables.ts';
@@ -9,14 +8,14 @@ import type { SlotSettings } from './which-slot.ts';
 const ANSWER_MS = 10_000;
 
 export function openSwupdate(rules: SwupdateRules): SwupdateInstaller {
-  const { a, b, directory, quietMs } = rules;
-  const scriptPath = join(directory, 'swupdate-fw_setenv');
+  const { a, b, recordPath, quietMs } = rules;
+  const scriptPath = `${recordPath}.fw_setenv`;
   return new SwupdateInstaller({
     daemon: { socketPath: rules.socket, answerMs: Math.min(ANSWER_MS, quietMs), quietMs },
     softwareSet: rules.softwareSet,
     slots: { a: slotOf(a), b: slotOf(b) },
     bootedPath: rules.bootedFile,
-    recordPath: join(directory, 'swupdate-slots'),
+    recordPath,
     boot: new BootVariables(rules.fwEnv, scriptPath, { a, b }),
   });
 }
