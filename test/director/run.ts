@@ -37,7 +37,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   await refuseSecond(control, stateDir);
   rmSync(ready, { force: true });
   const world = await openWorld(stateDir, options, namesOf(options));
-  const { app: gateway, reloadRevocations } = await createGateway(world);
+  const { app: gateway, ...reloads } = await createGateway(world);
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');
   const last = readState(portsPath) as Ports | undefined;
@@ -56,7 +56,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
     ca: world.serverCa.certificatePath,
     pid: process.pid,
   };
-  const operator = createControl({ world, addresses: () => addresses, reloadRevocations });
+  const operator = createControl({ world, addresses: () => addresses, ...reloads });
   await operator.listen({ path: control });
   await chmod(control, 0o600);
   writeState(ready, addresses, 0o644);

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { after, before, describe, test } from 'node:test';
 
-import type { FaultName } from '../director/faults.ts';
+import { rowOf, type FaultName } from '../director/faults.ts';
 import { trustedState } from '../support/trusted-state.ts';
 import { DEVICE, describe as said, HARDWARE, openWorld, type World } from '../support/world.ts';
 
@@ -161,6 +161,7 @@ describe('an image that is encrypted for one device', () => {
       await world.director.fault(fault as FaultName, 'off');
       assert.equal(result.exit, expected.exit, said(result));
       assert.equal(result.json['code'], expected.code);
+      assert.equal(rowOf(fault as FaultName).code, expected.code);
       const details = result.json['details'] as Record<string, unknown>;
       for (const [name, value] of Object.entries(expected.details)) {
         assert.equal(details[name], value);

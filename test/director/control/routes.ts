@@ -17,7 +17,7 @@ export function createControl(parts: ControlParts): FastifyInstance {
   app.get('/status', () => statusOf(parts));
   addRepositoryRoutes(app, parts.world);
   addDeviceRoutes(app, parts.world);
-  addFaultRoutes(app, parts.world);
+  addFaultRoutes(app, parts);
   addCertificateRoutes(app, parts);
   return app;
 }

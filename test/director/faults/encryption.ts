@@ -2,11 +2,12 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-import type { FaultName, Parameters } from '../faults.ts';
+import type { FaultName } from '../faults.ts';
 import { encrypt, type SecretsKey } from '../gateway/encrypt.ts';
 import { isMap, type JsonMap } from '../json/canonical-json.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
 import type { ImageFiles } from '../state/image-files.ts';
+import type { Parameters } from './row.ts';
 
 export interface EncryptionForge {
   readonly parameters: Parameters;

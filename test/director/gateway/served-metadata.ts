@@ -1,14 +1,16 @@
 /** What each device is served now: the honest set of both repositories, and what faults make of it. */
 import type { Director } from '../director.ts';
-import { rowOf, type ActiveFault, type Stage } from '../faults.ts';
+import { rowOf, type ActiveFault } from '../faults.ts';
 import { listedCipherText, type CipherText } from '../faults/encryption.ts';
 import { forgeMetadata, versionOf, type Repo, type Served } from '../faults/forgery.ts';
+import type { Stage } from '../faults/row.ts';
 import type { FaultSwitch } from '../faults/switch.ts';
 import type { ImageRepo } from '../image-repo.ts';
 import type { IssuedSet } from '../metadata/metadata-set.ts';
 import type { RootOfTrust } from '../metadata/repository-keys.ts';
 import type { DeviceStore } from '../state/devices.ts';
 import type { SettingsFile } from '../state/settings.ts';
+import { tufFile, uptaneFile } from './file-names.ts';
 
 export interface ServedMetadataParts {
   readonly director: Director;
@@ -26,13 +28,6 @@ interface Honest {
   readonly issued: IssuedSet;
 }
 
-const DELEGATED_FILE = /^delegations\/(?<role>[^/]+)\.json$/u;
-const METADATA_FILE =
-  /^(?:(?<version>[1-9]\d{0,8})\.)?(?<role>root|targets|snapshot|timestamp)\.json$/u;
-
-const CONSISTENT_FILE =
-  /^(?:(?<version>[1-9]\d{0,8})\.)?(?<role>[a-zA-Z0-9_-][a-zA-Z0-9_.-]*)\.json$/u;
-
 export class ServedMetadata {
   readonly #parts: ServedMetadataParts;
   /** RSA signatures are random: a forged set must stay the same from one request to the next. */
@@ -46,7 +41,17 @@ export class ServedMetadata {
   file(repo: Repo, deviceId: string, name: string): string | undefined {
     const honest = repo === 'director' ? this.#director(deviceId) : this.#image();
     const served = this.#served(honest, deviceId);
-    return honest.trust.dialect === 'tuf' ? consistent(served, name) : unversioned(served, name);
+    if (!this.isConsistent(repo)) return uptaneFile(served, name);
+    const { previous } = honest.issued;
+    // A client that has the timestamp from before finds what that one lists.
+    const older = previous === undefined ? undefined : { roots: served.roots, set: previous };
+    return tufFile(served, name) ?? (older && tufFile(older, name));
+  }
+
+  /** Whether a repository serves consistent snapshots, as TUF has them. */
+  isConsistent(repo: Repo): boolean {
+    const { director, images } = this.#parts;
+    return (repo === 'director' ? director : images).trust.dialect === 'tuf';
   }
 
   /** What stands in the place of an image for one device: as its Director's Targets say it now. */
@@ -99,35 +104,4 @@ export class ServedMetadata {
     }
     return served;
   }
-}
-
-function unversioned(served: Served, name: string): string | undefined {
-  return delegated(served, name) ?? topLevel(served, name);
-}
-
-/** With consistent snapshots everything but the timestamp is asked for by version. */
-function consistent(served: Served, name: string): string | undefined {
-  const { version, role = '' } = CONSISTENT_FILE.exec(name)?.groups ?? {};
-  if (role === 'root' || (role === 'timestamp' && version === undefined)) {
-    return topLevel(served, name);
-  }
-  const { set } = served;
-  const found =
-    role === 'snapshot' || role === 'targets'
-      ? set[role]
-      : Object.entries(set.delegations).find(([delegate]) => delegate === role)?.[1];
-  return found !== undefined && Number(version) === versionOf(found) ? found : undefined;
-}
-
-function delegated({ set }: Served, name: string): string | undefined {
-  const role = DELEGATED_FILE.exec(name)?.groups?.['role'] ?? '';
-  return Object.hasOwn(set.delegations, role) ? set.delegations[role] : undefined;
-}
-
-function topLevel({ roots, set }: Served, name: string): string | undefined {
-  const { version, role } = METADATA_FILE.exec(name)?.groups ?? {};
-  if (role === 'root') return roots.at(version === undefined ? -1 : Number(version) - 1);
-  if (version !== undefined) return undefined;
-  const isRole = role === 'targets' || role === 'snapshot' || role === 'timestamp';
-  return isRole ? set[role] : undefined;
 }
