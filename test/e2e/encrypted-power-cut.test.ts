@@ -88,7 +88,8 @@ describe('power cuts and encrypted images', () => {
     assert.equal(device.boot(), 'a');
     const written = await device.agent(['once']);
     assert.equal(written.exit, 11, said(written));
-    assert.deepEqual(await statusesOf('stream.img'), [200, 206]);
+    const [, resumed, ...more] = await statusesOf('stream.img');
+    assert.deepEqual([resumed, more], [206, []]);
     assert.equal(device.boot(), 'b');
     const confirmed = await device.agent(['once']);
     assert.equal(confirmed.exit, 0, said(confirmed));
@@ -96,7 +97,7 @@ describe('power cuts and encrypted images', () => {
     assert.deepEqual(inTheClear(), []);
   });
 
-  test('an image that was cut while it was decrypted into a file is gone, and is installed by the next run', async () => {
+  test('an image that was cut while it was decrypted into a file is gone, and is installed by the next run', async (t) => {
     const path = join(world.directory, 'installed.img');
     const none = {
       slot_a: undefined,
@@ -118,6 +119,7 @@ describe('power cuts and encrypted images', () => {
       await killedWhen(isPart);
     }
     assert.ok(isPart(), 'it was never killed in the middle');
+    t.diagnostic(`${name} was killed in the middle`);
     assert.equal(existsSync(path), false);
     const installed = await world.device.agent(['once']);
     assert.equal(installed.exit, 0, said(installed));
