@@ -75,6 +75,8 @@ describe('the slot that runs', { skip: noLoop ?? false }, () => {
     }
     execFileSync('mkfs.ext2', ['-q', loops[MOUNTED * 2] ?? '']);
     execFileSync('mount', [loops[MOUNTED * 2] ?? '', at('mnt')]);
+    // The kernel notes in it that it is mounted, and writes that when it likes.
+    execFileSync('sync', ['--file-system', at('mnt')]);
   });
   after(() => {
     execFileSync('umount', [at('mnt')]);
