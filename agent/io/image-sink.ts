@@ -7,14 +7,14 @@ import { outcome, settled } from './outcome.ts';
 
 const BUFFER_BYTES = 1024 * 1024;
 
-/** What fails once, fails from then on: nothing is written behind a gap. */
+/** What fails once, fails from then on: nothing counts that is behind a gap. */
 export interface ImageSink {
   /** How much was hashed, or is on its way to be hashed and written. */
   readonly lengthBytes: number;
   /** Hashes what the file begins with; comes first. Shorter than asked for where the file is. */
   reread(lengthBytes: number): Promise<Digests>;
   /** Forgets what was reread: the image begins anew. */
-  restart(): void;
+  restart(): Promise<void>;
   /** Takes a chunk, which may be used again when the promise has resolved. */
   write(chunk: Uint8Array): Promise<void>;
   /** When the first `lengthBytes` bytes are in the file (and not yet on its disk): their digests. */
@@ -50,8 +50,9 @@ export class DirectSink implements ImageSink {
     return this.#digest.current();
   }
 
-  restart(): void {
+  restart(): Promise<void> {
     this.#digest = new ImageDigest(this.#image);
+    return Promise.resolve();
   }
 
   async write(chunk: Uint8Array): Promise<void> {

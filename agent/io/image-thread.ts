@@ -1,5 +1,5 @@
 /**
- * A thread that hashes and writes an image, or reads it back, while the event loop serves everybody.
+ * A thread that hashes an image while it is written, or reads it back, and the event loop serves everybody.
  *
  * What it is given lies in memory that both share; digests come back, and are judged here.
  */
@@ -8,11 +8,12 @@ import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import type { ImageIdentity } from '../uptane/inventory.ts';
-import type { Digests } from './image-file.ts';
+import { writeAt, type Digests } from './image-file.ts';
 import type { ImageSink } from './image-sink.ts';
+import { outcome, settled, type Outcome } from './outcome.ts';
 
 const BUFFER_BYTES = 512 * 1024;
-const BUFFERS = 4;
+const BUFFERS = 6;
 const HEAP_MIB = 32;
 const WORKER = new URL(`image-worker${extname(import.meta.filename)}`, import.meta.url);
 
@@ -24,7 +25,7 @@ export interface ImageWork {
 
 /** Done in turn, each answered once. */
 export type Job =
-  | { readonly do: 'write'; readonly fd: number; readonly at: number; readonly lengthBytes: number }
+  | { readonly do: 'hash'; readonly at: number; readonly lengthBytes: number }
   | { readonly do: 'reread'; readonly fd: number; readonly lengthBytes: number }
   | { readonly do: 'restart' }
   | { readonly do: 'digests' }
@@ -34,7 +35,7 @@ export type Said =
   | { readonly digests: Digests }
   /** On the way to an answer. */
   | { readonly readBytes: number }
-  | { readonly failed: { readonly message: string; readonly code: string | undefined } };
+  | { readonly failed: { readonly message: string; readonly code?: string } };
 
 /** A thread for one image. */
 class ImageThread {
@@ -60,7 +61,7 @@ class ImageThread {
       this.#fail(error instanceof Error ? error : new Error(String(error)));
     });
     this.#worker.on('exit', () => {
-      this.#fail(new Error('the thread that writes the image has ended'));
+      this.#fail(new Error('the thread that hashes the image has ended'));
     });
   }
 
@@ -72,7 +73,6 @@ class ImageThread {
     return answer.promise;
   }
 
-  /** A write of the thread that is under way ends before. */
   async end(): Promise<void> {
     await this.#worker.terminate();
   }
@@ -80,7 +80,7 @@ class ImageThread {
   #hear(said: Said): void {
     if ('readBytes' in said) this.#progress(said.readBytes);
     else if ('digests' in said) this.#waiting.shift()?.resolve(said.digests);
-    else this.#fail(Object.assign(new Error(said.failed.message), { code: said.failed.code }));
+    else this.#fail(Object.assign(new Error(said.failed.message), said.failed));
   }
 
   #fail(failure: Error): void {
@@ -90,19 +90,21 @@ class ImageThread {
 }
 
 export class ThreadSink implements ImageSink {
-  readonly #fd: number;
+  readonly #handle: FileHandle;
   readonly #thread: ImageThread;
   #lengthBytes = 0;
   /** Offsets of buffers that nobody uses. */
   readonly #free = Array.from({ length: BUFFERS }, (_, index) => index * BUFFER_BYTES);
   #filling: number | undefined;
   #used = 0;
-  #failure: { readonly error: unknown } | undefined;
   #freed = Promise.withResolvers<undefined>();
+  /** Everything that was passed on until now. */
+  #passed = outcome(Promise.resolve());
+  #failure: { readonly error: unknown } | undefined;
 
   /** @param handle - stays open until the sink was closed */
-  constructor({ fd }: FileHandle, image: ImageIdentity) {
-    this.#fd = fd;
+  constructor(handle: FileHandle, image: ImageIdentity) {
+    this.#handle = handle;
     this.#thread = new ImageThread(image, BUFFERS * BUFFER_BYTES, () => undefined);
   }
 
@@ -111,14 +113,14 @@ export class ThreadSink implements ImageSink {
   }
 
   async reread(lengthBytes: number): Promise<Digests> {
-    const digests = await this.#thread.ask({ do: 'reread', fd: this.#fd, lengthBytes });
+    const digests = await this.#thread.ask({ do: 'reread', fd: this.#handle.fd, lengthBytes });
     this.#lengthBytes = digests.lengthBytes;
     return digests;
   }
 
-  restart(): void {
+  async restart(): Promise<void> {
     this.#lengthBytes = 0;
-    this.#watch(this.#thread.ask({ do: 'restart' }), () => undefined);
+    await this.#thread.ask({ do: 'restart' });
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -133,8 +135,10 @@ export class ThreadSink implements ImageSink {
     }
   }
 
-  mark(): Promise<Digests> {
-    return this.#thread.ask({ do: 'digests' });
+  async mark(): Promise<Digests> {
+    const digests = outcome(this.#thread.ask({ do: 'digests' }));
+    await settled(this.#passed);
+    return settled(digests);
   }
 
   flush(): Promise<Digests> {
@@ -142,17 +146,37 @@ export class ThreadSink implements ImageSink {
     return this.mark();
   }
 
-  close(): Promise<void> {
-    return this.#thread.end();
+  async close(): Promise<void> {
+    await this.#passed;
+    await this.#thread.end();
   }
 
+  /** Hashed and written side by side: the buffer is free when both are done. */
   #pass(at: number): void {
     const lengthBytes = this.#used;
+    const bytes = this.#thread.memory.subarray(at, at + lengthBytes);
+    const both = [
+      this.#thread.ask({ do: 'hash', at, lengthBytes }),
+      writeAt(this.#handle, bytes, this.#lengthBytes),
+    ];
+    this.#passed = outcome(this.#freeAfter(at, both, this.#passed));
     [this.#filling, this.#used] = [undefined, 0];
     this.#lengthBytes += lengthBytes;
-    this.#watch(this.#thread.ask({ do: 'write', fd: this.#fd, at, lengthBytes }), () => {
-      this.#free.push(at);
-    });
+  }
+
+  async #freeAfter(
+    at: number,
+    both: readonly Promise<unknown>[],
+    before: Promise<Outcome<void>>,
+  ): Promise<void> {
+    for (const ended of await Promise.allSettled(both)) {
+      if (ended.status === 'rejected') this.#failure ??= { error: ended.reason };
+    }
+    this.#free.push(at);
+    this.#freed.resolve(undefined);
+    this.#freed = Promise.withResolvers();
+    await before;
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   async #freeBuffer(): Promise<number> {
@@ -162,18 +186,6 @@ export class ThreadSink implements ImageSink {
       if (at !== undefined) return at;
       await this.#freed.promise;
     }
-  }
-
-  /** Whoever waits for a buffer is told, however it ends. */
-  #watch(job: Promise<Digests>, done: () => void): void {
-    job
-      .then(done, (error: unknown) => {
-        this.#failure ??= { error };
-      })
-      .finally(() => {
-        this.#freed.resolve(undefined);
-        this.#freed = Promise.withResolvers<undefined>();
-      });
   }
 }
 

@@ -1,5 +1,5 @@
-/** The thread of `image-thread.ts`: it opens nothing to write, and judges nothing. */
-import { readSync, writeSync } from 'node:fs';
+/** The thread of `image-thread.ts`: it hashes, writes nothing, and judges nothing. */
+import { readSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { causeOf } from '../errors.ts';
@@ -21,19 +21,16 @@ parentPort?.on('message', (job: Job) => {
     say({ digests: await perform(job) });
   });
   turn.catch((error: unknown) => {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
-    say({ failed: { message: error instanceof Error ? error.message : causeOf(error), code } });
+    const code = error instanceof Error && 'code' in error ? { code: String(error.code) } : {};
+    say({ failed: { message: causeOf(error), ...code } });
   });
 });
 
 async function perform(job: Job): Promise<Digests> {
   switch (job.do) {
-    case 'write': {
-      const bytes = new Uint8Array(memory, job.at, job.lengthBytes);
-      writeAll(job.fd, bytes, digest.lengthBytes);
-      digest.update(bytes);
+    case 'hash':
+      digest.update(new Uint8Array(memory, job.at, job.lengthBytes));
       return NOT_ASKED_FOR;
-    }
     case 'reread':
       reread(job.fd, job.lengthBytes);
       return digest.current();
@@ -50,12 +47,6 @@ async function perform(job: Job): Promise<Digests> {
 
 /** To finish a hash costs a copy of it. */
 const NOT_ASKED_FOR: Digests = { lengthBytes: 0, hashes: new Map() };
-
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.byteLength;) {
-    done += writeSync(fd, bytes, done, bytes.byteLength - done, position + done);
-  }
-}
 
 function reread(fd: number, lengthBytes: number): void {
   const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);

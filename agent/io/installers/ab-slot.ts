@@ -4,19 +4,15 @@
  * Order is what makes it safe: nothing boots the other slot from before its first byte changes until
  * all of it was read back from the medium and every hash was right.
  */
-import type { FileHandle } from 'node:fs/promises';
-
 import { isOtaError, OtaError } from '../../errors.ts';
 import type { OpenImage, Progress, StreamingInstaller } from '../../ports.ts';
-import type { ImageIdentity } from '../../uptane/inventory.ts';
 import { contentOf, type Target, type TrustedTarget } from '../../uptane/plan.ts';
-import { demandImage, ImageDigest, isImage, namedDigest, type Digests } from '../image-file.ts';
-import { DirectSink, type ImageSink } from '../image-sink.ts';
-import { readBackInThread, ThreadSink } from '../image-thread.ts';
+import { demandImage } from '../image-file.ts';
 import { openReadBack } from '../read-back.ts';
 import { runTool, ToolFailure } from '../run-tool.ts';
 import { failed, KIND, otherSlot, type BootChoice, type Slot } from './ab-slot/boot-choice.ts';
 import { bootedSlot, type BootedSources } from './ab-slot/booted-slot.ts';
+import { openSink, readBack, reread, type Kept } from './ab-slot/hashing.ts';
 import { receiveImage } from './ab-slot/receive.ts';
 import type { Contents, SlotRecord } from './ab-slot/record.ts';
 import type { OpenSlot } from './ab-slot/slot-writer.ts';
@@ -178,7 +174,7 @@ export class AbSlotInstaller implements StreamingInstaller {
     return this.#guard(parts.target.ecu, async () => {
       const place = await this.#place();
       const handle = await openIdle(place);
-      const sink = this.#sinkFor(handle, contentOf(parts.target));
+      const sink = openSink(handle, contentOf(parts.target), this.#threadFromBytes);
       try {
         await this.#receiveInto({ handle, sink }, place, parts);
       } catch (error) {
@@ -196,7 +192,7 @@ export class AbSlotInstaller implements StreamingInstaller {
     const { slot } = place;
     const image = imageId(target);
     const contents = await record.load();
-    await reread(open.sink, slot, target, contents);
+    await reread(open.sink, kept(slot, target, contents));
     const { lengthBytes: foundBytes } = open.sink;
     if (foundBytes === contentOf(target).lengthBytes) return;
     await demandRoom(place.path, contentOf(target).lengthBytes, this.#settings.slotBytes);
@@ -219,23 +215,16 @@ export class AbSlotInstaller implements StreamingInstaller {
     }
   }
 
-  #sinkFor(handle: FileHandle, content: ImageIdentity): ImageSink {
-    return this.#isLarge(content)
-      ? new ThreadSink(handle, content)
-      : new DirectSink(handle, content);
-  }
-
   async #proveAt(path: string, target: TrustedTarget, progress: Progress): Promise<void> {
     const content = contentOf(target);
-    const read = (readBytes: number): void => {
+    const digests = await readBack(path, content, this.#threadFromBytes, (readBytes) => {
       progress(readBytes, content.lengthBytes);
-    };
-    const readBack = this.#isLarge(content) ? readBackInThread : readBackHere;
-    demandImage(content, await readBack(path, content, read));
+    });
+    demandImage(content, digests);
   }
 
-  #isLarge({ lengthBytes }: ImageIdentity): boolean {
-    return lengthBytes >= (this.#settings.threadFromBytes ?? THREAD_FROM_BYTES);
+  get #threadFromBytes(): number {
+    return this.#settings.threadFromBytes ?? THREAD_FROM_BYTES;
   }
 
   /** Before the first byte: nothing boots the slot, and nobody takes it for what it was. */
@@ -286,53 +275,20 @@ const WRONG_BYTES: ReadonlySet<string> = new Set([
   'IMAGE_MALFORMED',
 ]);
 
+/** What an earlier attempt left in a slot of an image, if anything. */
+function kept(slot: Slot, target: TrustedTarget, { images, received }: Contents): Kept | undefined {
+  const image = imageId(target);
+  const content = contentOf(target);
+  if (images[slot] === image) return { content, lengthBytes: content.lengthBytes };
+  if (received?.slot !== slot || received.image !== image) return undefined;
+  const { lengthBytes, digest } = received;
+  return { content, lengthBytes, digest };
+}
+
 /** Bound to the content: a slot must not be called good for another image. */
 function imageId({ hashes }: Target): string {
   const algorithm = hashes.has('sha256') ? 'sha256' : 'sha512';
   return `${algorithm}:${hashes.get(algorithm) ?? ''}`;
-}
-
-/**
- * Hashes again what an earlier attempt left in the slot.
- *
- * The sink goes on after all that is proven to be as it was written, or begins anew.
- */
-async function reread(
-  sink: ImageSink,
-  slot: Slot,
-  target: TrustedTarget,
-  { images, received }: Contents,
-): Promise<void> {
-  const content = contentOf(target);
-  const image = imageId(target);
-  const isPart = received?.slot === slot && received.image === image;
-  const lengthBytes =
-    images[slot] === image ? content.lengthBytes : isPart ? received.lengthBytes : 0;
-  if (lengthBytes === 0 || lengthBytes > content.lengthBytes) return;
-  const digests = await sink.reread(lengthBytes);
-  const isAsWritten =
-    lengthBytes === content.lengthBytes
-      ? isImage(content, digests)
-      : digests.lengthBytes === lengthBytes && namedDigest(digests) === received?.digest;
-  if (!isAsWritten) sink.restart();
-}
-
-async function readBackHere(
-  path: string,
-  content: ImageIdentity,
-  progress: (readBytes: number) => void,
-): Promise<Digests> {
-  const digest = new ImageDigest(content);
-  const readBack = await openReadBack(path);
-  try {
-    for await (const chunk of readBack.chunks(content.lengthBytes)) {
-      digest.update(chunk);
-      progress(digest.lengthBytes);
-    }
-  } finally {
-    await readBack.close();
-  }
-  return digest.current();
 }
 
 async function demandXz(): Promise<void> {
