@@ -71,7 +71,7 @@ export interface Repositories {
   fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer>;
 
   /**
-   * The bytes of one image from `offsetBytes` on, unchecked.
+   * The bytes of one image from `offsetBytes` on, unchecked; a chunk is valid until the next is asked for.
    *
    * @throws OtaError DOWNLOAD_FAILED, DOWNLOAD_TOO_SLOW, GATEWAY_UNREACHABLE
    */
@@ -266,6 +266,7 @@ export interface Staging {
   sweep(targets: readonly TrustedTarget[]): Promise<void>;
 }
 
+/** A chunk is valid until the next is asked for. */
 export type OpenImage = (offsetBytes: number) => AsyncIterable<Uint8Array>;
 /** `totalBytes` is 0 where nobody knows how many there will be. */
 export type Progress = (doneBytes: number, totalBytes: number) => void;

@@ -29,6 +29,8 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 const KINDS = {
   marker: withMarker,
+  'marker, hashed by a thread': (directory: string) =>
+    withMarker(directory, undefined, { threadFromBytes: 0 }),
   'U-Boot, BOOT_ORDER': (directory: string) => withUboot(directory, 'boot-order'),
   'U-Boot, bootcount': (directory: string) => withUboot(directory, 'bootcount'),
   GRUB: withGrub,
