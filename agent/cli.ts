@@ -14,6 +14,7 @@ export interface CommandLine {
 const COMMANDS = {
   run: 'the daemon: polls, updates, confirms and reports until it is stopped',
   once: 'exactly one cycle in the foreground; resumes an interrupted one first',
+  update: 'a cycle now: in the daemon where one runs, else as once',
   check: 'fetch and verify only; prints what would be installed',
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
   rotate: 'tls | uptane | certificate: a new one, now; cancel gives up',

@@ -16,6 +16,7 @@ const COMMANDS: Readonly<
 > = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   once: async () => (await import('./commands/once.ts')).onceCommand,
+  update: async () => (await import('./commands/once.ts')).updateCommand,
   check: async () => (await import('./commands/check.ts')).checkCommand,
   provision: async () => (await import('./commands/provision.ts')).provisionCommand,
   rotate: async () => (await import('./commands/rotate.ts')).rotateCommand,

@@ -203,9 +203,10 @@ export const settingsSchema = z.strictObject({
     .prefault({}),
   api: z
     .strictObject({
-      socket: path
-        .default('/run/ota-agent/api.sock')
-        .describe('Unix socket of the local status API'),
+      socket: path.default('/run/ota-agent/api.sock').describe('Unix socket of the local API'),
+      group: text(32)
+        .optional()
+        .describe('Group that may use it, by name or number. Unset: root and the own user alone'),
     })
     .prefault({}),
   log: z

@@ -20,25 +20,25 @@ function decided(context: CommandContext, path: string, act: ByHand): Promise<Co
 
 /** Marks the running image good. */
 export function confirmCommand(context: CommandContext): Promise<CommandResult> {
-  return decided(context, '/confirm', confirmByHand);
+  return decided(context, '/v1/confirm', confirmByHand);
 }
 
 /** Goes back to the previous image. */
 export function rollbackCommand(context: CommandContext): Promise<CommandResult> {
-  return decided(context, '/rollback', rollBackByHand);
+  return decided(context, '/v1/rollback', rollBackByHand);
 }
 
 /** Stops the download that is under way, until it is resumed. */
 export function pauseCommand(context: CommandContext): Promise<CommandResult> {
-  return decided(context, '/pause', pauseByHand);
+  return decided(context, '/v1/pause', pauseByHand);
 }
 
 /** Lets a paused download go on: now where a daemon runs, else in the next cycle. */
 export function resumeCommand(context: CommandContext): Promise<CommandResult> {
-  return decided(context, '/resume', resumeByHand);
+  return decided(context, '/v1/resume', resumeByHand);
 }
 
 /** Ends an update that is downloaded. */
 export function abortCommand(context: CommandContext): Promise<CommandResult> {
-  return decided(context, '/abort', abortByHand);
+  return decided(context, '/v1/abort', abortByHand);
 }

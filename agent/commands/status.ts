@@ -1,6 +1,6 @@
 /** What is known about this device, for people and for scripts. */
 import { parseRecord } from '../../provisioning/rotation-record.ts';
-import { askDaemon } from '../io/api-client.ts';
+import { askDaemon } from '../io/api/client.ts';
 import type { SqliteStore } from '../io/store/store.ts';
 import type { HistoryEntry } from '../ports.ts';
 import type { EcuInventory } from '../uptane/inventory.ts';
@@ -11,24 +11,28 @@ import type { CommandResult } from './result.ts';
 
 /** Identity, images per ECU, cycle state and the last verdict; from the daemon where one runs. */
 export async function statusCommand(context: CommandContext): Promise<CommandResult> {
-  const answer = await askDaemon(context.loaded.settings.api.socket, 'GET', '/status');
+  const { socket } = context.loaded.settings.api;
+  const answer = await askDaemon(socket, { method: 'GET', path: '/v1/status' });
   const { type } = context.loaded.settings.installer;
   const status = answer ?? (await withStorage(context, ({ store }) => readStatus(store, type)));
   return { exit: 0, json: status, lines: statusLines(status) };
 }
 
-/** Past updates, newest first. */
+/** Past updates, newest first; from the daemon where one runs. */
 export async function historyCommand(context: CommandContext): Promise<CommandResult> {
-  const entries = await withStorage(context, ({ store }) => store.history());
-  const lines = entries.map(
+  const { socket } = context.loaded.settings.api;
+  const answer = await askDaemon(socket, { method: 'GET', path: '/v1/history' });
+  const history = (answer?.['history'] ??
+    (await withStorage(context, ({ store }) => readHistory(store)))) as readonly HistoryJson[];
+  const lines = history.map(
     ({ endedAt, code, filenames, description }) =>
-      `${formatInstant(endedAt)}  ${code.padEnd(20)}  ${filenames.join(', ')}  ${description}`,
+      `${endedAt}  ${code.padEnd(20)}  ${filenames.join(', ')}  ${description}`,
   );
-  return {
-    exit: 0,
-    json: { history: entries.map(historyJson) },
-    lines: lines.length === 0 ? ['no update yet'] : lines,
-  };
+  return { exit: 0, json: { history }, lines: lines.length === 0 ? ['no update yet'] : lines };
+}
+
+export async function readHistory(store: SqliteStore): Promise<readonly HistoryJson[]> {
+  return (await store.history()).map(historyJson);
 }
 
 /** The facts behind `status`, from storage. */
@@ -98,7 +102,9 @@ function ecuJson({ serial, hardwareId, installed }: EcuInventory): object {
   };
 }
 
-function historyJson(entry: HistoryEntry): object {
+type HistoryJson = Omit<HistoryEntry, 'endedAt'> & { readonly endedAt: string };
+
+function historyJson(entry: HistoryEntry): HistoryJson {
   return { ...entry, endedAt: formatInstant(entry.endedAt) };
 }
 
