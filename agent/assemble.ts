@@ -18,6 +18,7 @@ import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
+import { openGate } from './io/gate.ts';
 import { HttpClient } from './io/http.ts';
 import { proxyRules } from './io/http-proxy.ts';
 import { openHealth } from './io/health.ts';
@@ -316,6 +317,7 @@ async function localPorts(
     installers: openInstallers(loaded, registered?.serial),
     health: openHealth({ ...health, timeoutMs: health.command_timeout }),
     brake: openBrake(),
+    ...openGate(loaded.settings.update),
     boot: await openBoot(boot.boot_id_file, installer.reboot_command),
     clock: openClock(await store.latestKnownTime()),
     reporter: await openReporter(log, process.stderr),

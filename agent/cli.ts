@@ -28,6 +28,7 @@ const COMMANDS = {
   pause: 'stop the download that is under way, until resume',
   resume: 'let a paused download go on',
   abort: 'end an update whose download is under way or paused',
+  approve: 'agree to the installation of the update that waits for consent',
   anchor: 'show | accept: what the token remembers of this storage, against going back',
   verify: 'verify repositories before they are published: no token needed',
   config: 'check | show | schema | reference',
@@ -77,6 +78,8 @@ anchor show      what is sealed, what the storage holds, and whether one is behi
 anchor accept    after a deliberate restore or exchange: what the storage holds now is the truth.
                  From then on older metadata and older releases can be installed again. The
                  Director is told.`,
+  approve: `
+  UPDATE              as ota-agent status names it; without, the one that waits now`,
   provision: `
 The configuration says how: provisioning.mode is est, shared-cred, manual or device-cred.`,
   factory: `

@@ -28,8 +28,12 @@ const COMMANDS: Readonly<
   rollback: async () => (await import('./commands/confirm.ts')).rollbackCommand,
   pause: async () => (await import('./commands/confirm.ts')).pauseCommand,
   resume: async () => (await import('./commands/confirm.ts')).resumeCommand,
+  approve: async () => (await import('./commands/confirm.ts')).approveCommand,
   abort: async () => (await import('./commands/confirm.ts')).abortCommand,
 };
+
+/** Commands that look at what follows them. */
+const TAKE_MORE: ReadonlySet<CommandName> = new Set(['rotate', 'factory', 'approve']);
 
 async function runCommand(line: CommandLine): Promise<CommandResult> {
   const { command, config, rest } = line;
@@ -46,7 +50,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     const loaded = await loadSettings({ config });
     return anchorCommand({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
   }
-  if (command !== 'rotate' && command !== 'factory') expectNothing(command, rest);
+  if (!TAKE_MORE.has(command)) expectNothing(command, rest);
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });

@@ -2,6 +2,7 @@
 import type { Agent } from '../assemble.ts';
 import {
   abortByHand,
+  approveByHand,
   confirmByHand,
   demandDownload,
   pauseByHand,
@@ -88,6 +89,13 @@ function handlersOf(served: Served): ApiHandlers {
     resume: () =>
       result(async () => {
         const outcome = await daemon.exclusively(resumeByHand);
+        daemon.wake();
+        return outcomeResult(outcome);
+      }),
+    approve: ({ body }) =>
+      result(async () => {
+        const update = String(body['update']);
+        const outcome = await daemon.exclusively((ports) => approveByHand(update, ports));
         daemon.wake();
         return outcomeResult(outcome);
       }),

@@ -6,6 +6,7 @@ import type { HistoryEntry } from '../ports.ts';
 import type { EcuInventory } from '../uptane/inventory.ts';
 import { formatInstant } from '../uptane/time.ts';
 import { loadState } from '../cycle/drive.ts';
+import { heldJson, heldUpdate } from '../cycle/hold.ts';
 import { withStorage, type CommandContext } from './context.ts';
 import type { CommandResult } from './result.ts';
 
@@ -53,6 +54,7 @@ export async function readStatus(
     deviceId: (await store.fact('device_id')) ?? null,
     installer,
     state: state.at,
+    waiting: state.at === 'holding' ? await waitingJson(store) : null,
     ecus: (await store.inventory()).map(ecuJson),
     lastRefusal: refusal ?? null,
     lastUpdate: last === undefined ? null : historyJson(last),
@@ -61,6 +63,11 @@ export async function readStatus(
     anchor: { sealed, sequence, protection, problem: failed?.cause ?? null },
     warnings: Object.values(trust).includes('first-use') ? [FIRST_USE] : [],
   };
+}
+
+async function waitingJson(store: SqliteStore): Promise<object | null> {
+  const held = await heldUpdate({ store });
+  return held === undefined ? null : heldJson(held);
 }
 
 /** What is under way, and how the last one ended. */

@@ -11,6 +11,8 @@ export interface Assignment extends ImageIdentity {
   /** Where to download from instead of the Image repository. */
   readonly uri: string | undefined;
   readonly format: string | undefined;
+  /** It has to go through soon, whatever it waits for. */
+  readonly urgency?: { readonly critical: true };
   /** By ECU serial, in the order they were signed in; at least one. */
   readonly ecus: ReadonlyMap<string, AssignedEcu>;
 }
@@ -103,7 +105,9 @@ function assignment(filename: string, { lengthBytes, hashes, custom }: TargetFil
       ?.mapMembers((fields, serial) => assignedEcu(serial, fields)) ?? new Map<string, never>();
   if (ecus.size === 0) throw new OtaError('DIRECTOR_TARGET_WITHOUT_ECU', { filename });
   const format = custom?.optionalString('targetFormat');
-  return { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };
+  const isCritical = custom?.optionalBoolean('critical') === true;
+  const image = { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };
+  return isCritical ? { ...image, urgency: { critical: true } } : image;
 }
 
 function assignedEcu(serial: string, fields: Fields): AssignedEcu {

@@ -53,6 +53,7 @@ export function matchTarget(
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
     ...(compressed === undefined ? {} : { compressed }),
+    ...assignment.urgency,
   };
   return trust(target);
 }

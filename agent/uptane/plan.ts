@@ -20,6 +20,8 @@ export interface Target {
   readonly releaseCounter?: number;
   /** Absent where the image is what is downloaded. */
   readonly compressed?: Compressed;
+  /** The Director wants it to wait for no longer than the device allows. */
+  readonly critical?: true;
 }
 
 export const COMPRESSIONS = ['gzip', 'xz', 'zstd'] as const;

@@ -19,6 +19,7 @@ const STATES = [
   'idle',
   'downloading',
   'paused',
+  'holding',
   'writing',
   'activating',
   'awaiting-boot',
@@ -37,12 +38,29 @@ const progress = z.object({
   secondsLeft: z.number().min(0).nullable(),
 });
 
+const waiting = z.object({
+  update: z.string().describe('Names the update to /v1/approve'),
+  step: z.enum(['download', 'install']).describe('Before what it waits'),
+  since: instant,
+  isApproved: z.boolean(),
+  reasons: z.array(
+    z.object({
+      by: z.enum(['window', 'inhibitor', 'consent']),
+      says: z.string(),
+      until: instant.nullable(),
+    }),
+  ),
+  until: instant.nullable().describe('When all reasons end by themselves, as far as is known'),
+  deadline: instant.nullable().describe('When a critical update goes through whatever holds it'),
+});
+
 export const statusAnswer = z.object({
   version: z.string(),
   deviceId: z.string().nullable(),
   installer: z.string(),
   state: z.enum(STATES).describe('Where the update cycle is'),
   progress: progress.nullable(),
+  waiting: waiting.nullable().describe('Why the update in state `holding` waits'),
   ecus: z.array(
     z.object({ serial: z.string(), hardwareId: z.string(), installed: image.nullable() }),
   ),

@@ -59,6 +59,15 @@ export const JSON_ROUTES = {
     summary: 'End an update that is not written yet',
     answer: commandAnswer,
   },
+  approve: {
+    method: 'POST',
+    path: '/v1/approve',
+    summary: 'Agree to the installation of the update that waits',
+    body: z.object({
+      update: z.string().min(1).max(64).describe('`waiting.update` of the status'),
+    }),
+    answer: commandAnswer,
+  },
   confirm: {
     method: 'POST',
     path: '/v1/confirm',
