@@ -22,7 +22,7 @@ module.exports = {
       '^agent/cycle/',
       '^agent/(cycle/|uptane/|ports|errors|decode)',
     ),
-    only('ports-are-types', '^agent/ports', '^agent/(uptane/|cycle/machine|errors)'),
+    only('ports-are-types', '^agent/ports', '^agent/(uptane/|cycle/(machine|gate)|errors)'),
     only(
       'adapters-stand-alone',
       '^agent/io/',

@@ -51,6 +51,10 @@ systemd                   systemd-notify, and systemd-analyze for the units
 grub-common               grub-editenv, which reads what GRUB would
 systemd-boot              bootctl, which sorts boot entries as the boot loader does
 curl                      what the bench of installers is held against
+zsh                       takes completions
+fish                      takes completions
+groff-base                takes the manual page
+bsdextrautils             col, which takes its bold type away
 e2fsprogs                 file systems on slots that are mounted
 xz-utils                  images that are published packed with xz
 systemd-container         boots the installed agent under a systemd of its own

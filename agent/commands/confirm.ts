@@ -10,7 +10,7 @@ import { OtaError } from '../errors.ts';
 import { byDaemonOr } from './by-daemon.ts';
 import { withLocalAgent, type CommandContext } from './context.ts';
 import { outcomeResult, type CommandResult } from './result.ts';
-import { statusCommand } from './status.ts';
+import { statusNow } from './status.ts';
 
 type ByHand = typeof confirmByHand;
 
@@ -65,7 +65,7 @@ export async function approveCommand(context: CommandContext): Promise<CommandRe
 }
 
 async function waitingUpdate(context: CommandContext): Promise<string> {
-  const { json } = await statusCommand(context);
+  const { json } = await statusNow(context);
   const { waiting } = json as { readonly waiting?: { readonly update: string } | null };
   if (waiting !== undefined && waiting !== null) return waiting.update;
   throw new OtaError('USAGE', { what: 'no update waits', remedy: 'see ota-agent status' });

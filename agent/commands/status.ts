@@ -1,4 +1,5 @@
 /** What is known about this device, for people and for scripts. */
+import { OtaError } from '../errors.ts';
 import { parseRecord } from '../../provisioning/rotation-record.ts';
 import { askDaemon } from '../io/api/client.ts';
 import type { SqliteStore } from '../io/store/store.ts';
@@ -12,6 +13,19 @@ import type { CommandResult } from './result.ts';
 
 /** Identity, images per ECU, cycle state and the last verdict; from the daemon where one runs. */
 export async function statusCommand(context: CommandContext): Promise<CommandResult> {
+  const [first, ...more] = context.rest;
+  if (first === undefined) return statusNow(context);
+  if (first !== '--watch' || more.length > 0) {
+    const what = `status does not take ${context.rest.join(' ')}`;
+    throw new OtaError('USAGE', { what, remedy: 'ota-agent status [--watch]' });
+  }
+  const { watchStatus } = await import('./watch-status.ts');
+  const { socket } = context.loaded.settings.api;
+  const watched = { socket, isJson: context.json, first: await statusNow(context) };
+  return watchStatus(watched, process.stdout);
+}
+
+export async function statusNow(context: CommandContext): Promise<CommandResult> {
   const { socket } = context.loaded.settings.api;
   const answer = await askDaemon(socket, { method: 'GET', path: '/v1/status' });
   const { type } = context.loaded.settings.installer;

@@ -19,16 +19,26 @@ export async function askDaemon(
   socketPath: string,
   question: Question,
 ): Promise<Record<string, unknown> | undefined> {
-  const response = await open(socketPath, question);
-  if (response === undefined) return undefined;
-  let text = '';
-  response.setEncoding('utf8');
-  for await (const part of response) text += String(part);
+  const text = await textOf(await open(socketPath, question));
+  if (text === undefined) return undefined;
   try {
     return JSON.parse(text) as Record<string, unknown>;
   } catch (error) {
     throw unusable(socketPath, error);
   }
+}
+
+/** The same for what is no JSON. */
+export async function askText(socketPath: string, path: string): Promise<string | undefined> {
+  return textOf(await open(socketPath, { method: 'GET', path }));
+}
+
+async function textOf(response: IncomingMessage | undefined): Promise<string | undefined> {
+  if (response === undefined) return undefined;
+  let text = '';
+  response.setEncoding('utf8');
+  for await (const part of response) text += String(part);
+  return text;
 }
 
 /**
