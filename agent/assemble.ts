@@ -20,6 +20,7 @@ import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
 import { decryptingInstallers } from './io/encrypted/decrypting-installer.ts';
+import { openGate } from './io/gate.ts';
 import { HttpClient } from './io/http.ts';
 import { proxyRules } from './io/http-proxy.ts';
 import { openHealth } from './io/health.ts';
@@ -320,6 +321,7 @@ async function localPorts(
     installers: openInstallers(loaded, registered?.serial),
     health: openHealth({ ...health, timeoutMs: health.command_timeout }),
     brake: openBrake(),
+    ...openGate(loaded.settings.update),
     boot: await openBoot(boot.boot_id_file, installer.reboot_command),
     clock: openClock(await store.latestKnownTime()),
     reporter: await openReporter(log, process.stderr),

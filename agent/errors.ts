@@ -252,6 +252,8 @@ export function isOtaError(error: unknown): error is AnyOtaError {
   return error instanceof OtaError;
 }
 
+export const FAILURE_CODES = Object.keys(FAILURES) as readonly FailureCode[];
+
 export function isFailureCode(text: string): text is FailureCode {
   return Object.hasOwn(FAILURES, text);
 }

@@ -1,4 +1,5 @@
 /** What the cycle needs from the outside world. Adapters in `io/` implement these; nothing else does. */
+import type { GateRules, GateStep, Inhibition } from './cycle/gate.ts';
 import type { FailureCode, Repo } from './errors.ts';
 import type { Authority } from './uptane/keys.ts';
 import type { TrustedTarget } from './uptane/plan.ts';
@@ -29,6 +30,8 @@ export interface Ports {
   readonly installers: Installers;
   readonly health: Health;
   readonly brake: Brake;
+  /** Absent where updates wait for nothing. */
+  readonly gate?: Gate;
   readonly boot: Boot;
   readonly clock: Clock;
   readonly reporter: Reporter;
@@ -169,6 +172,9 @@ export interface Store {
   failedPlan(): Promise<string | undefined>;
   /** How often each image failed since it last went well, by the names of `Finish.images`. */
   failedImages(): Promise<ReadonlyMap<string, FailedImage>>;
+  /** The update that may have to wait, as `cycle/hold.ts` wrote it. */
+  waiting(): Promise<string | undefined>;
+  saveWaiting(waiting: string | undefined): Promise<void>;
   /** How the last verification was refused, for people; `undefined` if it was not. */
   refusal(): Promise<string | undefined>;
   saveRefusal(code: string | undefined): Promise<void>;
@@ -281,6 +287,13 @@ export interface Installers {
 export interface Health {
   /** @throws OtaError HEALTH_CHECK_FAILED with the first check that failed, and what it said */
   check(): Promise<void>;
+}
+
+/** What an update has to wait for. */
+export interface Gate {
+  readonly rules: GateRules;
+  /** What holds an update back now, before this step; never rejects. */
+  inhibitions(before: GateStep): Promise<readonly Inhibition[]>;
 }
 
 /** How people stop a download that is under way. */

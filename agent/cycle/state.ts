@@ -67,13 +67,11 @@ export function installedBy(target: Target): InstalledImage {
 
 function readState(fields: Fields): State {
   const at = fields.string('at');
+  const resting = readResting(at, fields);
+  if (resting !== undefined) return resting;
   switch (at) {
-    case 'idle':
-      return { at };
     case 'downloading':
       return { at, plan: readPlan(fields), attempt: fields.integer('attempt', 1) };
-    case 'paused':
-      return { at, plan: readPlan(fields) };
     case 'writing':
       return { at, plan: readPlan(fields), attempt: readAttempt(fields) };
     case 'activating':
@@ -114,6 +112,19 @@ function readBooted(fields: Fields): { readonly plan: Plan; readonly bootId: str
 
 function readFailed(fields: Fields): { readonly plan: Plan; readonly failure: Failure } {
   return { plan: readPlan(fields), failure: readFailure(fields.object('failure')) };
+}
+
+/** The states in which nothing is under way. */
+function readResting(at: string, fields: Fields): State | undefined {
+  if (at === 'idle') return { at };
+  if (at === 'paused') return { at, plan: readPlan(fields) };
+  return at === 'holding' ? { at, plan: readPlan(fields), before: readStep(fields) } : undefined;
+}
+
+function readStep(fields: Fields): 'download' | 'install' {
+  const before = fields.string('before');
+  if (before === 'download' || before === 'install') return before;
+  throw new OtaError('METADATA_MALFORMED', { path: fields.at('before'), want: 'a step' });
 }
 
 /** The first versions did not count. */
@@ -160,6 +171,7 @@ function readTarget(fields: Fields): Target {
   const imageFile = fields.optionalString('imageFile');
   const format = fields.optionalString('format');
   const releaseCounter = fields.optionalInteger('releaseCounter', 0);
+  const critical = fields.optionalBoolean('critical') ?? false;
   const compressed = fields.optionalObject('compressed');
   const encrypted = fields.optionalObject('encrypted');
   return {
@@ -174,6 +186,7 @@ function readTarget(fields: Fields): Target {
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
     ...(compressed === undefined ? {} : { compressed: readCompressed(compressed) }),
     ...(encrypted === undefined ? {} : { encrypted: readEncrypted(encrypted) }),
+    ...(critical ? { critical } : {}),
   };
 }
 

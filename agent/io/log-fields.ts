@@ -89,16 +89,20 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
 const OTHER_NAMES = [
   'attack',
   'attempt',
+  'bytesPerSecond',
   'code',
   'correlationId',
   'device',
+  'doneBytes',
   'from',
   'outcome',
   'percent',
+  'secondsLeft',
   'signal',
   'socket',
   'state',
   'to',
+  'totalBytes',
   'version',
 ];
 

@@ -14,6 +14,8 @@ export interface Assignment extends ImageIdentity {
   readonly format: string | undefined;
   /** Absent where it is downloaded as it is. */
   readonly encrypted?: Encrypted;
+  /** It has to go through soon, whatever it waits for. */
+  readonly critical?: true;
   /** By ECU serial, in the order they were signed in; at least one. */
   readonly ecus: ReadonlyMap<string, AssignedEcu>;
 }
@@ -107,8 +109,9 @@ function assignment(filename: string, { lengthBytes, hashes, custom }: TargetFil
   if (ecus.size === 0) throw new OtaError('DIRECTOR_TARGET_WITHOUT_ECU', { filename });
   const format = custom?.optionalString('targetFormat');
   const encrypted = readEncrypted(custom, lengthBytes);
+  const critical = custom?.optionalBoolean('critical') === true;
   const image = { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };
-  return encrypted === undefined ? image : { ...image, encrypted };
+  return { ...image, ...(encrypted && { encrypted }), ...(critical && { critical }) };
 }
 
 function assignedEcu(serial: string, fields: Fields): AssignedEcu {

@@ -27,7 +27,7 @@ export function matchTarget(
   ecu: EcuInventory,
   imageFile?: string,
 ): TrustedTarget {
-  const { filename, lengthBytes, encrypted } = assignment;
+  const { filename, lengthBytes, encrypted, critical } = assignment;
   const assigned = assignment.ecus.get(ecu.serial);
   if (assigned === undefined) throw new OtaError('BUG', { what: `${ecu.serial} is not assigned` });
   if (lengthBytes !== image.lengthBytes) {
@@ -49,7 +49,7 @@ export function matchTarget(
     filename,
     lengthBytes,
     hashes: new Map([...image.hashes, ...assignment.hashes]),
-    ...said({ uri, imageFile, format, releaseCounter, compressed, encrypted }),
+    ...said({ uri, imageFile, format, releaseCounter, compressed, encrypted, critical }),
   };
   return trust(target);
 }

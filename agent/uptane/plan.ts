@@ -23,6 +23,8 @@ export interface Target {
   readonly compressed?: Compressed | undefined;
   /** Absent where what is downloaded is not encrypted. */
   readonly encrypted?: Encrypted | undefined;
+  /** The Director wants it to wait for no longer than the device allows. */
+  readonly critical?: true;
 }
 
 export const COMPRESSIONS = ['gzip', 'xz', 'zstd'] as const;

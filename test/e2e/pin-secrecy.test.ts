@@ -132,9 +132,9 @@ describe('the secrecy of the PIN', () => {
       }
       const socket = join(world.device.options.directory, 'api.sock');
       for (const [method, path] of [
-        ['GET', '/status'],
-        ['POST', '/poll'],
-        ['POST', '/confirm'],
+        ['GET', '/v1/status'],
+        ['POST', '/v1/update'],
+        ['POST', '/v1/confirm'],
       ] as const) {
         spoken.push({ of: path, text: await ask(socket, method, path) });
       }
