@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { crashAt, pointsOf, type Aftermath, type Point } from './crash.ts';
 import { problemOf } from './matrix.ts';
 import { INSTALLER_CALLS, PORT_CALLS, TRANSITIONS } from './points.ts';
-import { SCENARIOS } from './scenario.ts';
+import { SCENARIOS } from './scenarios.ts';
 
 /** The calls after which most has changed, in the order of an update; an installer has some of them. */
 const SAMPLE = [
@@ -25,22 +25,30 @@ function demandConverged(after: Aftermath, where: string): void {
 /** As many kills as a sample may take time; `components` has the longest update. */
 const KILLS: Readonly<Record<string, number>> = { components: SAMPLE.length };
 
-for (const scenario of Object.keys(SCENARIOS)) {
-  test(`an agent that is killed during an update by ${scenario} goes on to the new images`, async (t) => {
-    const points = await pointsOf(scenario);
-    t.diagnostic(`${String(points.length)} points`);
-    for (const { name } of points) demandListed(name);
-    const chosen = SAMPLE.flatMap((name) =>
-      points.filter((point) => point.name === name).slice(0, 1),
-    ).slice(-(KILLS[scenario] ?? 2));
-    assert.ok(chosen.length >= 2);
-    for (const [index, { cycle, name }] of chosen.entries()) {
-      const moment = index % 2 === 0 ? 'after' : 'before';
-      const comesBack = index % 3 === 0 ? 'rebooted' : 'restarted';
-      const point: Point = { cycle, name, moment };
-      demandConverged(await crashAt(scenario, point, comesBack), `${moment} ${name} ${comesBack}`);
-    }
-  });
+for (const [scenario, { problem }] of Object.entries(SCENARIOS)) {
+  const skip = problem?.() ?? false;
+  test(
+    `an agent that is killed during an update by ${scenario} goes on to the new images`,
+    { skip },
+    async (t) => {
+      const points = await pointsOf(scenario);
+      t.diagnostic(`${String(points.length)} points`);
+      for (const { name } of points) demandListed(name);
+      const chosen = SAMPLE.flatMap((name) =>
+        points.filter((point) => point.name === name).slice(0, 1),
+      ).slice(-(KILLS[scenario] ?? 2));
+      assert.ok(chosen.length >= 2);
+      for (const [index, { cycle, name }] of chosen.entries()) {
+        const moment = index % 2 === 0 ? 'after' : 'before';
+        const comesBack = index % 3 === 0 ? 'rebooted' : 'restarted';
+        const point: Point = { cycle, name, moment };
+        demandConverged(
+          await crashAt(scenario, point, comesBack),
+          `${moment} ${name} ${comesBack}`,
+        );
+      }
+    },
+  );
 }
 
 /** The list is what a matrix is made of: an update must pass no point that it lacks. */

@@ -1,11 +1,9 @@
 /** Kills the agent at a named point, brings the device back, and says what became of it. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-
 import { temporaryDirectory } from '../support/temporary.ts';
-import { boot, manifests, openPorts, prepare } from './crash-device.ts';
-import { scenarioOf, type Running } from './scenario.ts';
+import { manifests, openPorts } from './crash-device.ts';
+import { PoweredDevice } from './powered-device.ts';
+import type { Running } from './scenario.ts';
+import { scenarioOf } from './scenarios.ts';
 
 /** A point in the life of an update: the cycle (from 1), the call in it, and the side of it. */
 export interface Point {
@@ -28,53 +26,19 @@ export interface Aftermath {
   readonly cycles: number;
 }
 
-const CYCLE = join(import.meta.dirname, 'cycle-main.ts');
-const CACHE = { NODE_COMPILE_CACHE: join(import.meta.dirname, '../.cache/compile') };
 const MAX_CYCLES = 8;
-
-interface Cycle {
-  /** `undefined` where it was killed. */
-  readonly outcome: string | undefined;
-  readonly points: readonly string[];
-}
-
-/** One cycle in another process; `point` is where it is killed. */
-export async function runCycleIn(
-  scenario: string,
-  directory: string,
-  point?: Pick<Point, 'name' | 'moment'>,
-): Promise<Cycle> {
-  const at = point === undefined ? [] : [point.name, point.moment];
-  const child = spawn(process.execPath, [CYCLE, scenario, directory, ...at], {
-    env: { ...process.env, ...CACHE },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 60_000,
-  });
-  let said = '';
-  let complained = '';
-  child.stdout.on('data', (part: Buffer) => (said += part.toString()));
-  child.stderr.on('data', (part: Buffer) => (complained += part.toString()));
-  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  if (signal === 'SIGKILL' && point !== undefined) return { outcome: undefined, points: [] };
-  if (code !== 0) throw new Error(`the cycle ended with ${String(signal ?? code)}: ${complained}`);
-  return JSON.parse(said) as Cycle;
-}
 
 /** Every point that an undisturbed update passes, by cycle. */
 export async function pointsOf(scenario: string): Promise<readonly Omit<Point, 'moment'>[]> {
-  const temporary = temporaryDirectory('crash-points');
-  try {
-    await prepare(temporary.path, scenarioOf(scenario));
+  return withDevice(scenario, async (device) => {
     const points: Omit<Point, 'moment'>[] = [];
     for (let cycle = 1; ; cycle += 1) {
-      const { outcome, points: names } = await runCycleIn(scenario, temporary.path);
+      const { outcome, points: names } = await device.runCycle();
       points.push(...names.map((name) => ({ cycle, name })));
       if (outcome === 'installed' || cycle === MAX_CYCLES) return points;
-      await boot(temporary.path, scenarioOf(scenario));
+      await device.reboot();
     }
-  } finally {
-    temporary.remove();
-  }
+  });
 }
 
 /**
@@ -82,45 +46,53 @@ export async function pointsOf(scenario: string): Promise<readonly Omit<Point, '
  * @throws Error if it has not come to rest after eight cycles
  */
 export async function crashAt(
-  scenarioName: string,
+  scenario: string,
   point: Point,
   comesBack: 'restarted' | 'rebooted',
 ): Promise<Aftermath> {
-  const scenario = scenarioOf(scenarioName);
-  const temporary = temporaryDirectory('crash');
-  const directory = temporary.path;
-  const ecus = scenario.images.map(([{ serial }]) => serial);
-  const running = (): Promise<Running[]> =>
-    Promise.all(ecus.map(async (ecu) => scenario.running(join(directory, 'device'), ecu)));
-  try {
-    await prepare(directory, scenario);
+  return withDevice(scenario, async (device) => {
     for (let cycle = 1; cycle < point.cycle; cycle += 1) {
-      await runCycleIn(scenarioName, directory);
-      await boot(directory, scenario);
+      await device.runCycle();
+      await device.reboot();
     }
-    const { outcome } = await runCycleIn(scenarioName, directory, point);
-    if (comesBack === 'rebooted') await boot(directory, scenario);
-    const booted = await running();
-    const cycles = await comeToRest(scenarioName, directory);
+    const { outcome } = await device.runCycle(point);
+    if (comesBack === 'rebooted') await device.reboot();
+    const booted = await device.running();
+    const cycles = await comeToRest(device);
     return {
       killed: outcome === undefined,
       booted,
-      running: await running(),
-      believed: await believed(scenarioName, directory),
-      reports: manifests(directory).flatMap(reportedCode),
+      running: await device.running(),
+      believed: await believed(scenario, device.directory),
+      reports: manifests(device.directory).flatMap(reportedCode),
       cycles,
     };
+  });
+}
+
+async function withDevice<T>(
+  scenario: string,
+  act: (device: PoweredDevice) => Promise<T>,
+): Promise<T> {
+  const temporary = temporaryDirectory('crash');
+  try {
+    const device = await PoweredDevice.make(scenario, temporary.path);
+    try {
+      return await act(device);
+    } finally {
+      await device.switchOff();
+    }
   } finally {
     temporary.remove();
   }
 }
 
 /** @returns the number of cycles that it took */
-async function comeToRest(scenarioName: string, directory: string): Promise<number> {
+async function comeToRest(device: PoweredDevice): Promise<number> {
   for (let cycle = 1; cycle <= MAX_CYCLES; cycle += 1) {
-    const { outcome } = await runCycleIn(scenarioName, directory);
+    const { outcome } = await device.runCycle();
     if (outcome === 'up-to-date' || outcome === 'failed-before') return cycle;
-    if (outcome === 'reboot-required') await boot(directory, scenarioOf(scenarioName));
+    if (outcome === 'reboot-required') await device.reboot();
   }
   throw new Error(`not at rest after ${String(MAX_CYCLES)} cycles`);
 }

@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
 import { crashAt, pointsOf, type Aftermath, type Point } from './crash.ts';
-import { SCENARIOS } from './scenario.ts';
+import { scenarioOf, SCENARIOS } from './scenarios.ts';
 
 const MOMENTS = ['before', 'after'] as const;
 const COMEBACKS = ['restarted', 'rebooted'] as const;
@@ -108,6 +108,11 @@ async function main(): Promise<number> {
   });
   const rows: Row[] = [];
   for (const scenario of values.scenario ?? Object.keys(SCENARIOS)) {
+    const problem = scenarioOf(scenario).problem?.();
+    if (problem !== undefined) {
+      process.stderr.write(`${scenario}: skipped: ${problem}\n`);
+      continue;
+    }
     const row = await rowOf(scenario, Number(values.every), Number(values.jobs));
     rows.push(row);
     process.stderr.write(row.failures.map((failure) => `${failure}\n`).join(''));

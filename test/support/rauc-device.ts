@@ -51,11 +51,13 @@ export class RaucDevice {
   readonly bootId: string;
   #bus: ChildProcess | undefined;
 
-  constructor(directory: string, options: RaucOptions) {
+  /** @param options - absent: one that another process has made, with files for slots */
+  constructor(directory: string, options?: RaucOptions) {
     this.directory = directory;
     mkdirSync(directory, { recursive: true });
     this.bootId = this.#at('boot-id');
-    this.slots = options.slots ?? { A: this.#at('slot-a.img'), B: this.#at('slot-b.img') };
+    this.slots = options?.slots ?? { A: this.#at('slot-a.img'), B: this.#at('slot-b.img') };
+    if (options === undefined) return;
     for (const slot of Object.values(this.slots)) {
       if (!existsSync(slot)) writeFileSync(slot, Buffer.alloc(options.factory.length));
     }
