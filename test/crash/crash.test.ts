@@ -25,8 +25,8 @@ function demandConverged(after: Aftermath, where: string): void {
 /** As many kills as a sample may take time; `components` has the longest update. */
 const KILLS: Readonly<Record<string, number>> = { components: SAMPLE.length };
 
-for (const [scenario, { problem }] of Object.entries(SCENARIOS)) {
-  const skip = problem?.() ?? false;
+for (const [scenario, way] of Object.entries(SCENARIOS)) {
+  const skip = way.problem?.() ?? false;
   test(
     `an agent that is killed during an update by ${scenario} goes on to the new images`,
     { skip },
