@@ -38,7 +38,7 @@ describe('a device with a directory', () => {
 
   test('doctor says what runs, the daemon switches the tree by itself, and rollback brings back the one before', async () => {
     const doctor = await world.device.agent(['doctor']);
-    assert.match(doctor.stdout, /directory: path [^"]*, link factory, runs nothing that this/u);
+    assert.match(doctor.stdout, /directory: path [^"]*; link factory; runs nothing that this/u);
 
     await world.offer('app-2.tar.gz', release('two'));
     daemon = world.device.start(['run']);

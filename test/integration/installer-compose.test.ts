@@ -75,7 +75,7 @@ test('an engine that is missing is named before anything is downloaded', async (
     cause: '/nonexistent/podman cannot be run: ENOENT: spawn /nonexistent/podman ENOENT',
   });
   await rejectsCode(
-    installer.check(targetFor(Buffer.from(''), { filename: 'app.bin' })),
+    installer.check(targetFor(Buffer.from('x'), { filename: 'app.bin' })),
     'INSTALL_FAILED',
     {
       installer: 'compose',

@@ -19,6 +19,7 @@ import { UPTANE } from '../../agent/uptane/format.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
 import { openAbSlot } from './ab-slot.ts';
 import { bootBoard, type Board } from './boot-loader.ts';
+import { stagedOf } from './staged-installer.ts';
 import { temporaryDirectory } from './temporary.ts';
 import { NOW, PRIMARY, World } from './uptane-world.ts';
 
@@ -177,7 +178,7 @@ export class TestDevice {
   }
 
   #primary(): Installer {
-    return openAbSlot(this.#slots, this.board);
+    return stagedOf(openAbSlot(this.#slots, this.board));
   }
 
   #network(): Omit<Ports, keyof LocalPorts> {

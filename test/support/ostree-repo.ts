@@ -1,6 +1,6 @@
 /** A vendor's OSTree repository with two releases, made by the real ostree. */
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createCipheriv } from 'node:crypto';
 import {
   appendFileSync,
   existsSync,
@@ -57,7 +57,7 @@ function makeTree(tree: string): void {
   writeFileSync(join(tree, 'usr/lib/modules/6.1/vmlinuz'), 'kernel');
   writeFileSync(join(tree, 'usr/lib/modules/6.1/initramfs.img'), 'initramfs');
   writeFileSync(join(tree, 'usr/etc/settings'), 'from the vendor\n');
-  writeFileSync(join(tree, 'usr/lib/big'), randomBytes(BIG_BYTES));
+  writeFileSync(join(tree, 'usr/lib/big'), incompressible(BIG_BYTES));
   for (let at = 0; at < FILES; at += 1) {
     writeFileSync(join(tree, `usr/lib/file-${String(at)}`), `file ${String(at)}\n`);
   }
@@ -112,4 +112,10 @@ export function fileOf(content: Buffer): TreehubFile {
     yield await Promise.resolve(content);
   }
   return { lengthBytes: content.length, body: body() };
+}
+
+/** The same on every run: how small a delta of random bytes is depends on them. */
+function incompressible(lengthBytes: number): Buffer {
+  const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16, 'key'), Buffer.alloc(16, 'iv'));
+  return cipher.update(Buffer.alloc(lengthBytes));
 }

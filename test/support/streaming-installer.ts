@@ -15,6 +15,7 @@ import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { OtaError } from '../../agent/errors.ts';
+import { demandKind } from '../../agent/io/installers/guard.ts';
 import { ImageDigest, readBytes, verifyImageAt, writeAt } from '../../agent/io/image-file.ts';
 import { limitBytes } from '../../agent/io/limit-bytes.ts';
 import { guarded } from '../../agent/io/installers/guard.ts';
@@ -57,8 +58,9 @@ export class StreamingSlots implements StreamingInstaller {
     if (existsSync(this.#at('chosen'))) renameSync(this.#at('chosen'), this.#at('running'));
   }
 
-  async check({ ecu }: TrustedTarget): Promise<void> {
-    await this.#step('check', ecu, () => undefined);
+  async check(target: TrustedTarget): Promise<void> {
+    demandKind('bytes', target, this.kind);
+    await this.#step('check', target.ecu, () => undefined);
   }
 
   async receive(target: TrustedTarget, openImage: OpenImage, progress: Progress): Promise<void> {

@@ -51,7 +51,7 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
 /** The installer says itself what it finds, or why it could not install. */
 async function examineByDescription(settings: InstallerSettings): Promise<Finding> {
   const found = Object.entries(await openInstaller(settings).describe());
-  return ok(`${settings.type}: ${found.map(([name, value]) => `${name} ${value}`).join(', ')}`);
+  return ok(`${settings.type}: ${found.map(([name, value]) => `${name} ${value}`).join('; ')}`);
 }
 
 async function examineFile(path: string): Promise<Finding> {
