@@ -16,17 +16,24 @@ export interface Point {
 export interface Aftermath {
   /** Whether the agent was alive to be killed there. */
   readonly killed: boolean;
-  /** What each ECU ran after the cut and its boot, before the agent did anything. */
+  /** What ECUs ran at each look: after the cut, and after each boot since. */
   readonly booted: readonly Running[];
+  /** Calls that wrote an image once more, when its ECU ran it. */
+  readonly repeated: readonly string[];
   /** What each ECU runs in the end, and what the agent believes. */
   readonly running: readonly Running[];
   readonly believed: readonly ('old' | 'new')[];
+  /** What each ECU runs after boots in which no agent ran: a boot loader that still counts goes back. */
+  readonly lasting: readonly Running[];
   /** How often the Director was told how the update ended; at least once, and with these codes. */
   readonly reports: readonly string[];
   readonly cycles: number;
 }
 
 const MAX_CYCLES = 8;
+/** More than any boot loader here tries an image that nobody found good. */
+const BOOTS = 5;
+const WRITES = /^installer\/(.+)\.(?:write|receive)#/u;
 
 /** Every point that an undisturbed update passes, by cycle. */
 export async function pointsOf(scenario: string): Promise<readonly Omit<Point, 'moment'>[]> {
@@ -57,13 +64,15 @@ export async function crashAt(
     }
     const { outcome } = await device.runCycle(point);
     if (comesBack === 'rebooted') await device.reboot();
-    const booted = await device.running();
-    const cycles = await comeToRest(device);
+    const { booted, repeated, cycles } = await comeToRest(device);
+    const running = await device.running();
     return {
       killed: outcome === undefined,
       booted,
-      running: await device.running(),
+      repeated,
+      running,
       believed: await believed(scenario, device.directory),
+      lasting: await device.runningAfter(scenarioOf(scenario).boots ?? BOOTS),
       reports: manifests(device.directory).flatMap(reportedCode),
       cycles,
     };
@@ -87,11 +96,19 @@ async function withDevice<T>(
   }
 }
 
-/** @returns the number of cycles that it took */
-async function comeToRest(device: PoweredDevice): Promise<number> {
-  for (let cycle = 1; cycle <= MAX_CYCLES; cycle += 1) {
-    const { outcome } = await device.runCycle();
-    if (outcome === 'up-to-date' || outcome === 'failed-before') return cycle;
+type Way = Pick<Aftermath, 'booted' | 'repeated' | 'cycles'>;
+
+async function comeToRest(device: PoweredDevice): Promise<Way> {
+  const booted: Running[] = [];
+  const repeated: string[] = [];
+  for (let cycles = 1; cycles <= MAX_CYCLES; cycles += 1) {
+    const running = await device.running();
+    booted.push(...running);
+    const { outcome, points } = await device.runCycle();
+    const isNew = (ecu = ''): boolean => running[device.serials.indexOf(ecu)] === 'new';
+    repeated.push(...points.filter((point) => isNew(WRITES.exec(point)?.[1])));
+    if (outcome === 'up-to-date' || outcome === 'failed-before')
+      return { booted, repeated, cycles };
     if (outcome === 'reboot-required') await device.reboot();
   }
   throw new Error(`not at rest after ${String(MAX_CYCLES)} cycles`);

@@ -7,15 +7,15 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
+import { useMemory } from '../support/ostree-device.ts';
 import { crashAt, pointsOf, type Aftermath, type Point } from './crash.ts';
 import { scenarioOf, SCENARIOS } from './scenarios.ts';
 
 const MOMENTS = ['before', 'after'] as const;
 const COMEBACKS = ['restarted', 'rebooted'] as const;
-type Comeback = (typeof COMEBACKS)[number];
 
 interface Case extends Point {
-  readonly comesBack: Comeback;
+  readonly comesBack: (typeof COMEBACKS)[number];
 }
 
 interface Row {
@@ -38,6 +38,10 @@ export function problemOf(after: Aftermath): string | undefined {
   if (after.running.some((one, at) => one !== after.believed[at])) {
     return `runs ${after.running.join(' ')}, believes ${after.believed.join(' ')}`;
   }
+  if (after.repeated.length > 0) return `installed again: ${after.repeated.join(' ')}`;
+  if (after.running.some((one, at) => one !== after.lasting[at])) {
+    return `runs ${after.running.join(' ')}, and ${after.lasting.join(' ')} some boots later`;
+  }
   if (after.reports.length === 0) return 'nobody was told';
   if (new Set(after.reports).size > 1) return `told ${after.reports.join(', ')}`;
   const isNew = after.running.every((one) => one === 'new');
@@ -45,13 +49,25 @@ export function problemOf(after: Aftermath): string | undefined {
   return undefined;
 }
 
+const COLUMNS = MOMENTS.flatMap((moment) =>
+  COMEBACKS.map((comesBack) => ({ moment, comesBack }) as const),
+);
+
+/** Each N-th case, and the columns in turn: whatever N is, a sample has as many of each. */
+function sampleOf(points: readonly Omit<Point, 'moment'>[], every: number): Case[] {
+  const cases: Case[] = [];
+  for (let taken = 0; taken * every < points.length * COLUMNS.length; taken += 1) {
+    const point = points[Math.floor((taken * every) / COLUMNS.length)];
+    const column = COLUMNS[taken % COLUMNS.length];
+    if (point !== undefined && column !== undefined) cases.push({ ...point, ...column });
+  }
+  return cases;
+}
+
 /** @param every - takes each N-th case only, for a sample */
 async function rowOf(scenario: string, every: number, jobs: number): Promise<Row> {
   const points = await pointsOf(scenario);
-  const all: Case[] = points.flatMap((point) =>
-    MOMENTS.flatMap((moment) => COMEBACKS.map((comesBack) => ({ ...point, moment, comesBack }))),
-  );
-  const cases = all.filter((_, index) => (index + Math.floor(index / 4)) % every === 0);
+  const cases = sampleOf(points, every);
   const cells = new Map<string, { new: number; old: number; tried: number }>();
   const failures: string[] = [];
   const work = async (): Promise<void> => {
@@ -78,7 +94,7 @@ async function rowOf(scenario: string, every: number, jobs: number): Promise<Row
 }
 
 function format(rows: readonly Row[]): string {
-  const keys = MOMENTS.flatMap((moment) => COMEBACKS.map((back) => `${moment} ${back}`));
+  const keys = COLUMNS.map(({ moment, comesBack }) => `${moment} ${comesBack}`);
   const lines = rows.map(({ scenario, points, cells, failures }) => {
     const counts = keys.map((key) => {
       const { new: toNew, old, tried } = cells.get(key) ?? { new: 0, old: 0, tried: 0 };
@@ -99,6 +115,7 @@ function format(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<number> {
+  useMemory();
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', multiple: true },

@@ -70,6 +70,18 @@ export class PoweredDevice {
     await services?.stop();
   }
 
+  /** The ECUs, in the order of `running`. */
+  get serials(): readonly string[] {
+    return this.#scenario.ecus.map(({ serial }) => serial);
+  }
+
+  /** What each ECU runs after so many boots in which neither services nor the agent ran. */
+  async runningAfter(boots: number): Promise<Running[]> {
+    await this.switchOff();
+    for (let count = 0; count < boots; count += 1) await boot(this.directory, this.#scenario);
+    return this.running();
+  }
+
   /** What each ECU runs. */
   running(): Promise<Running[]> {
     const at = join(this.directory, 'device');

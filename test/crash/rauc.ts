@@ -1,7 +1,7 @@
 /** RAUC: its D-Bus runs while the device does, and starts its service. */
 import { RaucInstaller } from '../../agent/io/installers/rauc/installer.ts';
 import { makeBundle, makeVendor } from '../support/rauc-bundle.ts';
-import { RaucDevice, raucProblem } from '../support/rauc-device.ts';
+import { RaucDevice, raucProblem, TRIES } from '../support/rauc-device.ts';
 import { PRIMARY } from '../support/uptane-world.ts';
 import { whichIs, type Scenario } from './scenario.ts';
 
@@ -27,5 +27,6 @@ export const rauc: Scenario = {
   boot: (directory) => {
     new RaucDevice(directory).boot();
   },
+  boots: Number(TRIES),
   running: (directory) => whichIs(new RaucDevice(directory).running(), IMAGE),
 };

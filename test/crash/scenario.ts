@@ -43,6 +43,8 @@ export interface Scenario {
   open(directory: string, ecu: string): Installer;
   /** Power on: what a boot loader does. The boot id is changed by the harness. */
   boot(directory: string): void | Promise<void>;
+  /** How many boots in a row one that was found good lasts, where every boot has to be found good. */
+  readonly boots?: number;
   /** Which image an ECU runs, without asking the installer; `neither` is what must never be. */
   running(directory: string, ecu: string): Running | Promise<Running>;
 }

@@ -16,7 +16,7 @@ import { loopProblem } from './loop-device.ts';
 import { COMPATIBLE } from './rauc-bundle.ts';
 
 /** Of the boot loader's script. */
-const TRIES = '3';
+export const TRIES = '3';
 
 const BUS_CONFIG = (socket: string, services: string): string => `<!DOCTYPE busconfig PUBLIC
  "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
