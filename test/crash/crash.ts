@@ -81,10 +81,28 @@ export async function pointsOf(scenario: string): Promise<readonly Omit<Point, '
  * @param comesBack - `rebooted`: the device lost power as well, and booted
  * @throws Error if it has not come to rest after eight cycles
  */
-export async function crashAt(
-  scenarioName: string,
+export function crashAt(
+  scenario: string,
   point: Point,
   comesBack: 'restarted' | 'rebooted',
+): Promise<Aftermath> {
+  return disturb(scenario, point.cycle, comesBack, async (directory) => {
+    const { outcome } = await runCycleIn(scenario, directory, point);
+    return outcome === undefined;
+  });
+}
+
+/**
+ * An update of which one cycle (from 1) is disturbed, until the device has come to rest.
+ *
+ * @param run - runs that cycle; `true` if it was disturbed
+ * @throws Error if it has not come to rest after eight cycles
+ */
+export async function disturb(
+  scenarioName: string,
+  disturbedCycle: number,
+  comesBack: 'restarted' | 'rebooted',
+  run: (directory: string) => Promise<boolean>,
 ): Promise<Aftermath> {
   const scenario = scenarioOf(scenarioName);
   const temporary = temporaryDirectory('crash');
@@ -94,16 +112,16 @@ export async function crashAt(
     Promise.all(ecus.map(async (ecu) => scenario.running(join(directory, 'device'), ecu)));
   try {
     await prepare(directory, scenario);
-    for (let cycle = 1; cycle < point.cycle; cycle += 1) {
+    for (let cycle = 1; cycle < disturbedCycle; cycle += 1) {
       await runCycleIn(scenarioName, directory);
       await boot(directory, scenario);
     }
-    const { outcome } = await runCycleIn(scenarioName, directory, point);
+    const killed = await run(directory);
     if (comesBack === 'rebooted') await boot(directory, scenario);
     const booted = await running();
     const cycles = await comeToRest(scenarioName, directory);
     return {
-      killed: outcome === undefined,
+      killed,
       booted,
       running: await running(),
       believed: await believed(scenarioName, directory),
