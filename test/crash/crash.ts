@@ -14,8 +14,8 @@ export interface Point {
 
 /** What the device is like once it has come to rest. */
 export interface Aftermath {
-  /** Whether the agent was alive to be killed there. */
-  readonly killed: boolean;
+  /** Whether the agent was alive to be disturbed there. */
+  readonly met: boolean;
   /** What ECUs ran at each look: after the cut, and after each boot since. */
   readonly booted: readonly Running[];
   /** Calls that wrote an image once more, when its ECU ran it. */
@@ -57,17 +57,38 @@ export async function crashAt(
   point: Point,
   comesBack: 'restarted' | 'rebooted',
 ): Promise<Aftermath> {
+  const run = async (device: PoweredDevice): Promise<boolean> =>
+    (await device.runCycle(point)).outcome === undefined;
+  return disturb(scenario, { cycle: point.cycle, run }, comesBack);
+}
+
+/** One cycle (from 1) of an update. `run` tells whether it met what was to disturb it. */
+export interface Disturbance {
+  readonly cycle: number;
+  readonly run: (device: PoweredDevice) => Promise<boolean>;
+}
+
+/**
+ * An update of which one cycle is disturbed, until the device has come to rest.
+ *
+ * @throws Error if it has not come to rest after eight cycles
+ */
+export async function disturb(
+  scenario: string,
+  { cycle: disturbed, run }: Disturbance,
+  comesBack: 'restarted' | 'rebooted',
+): Promise<Aftermath> {
   return withDevice(scenario, async (device) => {
-    for (let cycle = 1; cycle < point.cycle; cycle += 1) {
+    for (let cycle = 1; cycle < disturbed; cycle += 1) {
       await device.runCycle();
       await device.reboot();
     }
-    const { outcome } = await device.runCycle(point);
+    const met = await run(device);
     if (comesBack === 'rebooted') await device.reboot();
     const { booted, repeated, cycles } = await comeToRest(device);
     const running = await device.running();
     return {
-      killed: outcome === undefined,
+      met,
       booted,
       repeated,
       running,
@@ -79,7 +100,8 @@ export async function crashAt(
   });
 }
 
-async function withDevice<T>(
+/** A device as the factory leaves it, switched on, for as long as `act` takes. */
+export async function withDevice<T>(
   scenario: string,
   act: (device: PoweredDevice) => Promise<T>,
 ): Promise<T> {
@@ -105,7 +127,8 @@ async function comeToRest(device: PoweredDevice): Promise<Way> {
     const running = await device.running();
     booted.push(...running);
     const { outcome, points } = await device.runCycle();
-    const isNew = (ecu = ''): boolean => running[device.serials.indexOf(ecu)] === 'new';
+    const isNew = (ecu: string | undefined): boolean =>
+      running[device.serials.indexOf(ecu ?? '')] === 'new';
     repeated.push(...points.filter((point) => isNew(WRITES.exec(point)?.[1])));
     if (outcome === 'up-to-date' || outcome === 'failed-before')
       return { booted, repeated, cycles };

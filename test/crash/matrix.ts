@@ -8,15 +8,12 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
 import { useMemory } from '../support/ostree-device.ts';
-import { crashAt, pointsOf, type Aftermath, type Point } from './crash.ts';
+import { crashAt, pointsOf, type Aftermath } from './crash.ts';
+import { sampleOf } from './sample.ts';
 import { scenarioOf, SCENARIOS } from './scenarios.ts';
 
 const MOMENTS = ['before', 'after'] as const;
 const COMEBACKS = ['restarted', 'rebooted'] as const;
-
-interface Case extends Point {
-  readonly comesBack: (typeof COMEBACKS)[number];
-}
 
 interface Row {
   readonly scenario: string;
@@ -33,7 +30,7 @@ interface Row {
  * @returns what does not hold
  */
 export function problemOf(after: Aftermath): string | undefined {
-  if (!after.killed) return 'the agent was not there to be killed';
+  if (!after.met) return 'the agent was not there to be killed';
   if (after.booted.includes('neither')) return `booted neither image: ${after.booted.join(' ')}`;
   if (after.running.some((one, at) => one !== after.believed[at])) {
     return `runs ${after.running.join(' ')}, believes ${after.believed.join(' ')}`;
@@ -53,21 +50,10 @@ const COLUMNS = MOMENTS.flatMap((moment) =>
   COMEBACKS.map((comesBack) => ({ moment, comesBack }) as const),
 );
 
-/** Each N-th case, and the columns in turn: whatever N is, a sample has as many of each. */
-function sampleOf(points: readonly Omit<Point, 'moment'>[], every: number): Case[] {
-  const cases: Case[] = [];
-  for (let taken = 0; taken * every < points.length * COLUMNS.length; taken += 1) {
-    const point = points[Math.floor((taken * every) / COLUMNS.length)];
-    const column = COLUMNS[taken % COLUMNS.length];
-    if (point !== undefined && column !== undefined) cases.push({ ...point, ...column });
-  }
-  return cases;
-}
-
 /** @param every - takes each N-th case only, for a sample */
 async function rowOf(scenario: string, every: number, jobs: number): Promise<Row> {
   const points = await pointsOf(scenario);
-  const cases = sampleOf(points, every);
+  const cases = sampleOf(points, COLUMNS, every);
   const cells = new Map<string, { new: number; old: number; tried: number }>();
   const failures: string[] = [];
   const work = async (): Promise<void> => {

@@ -16,6 +16,14 @@ export interface Cycle {
   readonly points: readonly string[];
 }
 
+/** How a process ended, and what it wrote. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly said: string;
+  readonly complained: string;
+}
+
 export class PoweredDevice {
   readonly directory: string;
   readonly #name: string;
@@ -41,8 +49,26 @@ export class PoweredDevice {
     readonly moment: 'before' | 'after';
   }): Promise<Cycle> {
     const at = point === undefined ? [] : [point.name, point.moment];
-    const child = spawn(process.execPath, [CYCLE, this.#name, this.directory, ...at], {
-      env: { ...process.env, ...CACHE, ...this.#services?.env },
+    const { code, signal, said, complained } = await this.#spawn([], at, {});
+    if (signal === 'SIGKILL' && point !== undefined) return { outcome: undefined, points: [] };
+    if (code !== 0)
+      throw new Error(`the cycle ended with ${String(signal ?? code)}: ${complained}`);
+    return JSON.parse(said) as Cycle;
+  }
+
+  /** One cycle under a program that disturbs it. */
+  runCycleUnder(program: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
+    return this.#spawn(program, [], env);
+  }
+
+  async #spawn(
+    program: readonly string[],
+    at: readonly string[],
+    env: NodeJS.ProcessEnv,
+  ): Promise<Ended> {
+    const command = [...program, process.execPath, CYCLE, this.#name, this.directory, ...at];
+    const child = spawn(command[0] ?? '', command.slice(1), {
+      env: { ...process.env, ...CACHE, ...this.#services?.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 60_000,
     });
@@ -50,11 +76,8 @@ export class PoweredDevice {
     let complained = '';
     child.stdout.on('data', (part: Buffer) => (said += part.toString()));
     child.stderr.on('data', (part: Buffer) => (complained += part.toString()));
-    const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-    if (signal === 'SIGKILL' && point !== undefined) return { outcome: undefined, points: [] };
-    if (code !== 0)
-      throw new Error(`the cycle ended with ${String(signal ?? code)}: ${complained}`);
-    return JSON.parse(said) as Cycle;
+    const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+    return { code, signal, said, complained };
   }
 
   /** Power is lost, services and all, and comes back. */
