@@ -98,10 +98,11 @@ export class PoweredDevice {
     return this.#scenario.ecus.map(({ serial }) => serial);
   }
 
-  /** What each ECU runs after so many boots in which neither services nor the agent ran. */
+  /** What each ECU runs after so many boots in which no agent ran. */
   async runningAfter(boots: number): Promise<Running[]> {
     await this.switchOff();
     for (let count = 0; count < boots; count += 1) await boot(this.directory, this.#scenario);
+    await this.#start();
     return this.running();
   }
 

@@ -3,7 +3,8 @@ import type { Installer } from '../../agent/ports.ts';
 import type { Ecu } from '../../agent/uptane/inventory.ts';
 import type { Body } from '../support/build-metadata.ts';
 
-export type Running = 'old' | 'new' | 'neither';
+/** `nothing`: one had to be stopped before the other is started, and the agent was killed between. */
+export type Running = 'old' | 'new' | 'nothing' | 'neither';
 
 /** What both repositories sign for an ECU. */
 export interface NewImage {

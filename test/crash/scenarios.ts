@@ -19,6 +19,7 @@ import { LIMITS, openBoard, runningTree, UPDATE } from '../support/directory-boa
 import { bootBoard, type Board } from '../support/boot-loader.ts';
 import { hashesOf } from '../support/build-metadata.ts';
 import { PRIMARY, SECONDARY } from '../support/uptane-world.ts';
+import { compose } from './compose.ts';
 import { ostree } from './ostree.ts';
 import { rauc } from './rauc.ts';
 import { whichIs, type Scenario } from './scenario.ts';
@@ -196,6 +197,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   directory,
   command,
   components,
+  compose,
   ostree,
   rauc,
   swupdate,
