@@ -47,7 +47,7 @@ export type Disturbed = Aftermath & { readonly complaint: string };
 const CYCLES = 2;
 /** What the harness itself writes for the Director. */
 const NOT_THE_AGENT = '@/manifests';
-/** strace counts the calls of each thread by itself: all calls for files are made by one. */
+/** strace counts the calls of each thread by itself: all of the agent's for files are made by one. */
 const ONE_THREAD = { UV_THREADPOOL_SIZE: '1' };
 
 /** Every such call of an undisturbed update, in order. */
@@ -57,11 +57,14 @@ export async function sitesOf(scenario: string): Promise<readonly Site[]> {
     for (let cycle = 1; cycle <= CYCLES; cycle += 1) {
       const { text } = await trace(device, ['-y', '-s', '4096', '-e', `trace=${CALLS.join(',')}`]);
       const counts = new Map<string, number>();
-      for (const { call, path } of callsIn(text, device.directory)) {
-        const key = `${call} ${path}`;
-        const when = (counts.get(key) ?? 0) + 1;
-        counts.set(key, when);
-        sites.push({ cycle, call, path, when });
+      const seen = new Set<string>();
+      for (const { thread, call, path } of callsIn(text, device.directory)) {
+        const counted = `${thread} ${call} ${path}`;
+        const when = (counts.get(counted) ?? 0) + 1;
+        counts.set(counted, when);
+        const site = `${call} ${path} ${String(when)}`;
+        if (!seen.has(site)) sites.push({ cycle, call, path, when });
+        seen.add(site);
       }
       await device.reboot();
     }
@@ -77,7 +80,8 @@ export async function disturbAt(scenario: string, at: Fault): Promise<Disturbed>
     const path = at.path.replace('@', device.directory);
     const filter = ['-P', path, '-e', `trace=${at.call}`, '-e', inject];
     const { text, ended } = await trace(device, filter);
-    if (at.fault === 'signal=SIGKILL') return ended.signal === 'SIGKILL';
+    // It may have been a program of the installer that was killed.
+    if (at.fault === 'signal=SIGKILL') return text.includes('killed by SIGKILL');
     complaint = ended.code === 0 ? '' : ended.complained;
     return text.includes('(INJECTED)');
   };
@@ -92,17 +96,23 @@ async function trace(
 ): Promise<{ readonly text: string; readonly ended: Ended }> {
   const at = join(device.directory, 'trace');
   // No --seccomp-bpf: with it strace 6.1 loses signals that are for any thread but the first.
-  const strace = ['strace', '-f', '-qq', '-o', at, ...filter];
+  const strace = ['strace', '-f', '-q', '-o', at, ...filter];
   const ended = await device.runCycleUnder(strace, ONE_THREAD);
   return { text: readFileSync(at, 'utf8'), ended };
 }
 
-function callsIn(trace: string, directory: string): Pick<Site, 'call' | 'path'>[] {
+interface Call {
+  readonly thread: string;
+  readonly call: string;
+  readonly path: string;
+}
+
+function callsIn(trace: string, directory: string): Call[] {
   return trace.split('\n').flatMap((line) => {
-    const [, call, args] = /^\d+ +(\w+)\((.*)$/u.exec(line) ?? [];
-    if (call === undefined || !args?.includes(directory)) return [];
+    const [, thread = '', call = '', args = ''] = /^(\d+) +(\w+)\((.*)$/u.exec(line) ?? [];
+    if (!args.includes(directory)) return [];
     const path = pathIn(args, directory).replace(directory, '@');
-    return path === NOT_THE_AGENT ? [] : [{ call, path }];
+    return path === NOT_THE_AGENT ? [] : [{ thread, call, path }];
   });
 }
 
