@@ -82,7 +82,8 @@ export async function disturbAt(scenario: string, at: Fault): Promise<Disturbed>
     const { text, ended } = await trace(device, filter);
     // It may have been a program of the installer that was killed.
     if (at.fault === 'signal=SIGKILL') return text.includes('killed by SIGKILL');
-    complaint = ended.code === 0 ? '' : ended.complained;
+    const how = String(ended.signal ?? ended.code);
+    complaint = ended.code === 0 ? '' : `${how}: ${ended.complained}`;
     return text.includes('(INJECTED)');
   };
   const comesBack = at.fault === 'signal=SIGKILL' ? 'rebooted' : 'restarted';

@@ -79,7 +79,6 @@ network_config_dir = "${this.#at('net')}"
       this.program,
       `#!/bin/sh
 export ${configured}
-echo "$*" >>${this.#at('calls')}
 [ ! -e ${this.#at('fault')} ] || . ${this.#at('fault')}
 exec nsenter -t ${init} -m -n -p --wd="$PWD" podman "$@"
 `,
