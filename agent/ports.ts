@@ -259,16 +259,21 @@ export interface Staging {
    * Receives an image, resuming what is already there, and proves length and every signed hash.
    *
    * @returns the path of the complete, synced, verified file
-   * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, SPACE_INSUFFICIENT
+   * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH
+   * @throws OtaError SPACE_INSUFFICIENT, STORAGE_FAILED
    */
   receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string>;
   /**
    * Whether there is room for all that is still missing of `targets`.
    *
-   * @throws OtaError SPACE_INSUFFICIENT
+   * @throws OtaError SPACE_INSUFFICIENT, STORAGE_FAILED
    */
   demandSpace(targets: readonly TrustedTarget[]): Promise<void>;
-  /** Removes every staged file that is not one of `targets`. */
+  /**
+   * Removes every staged file that is not one of `targets`.
+   *
+   * @throws OtaError STORAGE_FAILED
+   */
   sweep(targets: readonly TrustedTarget[]): Promise<void>;
 }
 

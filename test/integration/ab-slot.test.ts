@@ -86,6 +86,18 @@ for (const [name, open] of Object.entries(KINDS)) {
       }
     });
 
+    test('an image that is confirmed in the last of its tries stays', async (t) => {
+      const device = open(temporary(t));
+      await take(device);
+      await device.installer.activate(device.target);
+      for (let boot = 0; boot < TRIES; boot += 1) device.boot();
+      await device.installer.confirm(device.target);
+      for (let boot = 0; boot < 2 * TRIES + 1; boot += 1) {
+        device.boot();
+        assert.equal(device.running(), 'update');
+      }
+    });
+
     test('nothing boots the other slot from before its first byte changes', async (t) => {
       const directory = temporary(t);
       const device = open(directory);

@@ -118,8 +118,11 @@ export class AbSlotInstaller implements StreamingInstaller {
   confirm(target: TrustedTarget): Promise<void> {
     return this.#guard(target.ecu, async () => {
       const { choice } = this.#settings;
-      if ((await choice.read()).state === 'good') return;
-      await choice.only((await this.#place()).booted);
+      const { booted } = await this.#place();
+      const { active, state } = await choice.read();
+      // In the last of its tries the image runs, and the next boot would choose the one before.
+      if (state === 'good' && active === booted) return;
+      await choice.only(booted);
     });
   }
 
