@@ -47,23 +47,21 @@ export async function converge(
 /** The update may end either way, but all have to say the same of it. */
 function problemOf(running: string, believed: string, manifests: string): string | undefined {
   if (running !== believed) return `runs the ${running} image, believes the ${believed} one`;
-  const codes = new Set(Array.from(manifests.matchAll(/"result":\{"code":"([A-Z_]+)"/gu), at1));
+  const results = manifests.matchAll(/"result":\{"code":"([A-Z_]+)"/gu);
+  const codes = new Set(Array.from(results, ([, code]) => code));
   if (codes.size !== 1) return `the Director was told ${[...codes].join(' and ') || 'nothing'}`;
   if (codes.has('OK') === (running === 'new')) return undefined;
   return `the Director was told ${[...codes].join()} of the ${running} image`;
 }
 
-function at1(match: RegExpExecArray): string {
-  return match[1] ?? '';
-}
-
 async function cycleIn(device: BlockDevice): Promise<{ outcome: string; believed: string }> {
-  const { ports, close } = await openPorts(device.root, device.scenario);
+  const opened = await openPorts(device.root, device.scenario);
+  const { ports } = opened;
   try {
     const { outcome } = await runCycle(ports);
     const [ecu] = await ports.store.inventory();
     return { outcome, believed: ecu?.installed === undefined ? 'old' : 'new' };
   } finally {
-    await close();
+    await opened.close();
   }
 }

@@ -39,8 +39,9 @@ function marked<T extends object>(name: string, port: T): T {
     get: (target, member) => {
       const value: unknown = Reflect.get(target, member, target);
       if (typeof value !== 'function') return value;
+      const method = value.bind(target) as Method;
       return (...args: unknown[]) => {
-        const result = (value as Method).apply(target, args);
+        const result = method(...args);
         if (!(result instanceof Promise)) return result;
         return result.then((answer: unknown) => {
           mark(`${name}.${String(member)}`);
@@ -51,7 +52,8 @@ function marked<T extends object>(name: string, port: T): T {
   });
 }
 
-const { ports, close } = await openPorts(device.root, device.scenario);
+const opened = await openPorts(device.root, device.scenario);
+const { ports } = opened;
 mark('start');
 const watched: Ports = {
   ...ports,
@@ -60,6 +62,6 @@ const watched: Ports = {
   installers: { of: (ecu) => marked('installer', ports.installers.of(ecu)) },
 };
 const { outcome } = await runCycle(watched);
-await close();
+await opened.close();
 mark('end');
 process.stdout.write(outcome);

@@ -177,7 +177,9 @@ export class BlockDevice {
  *   would go on holding what is unmounted here, and the next to be mounted would be the same
  */
 export function mount(device: string, where: string): void {
-  const [own, parent] = ['self', String(process.ppid)].map((id) => readlinkSync(`/proc/${id}/ns/mnt`));
+  const [own, parent] = ['self', String(process.ppid)].map((id) =>
+    readlinkSync(`/proc/${id}/ns/mnt`),
+  );
   if (own === parent) throw new Error('mount namespace of our own wanted: run it with unshare -m');
   execFileSync('mount', ['-t', 'ext4', '-o', 'noatime,noauto_da_alloc', device, where], {
     stdio: 'pipe',

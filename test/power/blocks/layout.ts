@@ -4,13 +4,13 @@ import type { Region } from './logged-disk.ts';
 const MIB = 1024 * 1024;
 
 /** State of the agent and boot environment, ext4. */
-export const DATA: Region = { offsetBytes: 0, lengthBytes: 16 * MIB };
+export const DATA: Region = { offsetBytes: 0, lengthBytes: 12 * MIB };
 export const SLOTS: Readonly<Record<'a' | 'b', Region>> = {
-  a: { offsetBytes: 16 * MIB, lengthBytes: 2 * MIB },
-  b: { offsetBytes: 18 * MIB, lengthBytes: 2 * MIB },
+  a: { offsetBytes: 12 * MIB, lengthBytes: 2 * MIB },
+  b: { offsetBytes: 14 * MIB, lengthBytes: 2 * MIB },
 };
 /** Outside of the device: how far the agent had come when the disk got the write. */
-export const MARKS: Region = { offsetBytes: 20 * MIB, lengthBytes: 4096 };
+export const MARKS: Region = { offsetBytes: 16 * MIB, lengthBytes: 4096 };
 export const DISK_BYTES = MARKS.offsetBytes + MARKS.lengthBytes;
 
 export function isIn({ offsetBytes, lengthBytes }: Region, at: number): boolean {

@@ -1,7 +1,6 @@
 /**
  * Power failure at every block write: a whole update is recorded on each board, and every state that the
- * disk may be left in is looked at. `npm run power-blocks -- [--board NAME]… [--every N] [--converge N]
- * [--mixtures N] [--singles N] [--seed N]` prints the table.
+ * disk may be left in is looked at. `npm run power-blocks` prints the table; README.md has its options.
  *
  * Ends with 1 if any state is not as it has to be, and says which.
  */
@@ -16,6 +15,12 @@ import { loggedDiskProblem } from './logged-disk.ts';
 import { recordCycle, type Recording } from './recording.ts';
 import { replay, type Extent, type Replayed } from './replay.ts';
 
+interface Wanted extends Extent {
+  readonly cycles: readonly string[];
+  /** With each N-th state that is as it has to be, the agent goes on. */
+  readonly converge: number;
+}
+
 interface Row extends Replayed {
   readonly board: string;
   readonly cycle: string;
@@ -23,20 +28,27 @@ interface Row extends Replayed {
 }
 
 /** What an update consists of: it is written and chosen, and then found good. */
-const CYCLES = ['update', 'trial'] as const;
+const CYCLES = ['update', 'trial'];
 const ENDS: Readonly<Record<string, string>> = { update: 'reboot-required', trial: 'installed' };
+
+/** @throws Error for a name that is none */
+function numberOf(cycle: string): number {
+  const number = CYCLES.indexOf(cycle);
+  if (number < 0) throw new Error(`no such cycle: ${cycle}`);
+  return number;
+}
 
 async function rowOf(
   device: BlockDevice,
   board: string,
   recording: Recording,
-  extent: Extent & { readonly converge: number },
+  wanted: Wanted,
 ): Promise<Row> {
   let good = 0;
   let converged = 0;
-  const replayed = await replay(device, recording, extent, async (disk, { at }) => {
+  const replayed = await replay(device, recording, wanted, async (disk, { at }) => {
     good += 1;
-    if (good % extent.converge !== 0) return undefined;
+    if (good % wanted.converge !== 0) return undefined;
     const problem = await converge(
       device,
       disk,
@@ -49,21 +61,21 @@ async function rowOf(
 }
 
 /** Files are in memory: a disk here would be asked to keep what the disk there forgets. */
-async function rowsOf(board: string, extent: Parameters<typeof rowOf>[3]): Promise<readonly Row[]> {
+async function rowsOf(board: string, wanted: Wanted): Promise<readonly Row[]> {
   const temporary = temporaryDirectory('blocks');
   try {
     const device = new BlockDevice(temporary.path, board);
     await device.make();
     const recordings: Recording[] = [];
-    for (const name of CYCLES) {
+    for (const name of CYCLES.slice(0, 1 + Math.max(...wanted.cycles.map(numberOf)))) {
       const recording = await recordCycle(device, board, name);
-      if (recording.outcome !== ENDS[name])
-        throw new Error(`${board}: ${name}: ${recording.outcome}`);
-      recordings.push(recording);
+      const { outcome } = recording;
+      if (outcome !== ENDS[name]) throw new Error(`${board}: the ${name} ended with ${outcome}`);
+      if (wanted.cycles.includes(name)) recordings.push(recording);
       await device.boot();
     }
     const rows: Row[] = [];
-    for (const recording of recordings) rows.push(await rowOf(device, board, recording, extent));
+    for (const recording of recordings) rows.push(await rowOf(device, board, recording, wanted));
     return rows;
   } finally {
     temporary.remove();
@@ -98,6 +110,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       board: { type: 'string', multiple: true, default: Object.keys(BOARDS) },
+      cycle: { type: 'string', multiple: true, default: CYCLES },
       every: { type: 'string', default: '1' },
       converge: { type: 'string', default: '10' },
       mixtures: { type: 'string', default: '2' },
@@ -111,10 +124,11 @@ async function main(): Promise<number> {
   const [every, convergeEvery, mixtures, singles, seed] = (
     ['every', 'converge', 'mixtures', 'singles', 'seed'] as const
   ).map((name) => Number(values[name])) as [number, number, number, number, number];
-  const extent = { every, converge: convergeEvery, mixtures, singles, seed };
+  const counts = { every, converge: convergeEvery, mixtures, singles, seed };
+  const wanted = { ...counts, cycles: values.cycle };
   const rows: Row[] = [];
   for (const board of values.board) {
-    const own = await rowsOf(board, extent);
+    const own = await rowsOf(board, wanted);
     rows.push(...own);
     const problems = own.flatMap((row) => row.problems.map((one) => `${board}: ${one}\n`));
     process.stderr.write(problems.join(''));

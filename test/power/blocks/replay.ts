@@ -9,8 +9,8 @@ import {
   type Mode,
 } from './crash-states.ts';
 import type { BlockDevice } from './device.ts';
-import { believedAt, Examiner, problemsOf, type Belief, type Finding } from './examination.ts';
-import { DATA, isIn, regionOf, SLOTS } from './layout.ts';
+import { believedAt, Examiner, problemsOf, type Belief } from './examination.ts';
+import { isIn, SLOTS } from './layout.ts';
 import type { Recording } from './recording.ts';
 
 export interface Replayed {
@@ -26,55 +26,65 @@ export interface Extent extends Harshness {
   readonly every: number;
 }
 
-/** @param visit - called with each disk that is as it has to be */
+/** With each disk that is as it has to be; says what is wrong nevertheless. */
+export type Visit = (disk: Buffer, state: CrashState) => Promise<string | undefined>;
+
 export async function replay(
   device: BlockDevice,
   recording: Recording,
   extent: Extent,
-  visit: (disk: Buffer, state: CrashState, finding: Finding) => Promise<string | undefined>,
+  visit: Visit,
 ): Promise<Replayed> {
   const { entries, marks, name } = recording;
   const beliefs = await believedAt(device.board, marks);
   const examiner = new Examiner(device);
   const states = new Map<Mode, number>(MODES.map((mode) => [mode, 0]));
   const problems = [...untouched(recording)];
-  const disk = Buffer.from(recording.before);
-  let applied = 0;
-  let seen = 0;
-  let last: { readonly data: Buffer; readonly finding: Finding } | undefined;
   try {
-    for (const state of crashStates(entries, extent)) {
-      for (; applied < state.from; applied += 1) {
-        const entry = entries[applied];
-        if (entry !== undefined) apply(disk, entry);
-      }
-      seen += 1;
-      if (seen % extent.every !== 0) continue;
+    for (const [state, disk] of crashedDisks(recording, extent)) {
       states.set(state.mode, (states.get(state.mode) ?? 0) + 1);
-      const crashed = diskAt(disk, state);
+      const expected = expectedAt(recording, beliefs, state.at);
+      const found = await examine(examiner, disk, expected, () => visit(disk, state));
       const where = `${name}: ${state.mode} at ${String(state.at)} of ${String(entries.length)}`;
-      try {
-        const data = regionOf(crashed, DATA);
-        // What changed only a slot leaves the file system as it was.
-        const finding =
-          last?.data.equals(data) === true ? last.finding : await examiner.find(crashed);
-        last = { data, finding };
-        const found = problemsOf(finding, crashed, expectedAt(recording, beliefs, state.at));
-        const visited = found.length > 0 ? undefined : await visit(crashed, state, finding);
-        problems.push(
-          ...[...found, ...(visited === undefined ? [] : [visited])].map(
-            (one) => `${where}: ${one}`,
-          ),
-        );
-      } catch (error) {
-        problems.push(`${where}: ${error instanceof Error ? error.message : String(error)}`);
-      }
+      problems.push(...found.map((one) => `${where}: ${one}`));
     }
   } finally {
     examiner.close();
   }
   const flushes = entries.filter((entry) => entry === undefined).length;
   return { writes: entries.length - flushes, flushes, states, problems };
+}
+
+function* crashedDisks(
+  { before, entries }: Recording,
+  extent: Extent,
+): Generator<readonly [CrashState, Buffer]> {
+  const disk = Buffer.from(before);
+  let applied = 0;
+  let seen = 0;
+  for (const state of crashStates(entries, extent)) {
+    for (; applied < state.from; applied += 1) {
+      const entry = entries[applied];
+      if (entry !== undefined) apply(disk, entry);
+    }
+    seen += 1;
+    if (seen % extent.every === 0) yield [state, diskAt(disk, state)];
+  }
+}
+
+async function examine(
+  examiner: Examiner,
+  disk: Buffer,
+  expected: readonly Belief[],
+  goOn: () => Promise<string | undefined>,
+): Promise<readonly string[]> {
+  try {
+    const found = problemsOf(await examiner.find(disk), disk, expected);
+    const further = found.length > 0 ? undefined : await goOn();
+    return further === undefined ? found : [further];
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)];
+  }
 }
 
 /** The slot that runs is never written, by whatever way. */
