@@ -48,7 +48,10 @@ busybox-static            the content of container images made in tests
 podman                    runs the containers of `installer.type = "compose"`
 podman-compose            drives it
 systemd                   systemd-notify, and systemd-analyze for the units
-grub-common               grub-editenv, which reads what GRUB would
+grub-common               grub-editenv and grub-fstest, which read what GRUB would
+grub-pc-bin               GRUB, which boots a disk in a test
+qemu-system-x86           a machine that it boots
+qemu-system-common        logs what a disk is asked to write
 systemd-boot              bootctl, which sorts boot entries as the boot loader does
 curl                      what the bench of installers is held against
 zsh                       takes completions
