@@ -53,7 +53,7 @@ describe('the secrecy of the PIN', () => {
 
   /** The agent under strace, which sees every process that it starts, with arguments and environment. */
   const start = (args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess => {
-    const trace = join(traces, `${String(spoken.length)}-${args.join('-')}`);
+    const trace = join(traces, `${String(spoken.length)}-${args.join('-').replaceAll('/', '-')}`);
     const strace = ['-f', '-qq', '-v', '-s', '65536', '-e', 'trace=execve', '-o', trace];
     const command = [process.execPath, AGENT, ...args, '--config', world.device.configPath];
     return spawn('strace', [...strace, ...command], {
