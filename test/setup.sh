@@ -30,7 +30,7 @@ gnutls-bin                p11tool, another one
 openssh-client            ssh-keygen and ssh-agent, which sign with keys in a token
 openssl                   an independent judge of certificates and signatures
 python3-jwcrypto          an independent judge of what is encrypted to a device
-python3-prometheus-client an independent reader of the agent's metrics
+python3-prometheus-client an independent reader of metrics
 squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
 rauc                      the installer of the same name is tested with it
 dbus                      the bus that it is on

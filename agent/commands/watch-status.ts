@@ -42,7 +42,7 @@ export async function watchStatus(
 }
 
 /** Source: HTML Living Standard §9.2.6, for the fields that our daemon writes. */
-export async function* parseEvents(
+async function* parseEvents(
   chunks: AsyncIterable<unknown>,
 ): AsyncGenerator<{ readonly event: string; readonly data: Record<string, unknown> }> {
   let text = '';

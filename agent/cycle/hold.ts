@@ -68,7 +68,7 @@ export async function rememberApproval(held: Held, { store }: LocalPorts): Promi
 }
 
 /** Short enough to be typed; that of another update differs. */
-export function updateId(plan: Plan): string {
+function updateId(plan: Plan): string {
   return createHash('sha256').update(planDigest(plan)).digest('hex').slice(0, 12);
 }
 

@@ -96,7 +96,7 @@ export const JSON_ROUTES = {
 } as const satisfies Readonly<Record<string, Route>>;
 
 /** Answered by the server itself. */
-export const OWN_ROUTES = {
+const OWN_ROUTES = {
   events: {
     method: 'GET',
     path: '/v1/events',

@@ -12,7 +12,7 @@ import type { EventHub } from './event-hub.ts';
 import { JSON_ROUTES, ROUTES, type JsonRoute, type OwnRoute, type Route } from './routes.ts';
 
 /** What a caller sent, as the route's schemas read it. */
-export interface ApiRequest {
+interface ApiRequest {
   readonly parts: Readonly<Record<string, string>>;
   readonly body: Readonly<Record<string, unknown>>;
 }
