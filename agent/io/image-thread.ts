@@ -147,7 +147,7 @@ export class ThreadSink implements ImageSink {
   }
 
   async close(): Promise<void> {
-    await this.#passed;
+    await outcome(this.mark());
     await this.#thread.end();
   }
 

@@ -64,8 +64,9 @@ async function readBack(path: string): Promise<void> {
   try {
     for await (const chunk of medium.chunks(image.lengthBytes)) {
       digest.update(chunk);
-      if (digest.lengthBytes - said < PROGRESS_BYTES) continue;
-      said = digest.lengthBytes;
+      const { lengthBytes } = digest;
+      if (lengthBytes - said < PROGRESS_BYTES && lengthBytes < image.lengthBytes) continue;
+      said = lengthBytes;
       say({ readBytes: said });
     }
   } finally {

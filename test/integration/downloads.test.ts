@@ -210,11 +210,15 @@ describe('images', () => {
     const through = client(
       proxyRules(undefined, { HTTPS_PROXY: url.replace('//', '//me:pa%40ss@') }),
     );
-    const response = await through.send({ method: 'GET', url: `${origin.url}/targets/x` });
-    assert.ok((await received(response.body)).equals(CONTENT));
+    const target = `${origin.url}/targets/x`;
+    const kept = await through.send({ method: 'GET', url: target });
+    assert.ok((await received(kept.body)).equals(CONTENT));
+    const own = await through.download(target, { range: 'bytes=1000-' });
+    assert.ok((await received(own.body)).equals(CONTENT.subarray(1000)));
     const credentials = Buffer.from('me:pa@ss').toString('base64');
-    assert.deepEqual(tunnels, [`${origin.url.slice('https://'.length)} Basic ${credentials}`]);
-    assert.deepEqual(names, ['device-1']);
+    const tunnel = `${origin.url.slice('https://'.length)} Basic ${credentials}`;
+    assert.deepEqual(tunnels, [tunnel, tunnel]);
+    assert.deepEqual(names, ['device-1', 'device-1']);
   });
 
   test('a proxy that opens no tunnel is named, and what to do', async () => {
