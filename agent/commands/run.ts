@@ -108,7 +108,7 @@ async function brake(
 }
 
 const DONE = { pause: 'paused', abort: 'aborted' } as const;
-const STOP_GRACE_MS = 5000;
+const STOP_GRACE_MS = 1500;
 
 /** Power-fail safety makes stopping simple: a cycle that does not end in time is ended with us. */
 function stopSignal(): AbortSignal {
