@@ -28,7 +28,10 @@ const COMMANDS: Readonly<
   pause: async () => (await import('./commands/confirm.ts')).pauseCommand,
   resume: async () => (await import('./commands/confirm.ts')).resumeCommand,
   abort: async () => (await import('./commands/confirm.ts')).abortCommand,
+  installer: async () => (await import('./commands/installer.ts')).installerCommand,
 };
+
+const TAKES_MORE: ReadonlySet<CommandName> = new Set(['rotate', 'factory', 'installer']);
 
 async function runCommand(line: CommandLine): Promise<CommandResult> {
   const { command, config, rest } = line;
@@ -45,7 +48,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
     const loaded = await loadSettings({ config });
     return anchorCommand({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
   }
-  if (command !== 'rotate' && command !== 'factory') expectNothing(command, rest);
+  if (!TAKES_MORE.has(command)) expectNothing(command, rest);
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });

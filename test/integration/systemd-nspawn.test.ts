@@ -6,14 +6,17 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
+import type { RequestLine } from '../director/gateway/traffic.ts';
 import { startDirector, type DirectorHandle } from '../director/start.ts';
 import { bootSystem, whyNotBootable, type BootedSystem } from '../support/booted-system.ts';
+import { siteFiles } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
@@ -40,46 +43,6 @@ after(async () => {
   await (director as DirectorHandle | undefined)?.stop();
   directory.remove();
 });
-
-function siteFiles(server: DirectorHandle): Parameters<typeof bootSystem>[1] {
-  const copy = (path: string, from: string): { path: string; text: string } => ({
-    path,
-    text: readFileSync(from, 'utf8'),
-  });
-  return [
-    copy('/etc/ota-agent/ca.pem', server.caPath),
-    copy('/etc/ota-agent/director-root.json', server.directorRootPath),
-    copy('/etc/ota-agent/image-root.json', server.imageRootPath),
-    copy('/etc/ota-agent/est-secret', server.enrolSecretPath),
-    { path: '/etc/credstore/ota-agent.pin', text: '123456', mode: 0o600 },
-    { path: '/etc/credstore/ota-agent.so-pin', text: '12345678', mode: 0o600 },
-    {
-      path: '/etc/ota-agent/softhsm2.conf',
-      text: 'directories.tokendir = /var/lib/ota-agent/tokens\n',
-    },
-    {
-      path: '/etc/systemd/system/ota-agent.service.d/test.conf',
-      text: '[Service]\nEnvironment=SOFTHSM2_CONF=/etc/ota-agent/softhsm2.conf\nRestartSec=100ms\n',
-    },
-    {
-      path: '/etc/ota-agent/conf.d/10-site.toml',
-      text: `
-        gateway = { url = "${server.gatewayUrl}", ca = "/etc/ota-agent/ca.pem" }
-        token.module = "/usr/lib/softhsm/libsofthsm2.so"
-        device.id = "device-1"
-        ecu = { serial = "gw-1", hardware_id = "gateway" }
-        installer.path = "/var/lib/ota-agent/app.img"
-        [provisioning]
-        mode = "est"
-        est_url = "${server.enrolUrl}"
-        est_secret_file = "/etc/ota-agent/est-secret"
-        [uptane]
-        roots = ["/etc/ota-agent/director-root.json", "/etc/ota-agent/image-root.json"]
-        poll_interval = "1s"
-      `,
-    },
-  ];
-}
 
 async function demand(program: string, ...args: readonly string[]): Promise<string> {
   const { exit, stdout, stderr } = await system.run(program, ...args);
@@ -167,21 +130,73 @@ testInside(
   },
 );
 
-testInside('installs an update that the Director assigns', async () => {
-  const path = join(directory.path, 'image');
-  writeFileSync(path, 'version 2');
-  await director.publish({ path, name: 'app-2', hardwareIds: ['gateway'], version: '2' });
-  await director.assign('device-1', 'app-2');
+async function assign(name: string, content: Buffer): Promise<void> {
+  const path = join(directory.path, name);
+  writeFileSync(path, content);
+  await director.publish({ path, name, hardwareIds: ['gateway'], version: name });
+  await director.assign('device-1', name);
+}
+
+async function untilInstalled(content: Buffer, path = '/var/lib/ota-agent/app.img'): Promise<void> {
+  const digest = createHash('sha256').update(content).digest('hex');
   await until('the update', async () => {
-    const { stdout } = await system.run('cat', '/var/lib/ota-agent/app.img');
-    return stdout === 'version 2';
+    const { stdout } = await system.run('sha256sum', path);
+    return stdout.startsWith(digest);
   });
+}
+
+testInside('installs an update that the Director assigns', async () => {
+  const content = Buffer.from('version 2');
+  await assign('app-2', content);
+  await untilInstalled(content);
 });
 
-testInside('the confirming unit asks the daemon, and succeeds', async () => {
-  await demand('systemctl', 'start', 'ota-agent-confirm');
-  assert.equal(await property('Result', 'ota-agent-confirm'), 'success');
-  assert.equal(await property('ActiveState'), 'active');
+testInside(
+  'a check before boot-complete.target that fails keeps the image unconfirmed',
+  async () => {
+    const check = '/etc/systemd/system/site-check.service';
+    const unit = (program: string): string => `[Unit]
+    DefaultDependencies=no
+    Before=boot-complete.target
+    [Service]
+    Type=oneshot
+    ExecStart=${program}
+    [Install]
+    RequiredBy=boot-complete.target
+  `;
+    system.write(check, unit('false'));
+    await demand('systemctl', 'enable', 'site-check');
+    assert.notEqual((await system.run('systemctl', 'start', 'ota-agent-confirm')).exit, 0);
+    assert.equal(await property('ExecMainStartTimestampMonotonic', 'ota-agent-confirm'), '0');
+    system.write(check, unit('true'));
+    await demand('systemctl', 'daemon-reload');
+  },
+);
+
+testInside(
+  'the confirming unit asks the daemon at boot-complete.target, and succeeds',
+  async () => {
+    await demand('systemctl', 'start', 'ota-agent-confirm');
+    assert.equal(await property('ActiveState', 'boot-complete.target'), 'active');
+    assert.equal(await property('Result', 'ota-agent-confirm'), 'success');
+    assert.equal(await property('ActiveState', 'ota-agent-confirm'), 'active');
+  },
+);
+
+testInside('a service takes in a secret that the unit of the timer has received', async () => {
+  const value = Buffer.from('correct-horse').toString('base64');
+  await director.control('PUT', '/devices/device-1/secrets/db-password', { value });
+  // Its first run is at the start, which is now.
+  await demand('systemctl', 'start', 'ota-agent-secrets.timer');
+  const credential = 'LoadCredential=db-password:/run/ota-agent/secrets/db-password';
+  const order = ['Wants=ota-agent-secrets.service', 'After=ota-agent-secrets.service'];
+  const properties = [credential, ...order].flatMap((one) => ['-p', one]);
+  const reader = ['systemd-creds', 'cat', 'db-password'];
+  const service = ['--quiet', '--pipe', '--wait', '-p', 'User=nobody', ...properties, ...reader];
+  assert.equal(await demand('systemd-run', ...service), 'correct-horse');
+  const mode = await demand('stat', '-c', '%U %a', '/run/ota-agent/secrets/db-password');
+  assert.equal(mode, 'ota-agent 400');
+  await demand('systemctl', 'stop', 'ota-agent-secrets.timer');
 });
 
 testInside('a daemon that hangs is killed by the watchdog and started again', async () => {
@@ -201,10 +216,48 @@ testInside('a daemon that hangs is killed by the watchdog and started again', as
   assert.match(await journal(), /Failed with result 'watchdog'/);
 });
 
-testInside('stops when asked, within its grace', async () => {
+testInside('stops in the middle of a download, at once, and loses nothing of it', async () => {
+  const content = randomBytes(6 * 1024 * 1024);
+  system.write('/etc/ota-agent/conf.d/20-slow.toml', 'download.max_rate = "1MiB"\n');
+  await demand('systemctl', 'restart', 'ota-agent');
+  await assign('app-3', content);
+  const staged = async (): Promise<number> => {
+    const { stdout } = await system.run(
+      'sh',
+      '-c',
+      'cat /var/lib/ota-agent/staging/*.part | wc -c',
+    );
+    return Number(stdout);
+  };
+  await until('a download', async () => (await staged()) > 0);
   await demand('systemctl', 'stop', 'ota-agent');
   assert.equal(await property('Result'), 'success');
   assert.equal(await property('ExecMainStatus'), '0');
+  const kept = await staged();
+  assert.ok(kept > 0 && kept < content.length, String(kept));
+
+  await demand('systemctl', 'start', 'ota-agent');
+  await until('more of it', async () => (await staged()) > kept);
+  await demand('rm', '/etc/ota-agent/conf.d/20-slow.toml');
+  await demand('systemctl', 'kill', '-s', 'KILL', 'ota-agent');
+  await untilInstalled(content);
+  const lines = (await director.control('GET', '/requests?device=device-1')) as RequestLine[];
+  // 206: from where it was, not from its beginning.
+  assert.equal(lines.findLast((line) => line.path.endsWith('app-3'))?.status, 206);
+});
+
+testInside('starts without any network: ready, and says what it waits for', async () => {
+  const cut = '/etc/systemd/system/ota-agent.service.d/no-network.conf';
+  system.write(cut, '[Service]\nPrivateNetwork=yes\n');
+  await demand('systemctl', 'daemon-reload');
+  await demand('systemctl', 'restart', 'ota-agent');
+  assert.equal(await property('ActiveState'), 'active');
+  await until('a cycle', async () => (await property('StatusText')) === 'GATEWAY_UNREACHABLE');
+  assert.equal(await property('NRestarts'), '0');
+  await demand('rm', cut);
+  await demand('systemctl', 'daemon-reload');
+  await demand('systemctl', 'stop', 'ota-agent');
+  assert.equal(await property('Result'), 'success');
 });
 
 testInside('reads a PIN that is encrypted at rest', async () => {
@@ -222,6 +275,39 @@ testInside('reads a PIN that is encrypted at rest', async () => {
   await demand('systemctl', 'daemon-reload');
   await demand('systemctl', 'start', 'ota-agent');
   assert.equal(await property('ActiveState'), 'active');
+});
+
+testInside(
+  'what only root may write is installed by the installer, for an agent that may not',
+  async () => {
+    await demand('mkdir', '-p', '/opt/app');
+    system.write(
+      '/etc/ota-agent/conf.d/30-separate.toml',
+      'installer.path = "/opt/app/app.img"\nseparation.installer = true\n',
+    );
+    system.write(
+      '/etc/systemd/system/ota-agent-installer@.service.d/app.conf',
+      '[Service]\nReadWritePaths=/opt/app\n',
+    );
+    await demand('systemctl', 'daemon-reload');
+    await demand('systemctl', 'start', 'ota-agent-installer.socket');
+    await demand('systemctl', 'restart', 'ota-agent');
+    const content = randomBytes(3 * 1024 * 1024);
+    await assign('app-4', content);
+    await untilInstalled(content, '/opt/app/app.img');
+    assert.equal(await demand('stat', '-c', '%U', '/opt/app/app.img'), 'root');
+    const staged = await demand('stat', '-c', '%U %a', '/var/lib/ota-agent-installer');
+    assert.equal(staged, 'root 700');
+  },
+);
+
+testInside('the installer serves the agent and root, and nobody else', async () => {
+  const listen = `require('node:net').connect('/run/ota-agent-installer/socket')
+    .on('error', ({ code }) => console.log(code)).on('data', (said) => console.log(String(said)))`;
+  const node = ['/usr/lib/ota-agent/bin/node', '-e', listen];
+  assert.equal(await demand('runuser', '-u', 'nobody', '--', ...node), 'EACCES');
+  const inGroup = await demand('runuser', '-u', 'nobody', '-g', 'ota-agent', '--', ...node);
+  assert.match(inGroup, /"code":"USAGE".*may not install/u);
 });
 
 testInside('the agent asks for a reboot by a file, and only by that', async () => {
