@@ -11,6 +11,7 @@ import { openInstallers } from '../installers.ts';
 import { openBoot } from '../io/boot.ts';
 import { openClock } from '../io/clock.ts';
 import { failureMessage, Wire } from '../io/installers/separate/wire.ts';
+import { handedSocket } from '../io/listen-fds.ts';
 import { StagingDirectory } from '../io/staging.ts';
 import { Database } from '../io/store/database.ts';
 import { takeLock, type Lock } from '../io/store/lock.ts';
@@ -96,12 +97,9 @@ async function partsOf(
   };
 }
 
-const FIRST_FD = 3;
-
-/** Source: sd_listen_fds(3). */
 function connection(): number {
-  const { LISTEN_FDS: count, LISTEN_PID: pid } = process.env;
-  if (count === '1' && Number(pid) === process.pid) return FIRST_FD;
+  const fd = handedSocket(process.env);
+  if (fd !== undefined) return fd;
   const what = 'no connection was handed over';
   const remedy = 'systemd starts it: systemctl enable --now ota-agent-installer.socket';
   throw new OtaError('USAGE', { what, remedy });

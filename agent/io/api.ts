@@ -1,9 +1,11 @@
 /** The local API on a Unix socket: what the command line asks of a running daemon. */
+import { once } from 'node:events';
 import { chmod, rm } from 'node:fs/promises';
 
 import fastify, { type FastifyInstance } from 'fastify';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
+import { handedSocket } from './listen-fds.ts';
 
 /** Each answers with one JSON document. */
 export interface ApiHandlers {
@@ -49,13 +51,25 @@ export async function serveApi(socketPath: string, handlers: ApiHandlers): Promi
     await reply.code(isOtaError(error) ? 409 : 500).send({ outcome: 'failed', code, details });
   });
   try {
-    await rm(socketPath, { force: true });
-    await app.listen({ path: socketPath });
-    await chmod(socketPath, 0o600);
+    await listen(app, socketPath);
   } catch (error) {
     const remedy = 'set api.socket to a path whose directory exists and is writable';
     const facts = { path: socketPath, what: 'the API socket', cause: causeOf(error), remedy };
     throw new OtaError('FILE_UNREADABLE', facts, { cause: error });
   }
   return { close: () => app.close() };
+}
+
+/** On the socket of ota-agent.socket, where systemd has made one; its mode is that unit's then. */
+async function listen(app: FastifyInstance, socketPath: string): Promise<void> {
+  const fd = handedSocket(process.env);
+  if (fd === undefined) {
+    await rm(socketPath, { force: true });
+    await app.listen({ path: socketPath });
+    await chmod(socketPath, 0o600);
+    return;
+  }
+  await app.ready();
+  app.server.listen({ fd });
+  await once(app.server, 'listening');
 }

@@ -235,6 +235,14 @@ test('a download that fails is that failure, and no failure of the installer', a
   assert.deepEqual(offsets, [1000]);
 });
 
+test('an installer that ended while nothing was asked of it is started again', async (t) => {
+  const device = await bench(t);
+  const { installer } = device;
+  const before = await installer.describe();
+  device.hangUp();
+  assert.deepEqual(await installer.describe(), before);
+});
+
 test('an installer that cannot be reached is an INSTALL_FAILED that says how to start it', async (t) => {
   const device = await bench(t);
   await device.close();

@@ -16,7 +16,7 @@ import { promisify } from 'node:util';
 import type { RequestLine } from '../director/gateway/traffic.ts';
 import { startDirector, type DirectorHandle } from '../director/start.ts';
 import { bootSystem, whyNotBootable, type BootedSystem } from '../support/booted-system.ts';
-import { siteFiles } from '../support/site-files.ts';
+import { provision, siteFiles } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
@@ -74,27 +74,6 @@ function testInside(title: string, act: () => Promise<void>): void {
   });
 }
 
-/** As the agent's user, with both PINs as credentials. */
-async function provision(hasPin: boolean): Promise<void> {
-  const properties = [
-    'User=ota-agent',
-    'StateDirectory=ota-agent',
-    'StateDirectoryMode=0700',
-    'LoadCredential=pin:ota-agent.pin',
-    'LoadCredential=so-pin:ota-agent.so-pin',
-    'Environment=SOFTHSM2_CONF=/etc/ota-agent/softhsm2.conf',
-  ].flatMap((one) => ['-p', one]);
-  const argv = [...properties, 'ota-agent', 'provision', '--json'];
-  await system.run('install', '-d', '-o', 'ota-agent', '-m', '700', '/var/lib/ota-agent/tokens');
-  await system.run('chown', 'ota-agent:', '/var/lib/ota-agent');
-  const { exit, stdout, stderr } = await system.run(
-    'systemd-run',
-    ...['--quiet', '--pipe', '--wait', ...argv],
-  );
-  assert.equal(exit, hasPin ? 0 : 50, `${stdout}${stderr}`);
-  if (!hasPin) assert.match(stdout, /TOKEN_PIN_MISSING/);
-}
-
 testInside('systemd makes the user, its groups and a directory it does not own', async () => {
   const groups = await demand('id', '-nG', 'ota-agent');
   assert.deepEqual(groups.split(' ').sort(), ['ota-agent', 'tee', 'teeclnt', 'tss']);
@@ -109,12 +88,12 @@ testInside('systemd makes the user, its groups and a directory it does not own',
 
 testInside('provisioning without a PIN says which one is missing', async () => {
   await demand('mv', '/etc/credstore/ota-agent.pin', '/etc/credstore/absent');
-  await provision(false);
+  await provision(system, false);
   await demand('mv', '/etc/credstore/absent', '/etc/credstore/ota-agent.pin');
 });
 
 testInside('provisions in a transient unit that has both PINs as credentials', async () => {
-  await provision(true);
+  await provision(system, true);
 });
 
 testInside(
@@ -216,29 +195,29 @@ testInside('a daemon that hangs is killed by the watchdog and started again', as
   assert.match(await journal(), /Failed with result 'watchdog'/);
 });
 
+const SLOW = '/etc/ota-agent/conf.d/20-slow.toml';
+
+/** Bytes of an image that is not there as a whole. */
+async function partial(storage: string): Promise<number> {
+  const { stdout } = await system.run('sh', '-c', `cat ${storage}/staging/*.part | wc -c`);
+  return Number(stdout);
+}
+
 testInside('stops in the middle of a download, at once, and loses nothing of it', async () => {
   const content = randomBytes(6 * 1024 * 1024);
-  system.write('/etc/ota-agent/conf.d/20-slow.toml', 'download.max_rate = "1MiB"\n');
+  system.write(SLOW, 'download.max_rate = "1MiB"\n');
   await demand('systemctl', 'restart', 'ota-agent');
   await assign('app-3', content);
-  const staged = async (): Promise<number> => {
-    const { stdout } = await system.run(
-      'sh',
-      '-c',
-      'cat /var/lib/ota-agent/staging/*.part | wc -c',
-    );
-    return Number(stdout);
-  };
-  await until('a download', async () => (await staged()) > 0);
+  await until('a download', async () => (await partial('/var/lib/ota-agent')) > 0);
   await demand('systemctl', 'stop', 'ota-agent');
   assert.equal(await property('Result'), 'success');
   assert.equal(await property('ExecMainStatus'), '0');
-  const kept = await staged();
+  const kept = await partial('/var/lib/ota-agent');
   assert.ok(kept > 0 && kept < content.length, String(kept));
 
   await demand('systemctl', 'start', 'ota-agent');
-  await until('more of it', async () => (await staged()) > kept);
-  await demand('rm', '/etc/ota-agent/conf.d/20-slow.toml');
+  await until('more of it', async () => (await partial('/var/lib/ota-agent')) > kept);
+  await demand('rm', SLOW);
   await demand('systemctl', 'kill', '-s', 'KILL', 'ota-agent');
   await untilInstalled(content);
   const lines = (await director.control('GET', '/requests?device=device-1')) as RequestLine[];
@@ -268,10 +247,12 @@ testInside('reads a PIN that is encrypted at rest', async () => {
     '/etc/credstore.encrypted/ota-agent.pin',
   );
   await demand('rm', '/etc/credstore/ota-agent.pin');
-  system.write(
-    '/etc/systemd/system/ota-agent.service.d/encrypted.conf',
-    '[Service]\nLoadCredential=\nLoadCredentialEncrypted=pin:ota-agent.pin\n',
-  );
+  for (const unit of ['ota-agent', 'ota-agent-once']) {
+    system.write(
+      `/etc/systemd/system/${unit}.service.d/encrypted.conf`,
+      '[Service]\nLoadCredential=\nLoadCredentialEncrypted=pin:ota-agent.pin\n',
+    );
+  }
   await demand('systemctl', 'daemon-reload');
   await demand('systemctl', 'start', 'ota-agent');
   assert.equal(await property('ActiveState'), 'active');
@@ -291,10 +272,15 @@ testInside(
     );
     await demand('systemctl', 'daemon-reload');
     await demand('systemctl', 'start', 'ota-agent-installer.socket');
+    system.write(SLOW, 'download.max_rate = "1MiB"\n');
     await demand('systemctl', 'restart', 'ota-agent');
-    const content = randomBytes(3 * 1024 * 1024);
+    const content = randomBytes(6 * 1024 * 1024);
     await assign('app-4', content);
+    await until('a download', async () => (await partial('/var/lib/ota-agent-installer')) > 0);
+    // Killed in the middle of it: the agent has another one started.
+    await demand('systemctl', 'kill', '-s', 'KILL', 'ota-agent-installer@*.service');
     await untilInstalled(content, '/opt/app/app.img');
+    await demand('rm', SLOW);
     assert.equal(await demand('stat', '-c', '%U', '/opt/app/app.img'), 'root');
     const staged = await demand('stat', '-c', '%U %a', '/var/lib/ota-agent-installer');
     assert.equal(staged, 'root 700');
@@ -308,6 +294,42 @@ testInside('the installer serves the agent and root, and nobody else', async () 
   assert.equal(await demand('runuser', '-u', 'nobody', '--', ...node), 'EACCES');
   const inGroup = await demand('runuser', '-u', 'nobody', '-g', 'ota-agent', '--', ...node);
   assert.match(inGroup, /"code":"USAGE".*may not install/u);
+});
+
+testInside('whoever asks the API has the daemon started, and no restart refuses them', async () => {
+  await demand('systemctl', 'stop', 'ota-agent');
+  await demand('systemctl', 'start', 'ota-agent.socket');
+  const status = ['runuser', '-u', 'ota-agent', '--', 'ota-agent', 'status', '--json'] as const;
+  const answer = JSON.parse(await demand(...status)) as Record<string, unknown>;
+  assert.equal(
+    answer['tlsBackend'] === undefined,
+    false,
+    'the daemon has answered, not the storage',
+  );
+  assert.equal(await property('ActiveState'), 'active');
+  const socket = await demand('stat', '-c', '%F %U %a', '/run/ota-agent/api.sock');
+  await demand('systemctl', 'restart', 'ota-agent');
+  assert.equal(await demand('stat', '-c', '%F %U %a', '/run/ota-agent/api.sock'), socket);
+  assert.equal(socket, 'socket ota-agent 600');
+  await demand('systemctl', 'stop', 'ota-agent.socket', 'ota-agent');
+});
+
+testInside('the timer does without a daemon what the daemon does', async () => {
+  system.write(
+    '/etc/systemd/system/ota-agent-once.timer.d/now.conf',
+    '[Timer]\nOnBootSec=0\nRandomizedDelaySec=0\nAccuracySec=1ms\n',
+  );
+  await demand('systemctl', 'daemon-reload');
+  const content = Buffer.from('without a daemon');
+  await assign('app-5', content);
+  await demand('systemctl', 'start', 'ota-agent-once.timer');
+  await untilInstalled(content, '/opt/app/app.img');
+  await until(
+    'its end',
+    async () => (await property('ActiveState', 'ota-agent-once')) === 'inactive',
+  );
+  assert.equal(await property('Result', 'ota-agent-once'), 'success');
+  await demand('systemctl', 'stop', 'ota-agent-once.timer');
 });
 
 testInside('the agent asks for a reboot by a file, and only by that', async () => {

@@ -58,6 +58,8 @@ export interface Separated {
   readonly installer: SeparateInstaller;
   readonly link: InstallerLink;
   readonly socket: string;
+  /** As when the installer's process ends. */
+  hangUp(): void;
   close(): Promise<void>;
 }
 
@@ -99,6 +101,9 @@ export async function separated(
     installer: new SeparateInstaller(link, ECU.serial, own),
     link,
     socket,
+    hangUp: () => {
+      for (const one of open) one.destroy();
+    },
     close: async () => {
       await closed(server, open);
       await database.close();

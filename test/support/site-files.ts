@@ -1,8 +1,9 @@
 /** What an administrator puts on a device with SoftHSM2 and the mock Director for a gateway. */
+import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
 import type { DirectorHandle } from '../director/start.ts';
-import type { SystemFile } from './booted-system.ts';
+import type { BootedSystem, SystemFile } from './booted-system.ts';
 
 export function siteFiles(server: DirectorHandle): readonly SystemFile[] {
   const copy = (path: string, from: string): SystemFile => ({
@@ -24,10 +25,10 @@ export function siteFiles(server: DirectorHandle): readonly SystemFile[] {
       path: '/etc/systemd/system/ota-agent.service.d/test.conf',
       text: '[Service]\nEnvironment=SOFTHSM2_CONF=/etc/ota-agent/softhsm2.conf\nRestartSec=100ms\n',
     },
-    {
-      path: '/etc/systemd/system/ota-agent-secrets.service.d/test.conf',
+    ...['ota-agent-secrets', 'ota-agent-once'].map((unit) => ({
+      path: `/etc/systemd/system/${unit}.service.d/test.conf`,
       text: '[Service]\nEnvironment=SOFTHSM2_CONF=/etc/ota-agent/softhsm2.conf\n',
-    },
+    })),
     {
       path: '/etc/ota-agent/conf.d/10-site.toml',
       text: `
@@ -46,4 +47,25 @@ export function siteFiles(server: DirectorHandle): readonly SystemFile[] {
       `,
     },
   ];
+}
+
+/** As the agent's user, with both PINs as credentials. */
+export async function provision(system: BootedSystem, hasPin: boolean): Promise<void> {
+  const properties = [
+    'User=ota-agent',
+    'StateDirectory=ota-agent',
+    'StateDirectoryMode=0700',
+    'LoadCredential=pin:ota-agent.pin',
+    'LoadCredential=so-pin:ota-agent.so-pin',
+    'Environment=SOFTHSM2_CONF=/etc/ota-agent/softhsm2.conf',
+  ].flatMap((one) => ['-p', one]);
+  const argv = [...properties, 'ota-agent', 'provision', '--json'];
+  await system.run('install', '-d', '-o', 'ota-agent', '-m', '700', '/var/lib/ota-agent/tokens');
+  await system.run('chown', 'ota-agent:', '/var/lib/ota-agent');
+  const { exit, stdout, stderr } = await system.run(
+    'systemd-run',
+    ...['--quiet', '--pipe', '--wait', ...argv],
+  );
+  assert.equal(exit, hasPin ? 0 : 50, `${stdout}${stderr}`);
+  if (!hasPin) assert.match(stdout, /TOKEN_PIN_MISSING/);
 }

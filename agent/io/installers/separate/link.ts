@@ -50,24 +50,35 @@ export class InstallerLink {
 
   async #ask(request: Request, help: Help): Promise<Fields> {
     clearTimeout(this.#idle);
-    const [kept, wire] = [this.#wire, this.#wire ?? (await this.#connect(request))];
+    try {
+      // It may have ended while nothing was asked of it: every step may be asked again.
+      const answer = await this.#attempt(request, help);
+      return (
+        answer ?? (await this.#attempt(request, help)) ?? this.#refuse(request, 'it went away')
+      );
+    } finally {
+      this.#wire?.hold(false);
+      this.#idle = setTimeout(() => {
+        this.#drop();
+      }, IDLE_MS).unref();
+    }
+  }
+
+  /** @returns `undefined` where an earlier connection had ended before this request */
+  async #attempt(request: Request, help: Help): Promise<Fields | undefined> {
+    const isKept = this.#wire !== undefined;
+    const wire = this.#wire ?? (await this.#connect(request));
     this.#wire = wire;
     wire.hold(true);
     const exchange = new Exchange(wire, this.#metadata, help);
     try {
       return await exchange.run(request);
     } catch (error) {
-      if (isOtaError(error) && exchange.isOver) throw error;
+      // What is still on its way would be taken for the answer to another request.
       this.#drop();
-      // It ended while nothing was asked of it: every step may be asked again.
-      if (kept !== undefined && !exchange.isAnswered) return await this.#ask(request, help);
+      if (isKept && !exchange.isAnswered) return undefined;
       if (isOtaError(error)) throw error;
-      throw this.#lost(request, `it went away: ${causeOf(error)}`, error);
-    } finally {
-      wire.hold(false);
-      this.#idle = setTimeout(() => {
-        this.#drop();
-      }, IDLE_MS).unref();
+      return this.#refuse(request, `it went away: ${causeOf(error)}`, error);
     }
   }
 
@@ -78,7 +89,7 @@ export class InstallerLink {
       return new Wire(socket);
     } catch (error) {
       const remedy = 'systemctl enable --now ota-agent-installer.socket';
-      throw this.#lost(request, `${causeOf(error)}; ${remedy}`, error);
+      return this.#refuse(request, `${causeOf(error)}; ${remedy}`, error);
     }
   }
 
@@ -87,9 +98,9 @@ export class InstallerLink {
     this.#wire = undefined;
   }
 
-  #lost({ ecu }: Request, why: string, error: unknown): OtaError<'INSTALL_FAILED'> {
+  #refuse({ ecu }: Request, why: string, error?: unknown): never {
     const cause = `the installer behind ${this.#socket}: ${why}`;
-    return new OtaError('INSTALL_FAILED', { installer: 'separate', ecu, cause }, { cause: error });
+    throw new OtaError('INSTALL_FAILED', { installer: 'separate', ecu, cause }, { cause: error });
   }
 }
 
@@ -102,8 +113,6 @@ class Exchange {
   #own: { readonly error: unknown } | undefined;
   /** Anything at all came back. */
   isAnswered = false;
-  /** It came to its end, and the connection can be used again. */
-  isOver = false;
 
   constructor(wire: Wire, metadata: MetadataSource, help: Help) {
     this.#wire = wire;
@@ -140,7 +149,6 @@ class Exchange {
         this.#help.progress?.(fields.integer('done', 0), fields.integer('total', 0));
         return undefined;
       case 'done':
-        this.isOver = true;
         return fields;
       default:
         // What it asked for could not be had: that is the failure, and not that it was not given.
