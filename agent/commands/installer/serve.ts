@@ -98,7 +98,8 @@ async function performOn(
       const target = await verdicts.demand(told, kind);
       await installer.check(target);
       if (installer.takes === 'staged') {
-        await staging.sweep([target]);
+        // Those of other ECUs may be there already.
+        await staging.sweep(await verdicts.accepted());
         await staging.demandSpace([target]);
       }
       return {};

@@ -72,7 +72,7 @@ export class Verdicts {
    */
   async demand(told: Target, installer: string): Promise<TrustedTarget> {
     const found = await this.#find(told);
-    if (found !== undefined) return trust(found);
+    if (found !== undefined) return found;
     const { ecu, filename, format = 'none' } = told;
     const what = `${filename} (targetFormat ${format}) is not what both repositories have signed`;
     const cause = `${what} for this ECU, by what the installer (${installer}) itself has verified`;
@@ -99,14 +99,18 @@ export class Verdicts {
     await this.#store.saveFact(RELEASES, JSON.stringify(Object.fromEntries(releases)));
   }
 
-  async #find(told: Target): Promise<Target | undefined> {
+  /** Every image that may be installed now. */
+  async accepted(): Promise<readonly TrustedTarget[]> {
     const text = (await this.#store.fact(ACCEPTED)) ?? '[]';
     const fields = new Fields(parseJson(Buffer.from(`{"targets":${text}}`), ACCEPTED), ACCEPTED);
+    return fields.objects('targets').map((target) => trust(readTarget(target)));
+  }
+
+  async #find(told: Target): Promise<TrustedTarget | undefined> {
     const { ecu, format } = told;
-    return fields
-      .objects('targets')
-      .map(readTarget)
-      .find((one) => one.ecu === ecu && one.format === format && isSameImage(one, told));
+    return (await this.accepted()).find(
+      (one) => one.ecu === ecu && one.format === format && isSameImage(one, told),
+    );
   }
 
   /** Nothing counts as installed, so that every image that is wanted is verified and named. */
