@@ -30,6 +30,7 @@ export const COMMANDS = {
   abort: 'end an update whose download is under way or paused',
   approve: 'agree to the installation of the update that waits for consent',
   anchor: 'show | accept: what the token remembers of this storage, against going back',
+  installer: 'the privileged half where separation.installer is set; systemd starts it',
   verify: 'verify repositories before they are published: no token needed',
   config: 'check | show | schema | reference | import-aktualizr FILE',
   explain: 'what a failure code means, and what to do',
@@ -103,6 +104,10 @@ space, 40 installer, 20 metadata, 21 gateway, 3 not provisioned; 0 where nothing
 
 The old one is destroyed once the gateway has accepted the new one, and not before. What waits goes
 on at the next cycle: ota-agent status shows it.`,
+  installer: `
+  --peer INSTANCE     whom systemd says is connected: %i of a unit for a socket with Accept=yes
+
+Serves one connection, LISTEN_FDS of systemd: ota-agent-installer.socket. systemd/README.md.`,
   anchor: `
 anchor show      what is sealed, what the storage holds, and whether one is behind the other
 anchor accept    after a deliberate restore or exchange: what the storage holds now is the truth.

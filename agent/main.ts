@@ -37,6 +37,7 @@ const COMMANDS: Readonly<
   resume: async () => (await import('./commands/confirm.ts')).resumeCommand,
   approve: async () => (await import('./commands/confirm.ts')).approveCommand,
   abort: async () => (await import('./commands/confirm.ts')).abortCommand,
+  installer: async () => (await import('./commands/installer.ts')).installerCommand,
 };
 
 /** Commands that look at what follows them. */
@@ -46,6 +47,7 @@ const TAKE_MORE: ReadonlySet<CommandName> = new Set([
   'approve',
   'status',
   'bundle',
+  'installer',
 ]);
 
 /** Commands that read no configuration. */

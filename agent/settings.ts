@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { componentSettings } from './settings-component.ts';
 import { healthSettings } from './settings-health.ts';
 import { installerSettings } from './settings-installer.ts';
+import { separationSettings } from './settings-separation.ts';
 import { updateSettings } from './settings-update.ts';
 import { identitySection, tokenSection } from './settings-token.ts';
 import {
@@ -190,6 +191,7 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   component: componentSettings,
+  separation: separationSettings,
   health: healthSettings,
   boot: z
     .strictObject({

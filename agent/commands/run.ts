@@ -45,7 +45,7 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
   }
 }
 
-const STOP_GRACE_MS = 5000;
+const STOP_GRACE_MS = 1500;
 
 /** Power-fail safety makes stopping simple: a cycle that does not end in time is ended with us. */
 function stopSignal(): AbortSignal {

@@ -166,7 +166,8 @@ function readPlan(fields: Fields): Plan {
   };
 }
 
-function readTarget(fields: Fields): Target {
+/** @throws OtaError METADATA_MALFORMED */
+export function readTarget(fields: Fields): Target {
   const uri = fields.optionalString('uri');
   const imageFile = fields.optionalString('imageFile');
   const format = fields.optionalString('format');

@@ -3,11 +3,13 @@
  *
  * Node has no SO_PEERCRED, so who may ask is who may open the socket: its owner, root, and one group.
  */
+import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { chown, chmod } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 import { causeOf, isOtaError, OtaError } from '../../errors.ts';
+import { handedSocket } from '../listen-fds.ts';
 import type { EventHub } from './event-hub.ts';
 import { JSON_ROUTES, ROUTES, type JsonRoute, type OwnRoute, type Route } from './routes.ts';
 
@@ -50,9 +52,7 @@ export async function serveApi(options: ApiOptions, handlers: ApiHandlers): Prom
   });
   server.maxConnections = MAX_CONNECTIONS;
   try {
-    rmSync(socket, { force: true });
-    await listen(server, socket);
-    if (group !== undefined) await openTo(group, socket);
+    await listenAt(server, socket, group);
   } catch (error) {
     server.close();
     const remedy = 'set api.socket to a path whose directory exists and is writable, and api.group';
@@ -70,6 +70,19 @@ export async function serveApi(options: ApiOptions, handlers: ApiHandlers): Prom
       await closed;
     },
   };
+}
+
+/** On the socket of ota-agent.socket, where systemd has made one; its mode is that unit's then. */
+async function listenAt(server: Server, socket: string, group: string | undefined): Promise<void> {
+  const fd = handedSocket(process.env);
+  if (fd !== undefined) {
+    server.listen({ fd });
+    await once(server, 'listening');
+    return;
+  }
+  rmSync(socket, { force: true });
+  await listen(server, socket);
+  if (group !== undefined) await openTo(group, socket);
 }
 
 /** The socket is nobody else's from the instant that it exists: it is made within `listen`. */
