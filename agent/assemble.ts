@@ -6,23 +6,20 @@ import { join } from 'node:path';
 import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
 import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
-import {
-  requireComponents,
-  requireInstaller,
-  type ComponentRules,
-  type InstallerSettings,
-} from './config-installer.ts';
+import { requireComponents, requireInstaller, type ComponentRules } from './config-installer.ts';
 import { requireGateway, type GatewayUrls } from './config-rules.ts';
 import { openBrake } from './cycle/brake.ts';
 import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
+import { openDecryption } from './decryption.ts';
 import { causeOf, OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
+import { linkTo, openInstallers, rebootThrough } from './installers.ts';
+import { decryptingInstallers } from './io/encrypted/decrypting-installer.ts';
+import { openGate } from './io/gate.ts';
 import { HttpClient } from './io/http.ts';
 import { proxyRules } from './io/http-proxy.ts';
 import { openHealth } from './io/health.ts';
-import { installersOf } from './io/installers/by-ecu.ts';
-import { openInstaller } from './io/installers/open-installer.ts';
 import type { MinimumRate } from './io/limit-bytes.ts';
 import type { Log } from './io/log.ts';
 import { HttpDirector, HttpRepositories } from './io/repositories.ts';
@@ -41,7 +38,7 @@ import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
 import { probeModule } from './io/token/probe-module.ts';
 import { openToken, type Token } from './io/token/token.ts';
-import type { Clock, Installer, Installers, LocalPorts, Ports } from './ports.ts';
+import type { Clock, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
 import { loadFormat } from './uptane/load-format.ts';
@@ -147,7 +144,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
       ...local.ports,
       // Before the network's: the ports of the seal hold local installers, which cannot download.
       ...opened.ports,
-      ...(await networkPorts(loaded, local, { http, urls })),
+      ...(await networkPorts(loaded, local, { http, urls, live })),
       signer: live.signer,
       vehicleId: identity.deviceId,
     };
@@ -178,6 +175,7 @@ export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent>
 interface Network {
   readonly http: HttpClient;
   readonly urls: GatewayUrls;
+  readonly live: LiveIdentity;
 }
 
 type Downloading = Pick<Ports, 'repositories' | 'director' | 'timeServer' | 'installers'>;
@@ -185,23 +183,30 @@ type Downloading = Pick<Ports, 'repositories' | 'director' | 'timeServer' | 'ins
 async function networkPorts(
   loaded: LoadedSettings,
   { ports: { reporter }, store }: LocalAgent,
-  { http, urls }: Network,
+  { http, urls, live }: Network,
 ): Promise<Downloading> {
   const { download } = loaded.settings;
   const rate = { bytesPerSecond: download.minimum_rate, windowMs: download.minimum_rate_window };
   const [primary] = await store.inventory();
   const treehubAt = (url: string): Treehub => new HttpTreehub(http, url, rate);
+  const repositories = new HttpRepositories(http, urls, rate, {
+    mirrors: download.mirrors,
+    maxBytesPerSecond: download.max_rate,
+    failing: (error) => {
+      reporter.refused(error);
+    },
+  });
   return {
     ...(await openTimeServer(loaded.settings, http, rate)),
-    repositories: new HttpRepositories(http, urls, rate, {
-      mirrors: download.mirrors,
-      maxBytesPerSecond: download.max_rate,
-      failing: (error) => {
-        reporter.refused(error);
-      },
-    }),
+    repositories,
     director: new HttpDirector(http, urls),
-    installers: openInstallers(loaded, primary?.serial, treehubAt),
+    installers: decryptingInstallers(
+      openInstallers(loaded, primary?.serial, {
+        treehubAt,
+        link: linkTo(loaded, store, repositories),
+      }),
+      await openDecryption(loaded.settings, live),
+    ),
   };
 }
 
@@ -263,20 +268,6 @@ async function sayProtection(token: Token, store: SqliteStore, log: Log): Promis
   return words;
 }
 
-/** @param treehubAt - what a commit is made of is downloaded by its installer; absent without network */
-function openInstallers(
-  loaded: LoadedSettings,
-  primarySerial: string | undefined,
-  treehubAt?: (url: string) => Treehub,
-): Installers {
-  const open = (rules: InstallerSettings): Installer =>
-    openInstaller(rules, rules.type === 'ostree' ? treehubAt?.(rules.url) : undefined);
-  const components = requireComponents(loaded).map(
-    ({ serial, installer }) => [serial, open(installer)] as const,
-  );
-  return installersOf(open(requireInstaller(loaded)), new Map(components), primarySerial);
-}
-
 async function openTimeServer(
   { uptane }: Settings,
   http: HttpClient,
@@ -310,13 +301,15 @@ async function localPorts(
 ): Promise<LocalPorts> {
   const { boot, download, health, installer, storage } = loaded.settings;
   const [registered] = await store.inventory();
+  const link = linkTo(loaded, store);
   return {
     store,
     staging: new StagingDirectory(join(storage.path, 'staging'), download.reserve),
-    installers: openInstallers(loaded, registered?.serial),
+    installers: openInstallers(loaded, registered?.serial, { link }),
     health: openHealth({ ...health, timeoutMs: health.command_timeout }),
     brake: openBrake(),
-    boot: await openBoot(boot.boot_id_file, installer.reboot_command),
+    ...openGate(loaded.settings.update),
+    boot: rebootThrough(await openBoot(boot.boot_id_file, installer.reboot_command), link),
     clock: openClock(await store.latestKnownTime()),
     reporter: await openReporter(log, process.stderr),
     limits: {

@@ -11,9 +11,10 @@ export interface CommandLine {
   readonly json: boolean;
 }
 
-const COMMANDS = {
+export const COMMANDS = {
   run: 'the daemon: polls, updates, confirms and reports until it is stopped',
   once: 'exactly one cycle in the foreground; resumes an interrupted one first',
+  update: 'a cycle now: in the daemon where one runs, else as once',
   check: 'fetch and verify only; prints what would be installed',
   provision: 'token, keys, certificate and ECU registration; may be run again at any time',
   rotate: 'tls | uptane | certificate: a new one, now; cancel gives up',
@@ -27,12 +28,44 @@ const COMMANDS = {
   pause: 'stop the download that is under way, until resume',
   resume: 'let a paused download go on',
   abort: 'end an update whose download is under way or paused',
+  approve: 'agree to the installation of the update that waits for consent',
   anchor: 'show | accept: what the token remembers of this storage, against going back',
+  installer: 'the privileged half where separation.installer is set; systemd starts it',
   verify: 'verify repositories before they are published: no token needed',
-  config: 'check | show | schema | reference',
+  config: 'check | show | schema | reference | import-aktualizr FILE',
+  explain: 'what a failure code means, and what to do',
+  bundle: 'everything that support needs, without secrets, as one archive',
+  completion: 'bash | zsh | fish: a script that completes commands and options',
+  man: 'the manual page, for man -l',
 } as const;
 
 export type CommandName = keyof typeof COMMANDS;
+
+/** Words that may follow a command, where they are few. */
+export const ACTIONS: Readonly<Partial<Record<CommandName, readonly string[]>>> = {
+  rotate: ['tls', 'uptane', 'certificate', 'cancel'],
+  anchor: ['show', 'accept'],
+  config: ['check', 'show', 'schema', 'reference', 'import-aktualizr'],
+  completion: ['bash', 'zsh', 'fish'],
+};
+
+export const EXIT_CODES: readonly (readonly [number, string])[] = [
+  [0, 'done: up to date, or installed and complete'],
+  [1, 'a bug in the agent'],
+  [2, 'usage or configuration error'],
+  [3, 'not provisioned'],
+  [10, 'update available (check)'],
+  [11, 'installed, takes effect after reboot'],
+  [12, 'deferred: window, consent, inhibitor'],
+  [20, 'metadata refused'],
+  [21, 'gateway unreachable or answering wrongly'],
+  [30, 'download failed'],
+  [31, 'image refused'],
+  [32, 'not enough space'],
+  [40, 'install failed, previous image still runs'],
+  [41, 'rolled back'],
+  [50, 'token or identity failure'],
+];
 
 const OWN_OPTIONS: Readonly<Partial<Record<CommandName, string>>> = {
   verify: `
@@ -71,11 +104,26 @@ space, 40 installer, 20 metadata, 21 gateway, 3 not provisioned; 0 where nothing
 
 The old one is destroyed once the gateway has accepted the new one, and not before. What waits goes
 on at the next cycle: ota-agent status shows it.`,
+  installer: `
+  --peer INSTANCE     whom systemd says is connected: %i of a unit for a socket with Accept=yes
+
+Serves one connection, LISTEN_FDS of systemd: ota-agent-installer.socket. systemd/README.md.`,
   anchor: `
 anchor show      what is sealed, what the storage holds, and whether one is behind the other
 anchor accept    after a deliberate restore or exchange: what the storage holds now is the truth.
                  From then on older metadata and older releases can be installed again. The
                  Director is told.`,
+  status: `
+  --watch             goes on showing phases, bytes, rate and time left, until it is ended`,
+  explain: `
+  CODE                such as METADATA_EXPIRED; without, all codes
+  --markdown          all of them as FAILURES.md`,
+  bundle: `
+  --output FILE       where to (default: ota-agent-bundle.tar.gz here); mode 0600`,
+  config: `
+import-aktualizr FILE   the same for this agent, of a sota.toml; what has no equivalent is said`,
+  approve: `
+  UPDATE              as ota-agent status names it; without, the one that waits now`,
   provision: `
 The configuration says how: provisioning.mode is est, shared-cred, manual or device-cred.`,
   factory: `
@@ -166,7 +214,7 @@ function helpText(): string {
   ].join('\n');
 }
 
-function commandHelp(command: CommandName): string {
+export function commandHelp(command: CommandName): string {
   const own = OWN_OPTIONS[command] ?? '';
   return `ota-agent ${command}: ${COMMANDS[command]}
 

@@ -30,6 +30,19 @@ export function checkTogether(loaded: LoadedSettings): void {
   }
   refuseTwoBeginnings(loaded);
   demandKeyFiles(loaded);
+  demandConsentList(loaded);
+}
+
+/** A list that nobody looks at would be taken for a protection. */
+function demandConsentList(loaded: LoadedSettings): void {
+  const { consent, consent_for: list } = loaded.settings.update;
+  if (consent === 'listed' && list.length === 0) {
+    throw missing(loaded, 'update.consent_for', 'update.consent = "listed" needs it');
+  }
+  if (consent === 'listed' || list.length === 0) return;
+  const problem = `contradicts update.consent = "${consent}", which looks at no list`;
+  const remedy = 'set update.consent = "listed", or remove update.consent_for';
+  throw invalid(loaded, 'update.consent_for', { problem, remedy });
 }
 
 /** A key in a file is used, or taken into the token, where the settings say so, and nowhere by accident. */

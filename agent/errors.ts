@@ -63,6 +63,8 @@ export interface FailureDetails {
   IMAGE_TRUNCATED: { filename: string; lengthBytes: number; receivedBytes: number };
   IMAGE_HASH_MISMATCH: { filename: string; algorithm: string; signed: string; computed: string };
   IMAGE_MALFORMED: { filename: string; format: string; problem: string };
+  /** `part`: `key`, `length`, or which chunk. */
+  IMAGE_DECRYPTION_FAILED: { filename: string; part: string; problem: string };
   SPACE_INSUFFICIENT: { path: string; neededBytes: number; freeBytes: number };
 
   INSTALL_FAILED: { installer: string; ecu: string; cause: string };
@@ -188,6 +190,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
     attack: 'arbitrary-software',
   },
   IMAGE_MALFORMED: { kind: 'repository', retry: 'backoff', exit: 31 },
+  IMAGE_DECRYPTION_FAILED: { kind: 'repository', retry: 'backoff', exit: 31 },
   SPACE_INSUFFICIENT: { kind: 'device', retry: 'next-poll', exit: 32 },
 
   INSTALL_FAILED: { kind: 'device', retry: 'next-poll', exit: 40 },
@@ -248,6 +251,8 @@ export type AnyOtaError = { [C in FailureCode]: OtaError<C> }[FailureCode];
 export function isOtaError(error: unknown): error is AnyOtaError {
   return error instanceof OtaError;
 }
+
+export const FAILURE_CODES = Object.keys(FAILURES) as readonly FailureCode[];
 
 export function isFailureCode(text: string): text is FailureCode {
   return Object.hasOwn(FAILURES, text);

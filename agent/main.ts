@@ -12,26 +12,55 @@ type Command = (context: CommandContext) => Promise<CommandResult>;
 
 /** Loaded when asked for: `verify` needs no library of the token. */
 const COMMANDS: Readonly<
-  Record<Exclude<CommandName, 'verify' | 'config' | 'doctor' | 'anchor'>, () => Promise<Command>>
+  Record<
+    Exclude<
+      CommandName,
+      'verify' | 'config' | 'doctor' | 'anchor' | 'explain' | 'completion' | 'man'
+    >,
+    () => Promise<Command>
+  >
 > = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   once: async () => (await import('./commands/once.ts')).onceCommand,
+  update: async () => (await import('./commands/once.ts')).updateCommand,
   check: async () => (await import('./commands/check.ts')).checkCommand,
   provision: async () => (await import('./commands/provision.ts')).provisionCommand,
   rotate: async () => (await import('./commands/rotate.ts')).rotateCommand,
   secrets: async () => (await import('./commands/secrets.ts')).secretsCommand,
   factory: async () => (await import('./commands/factory.ts')).factoryCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
+  bundle: async () => (await import('./commands/bundle.ts')).bundleCommand,
   history: async () => (await import('./commands/status.ts')).historyCommand,
   confirm: async () => (await import('./commands/confirm.ts')).confirmCommand,
   rollback: async () => (await import('./commands/confirm.ts')).rollbackCommand,
   pause: async () => (await import('./commands/confirm.ts')).pauseCommand,
   resume: async () => (await import('./commands/confirm.ts')).resumeCommand,
+  approve: async () => (await import('./commands/confirm.ts')).approveCommand,
   abort: async () => (await import('./commands/confirm.ts')).abortCommand,
+  installer: async () => (await import('./commands/installer.ts')).installerCommand,
 };
 
+/** Commands that look at what follows them. */
+const TAKE_MORE: ReadonlySet<CommandName> = new Set([
+  'rotate',
+  'factory',
+  'approve',
+  'status',
+  'bundle',
+  'installer',
+]);
+
+/** Commands that read no configuration. */
+async function documentCommand(
+  command: 'explain' | 'completion' | 'man',
+  rest: readonly string[],
+): Promise<CommandResult> {
+  if (command === 'explain') return (await import('./commands/explain.ts')).explainCommand(rest);
+  return (await import('./commands/documents.ts')).documentsCommand(command, rest);
+}
+
 async function runCommand(line: CommandLine): Promise<CommandResult> {
-  const { command, config, rest } = line;
+  const { command, config, rest, json } = line;
   if (command === 'verify') {
     return (await import('./commands/verify.ts')).verifyCommand(rest);
   }
@@ -40,17 +69,20 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
       loadSettings({ config }),
     );
   }
+  if (command === 'explain' || command === 'completion' || command === 'man') {
+    return documentCommand(command, rest);
+  }
   if (command === 'anchor') {
     const { anchorCommand } = await import('./commands/anchor.ts');
     const loaded = await loadSettings({ config });
-    return anchorCommand({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
+    return anchorCommand({ loaded, rest, json, log: openLog(loaded.settings.log, process.stderr) });
   }
-  if (command !== 'rotate' && command !== 'factory') expectNothing(command, rest);
+  if (!TAKE_MORE.has(command)) expectNothing(command, rest);
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
   const run = await COMMANDS[command]();
   const loaded = await loadSettings({ config });
   keepRefusedPins(loaded.settings.storage.path);
-  return run({ loaded, rest, log: openLog(loaded.settings.log, process.stderr) });
+  return run({ loaded, rest, json, log: openLog(loaded.settings.log, process.stderr) });
 }
 
 async function main(argv: readonly string[]): Promise<number> {

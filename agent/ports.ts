@@ -1,4 +1,5 @@
 /** What the cycle needs from the outside world. Adapters in `io/` implement these; nothing else does. */
+import type { GateRules, GateStep, Inhibition } from './cycle/gate.ts';
 import type { FailureCode, Repo } from './errors.ts';
 import type { Authority } from './uptane/keys.ts';
 import type { TrustedTarget } from './uptane/plan.ts';
@@ -29,6 +30,8 @@ export interface Ports {
   readonly installers: Installers;
   readonly health: Health;
   readonly brake: Brake;
+  /** Absent where updates wait for nothing. */
+  readonly gate?: Gate;
   readonly boot: Boot;
   readonly clock: Clock;
   readonly reporter: Reporter;
@@ -71,7 +74,7 @@ export interface Repositories {
   fetchMetadata(repo: Repo, file: string, maxBytes: number): Promise<Answer>;
 
   /**
-   * The bytes of one image from `offsetBytes` on, unchecked.
+   * The bytes of one image from `offsetBytes` on, unchecked; a chunk is valid until the next is asked for.
    *
    * @throws OtaError DOWNLOAD_FAILED, DOWNLOAD_TOO_SLOW, GATEWAY_UNREACHABLE
    */
@@ -169,6 +172,9 @@ export interface Store {
   failedPlan(): Promise<string | undefined>;
   /** How often each image failed since it last went well, by the names of `Finish.images`. */
   failedImages(): Promise<ReadonlyMap<string, FailedImage>>;
+  /** The update that may have to wait, as `cycle/hold.ts` wrote it. */
+  waiting(): Promise<string | undefined>;
+  saveWaiting(waiting: string | undefined): Promise<void>;
   /** How the last verification was refused, for people; `undefined` if it was not. */
   refusal(): Promise<string | undefined>;
   saveRefusal(code: string | undefined): Promise<void>;
@@ -253,19 +259,25 @@ export interface Staging {
    * Receives an image, resuming what is already there, and proves length and every signed hash.
    *
    * @returns the path of the complete, synced, verified file
-   * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, SPACE_INSUFFICIENT
+   * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH
+   * @throws OtaError SPACE_INSUFFICIENT, STORAGE_FAILED
    */
   receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string>;
   /**
    * Whether there is room for all that is still missing of `targets`.
    *
-   * @throws OtaError SPACE_INSUFFICIENT
+   * @throws OtaError SPACE_INSUFFICIENT, STORAGE_FAILED
    */
   demandSpace(targets: readonly TrustedTarget[]): Promise<void>;
-  /** Removes every staged file that is not one of `targets`. */
+  /**
+   * Removes every staged file that is not one of `targets`.
+   *
+   * @throws OtaError STORAGE_FAILED
+   */
   sweep(targets: readonly TrustedTarget[]): Promise<void>;
 }
 
+/** A chunk is valid until the next is asked for. */
 export type OpenImage = (offsetBytes: number) => AsyncIterable<Uint8Array>;
 /** `totalBytes` is 0 where nobody knows how many there will be. */
 export type Progress = (doneBytes: number, totalBytes: number) => void;
@@ -280,6 +292,13 @@ export interface Installers {
 export interface Health {
   /** @throws OtaError HEALTH_CHECK_FAILED with the first check that failed, and what it said */
   check(): Promise<void>;
+}
+
+/** What an update has to wait for. */
+export interface Gate {
+  readonly rules: GateRules;
+  /** What holds an update back now, before this step; never rejects. */
+  inhibitions(before: GateStep): Promise<readonly Inhibition[]>;
 }
 
 /** How people stop a download that is under way. */

@@ -57,6 +57,8 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
   IMAGE_TRUNCATED: 'upload the very file that was signed',
   IMAGE_HASH_MISMATCH: 'upload the very file that was signed; if you did, somebody changed it',
   IMAGE_MALFORMED: 'publish the image in the very format that its custom fields declare',
+  IMAGE_DECRYPTION_FAILED:
+    'encrypt the image again, to the key that this device registered with ota-agent secrets',
   SPACE_INSUFFICIENT: 'free the space that is missing there',
 
   INSTALL_FAILED: 'see the cause; the previous image still runs',

@@ -10,6 +10,8 @@ import { z } from 'zod';
 import { componentSettings } from './settings-component.ts';
 import { healthSettings } from './settings-health.ts';
 import { installerSettings } from './settings-installer.ts';
+import { separationSettings } from './settings-separation.ts';
+import { updateSettings } from './settings-update.ts';
 import { identitySection, tokenSection } from './settings-token.ts';
 import {
   duration,
@@ -173,6 +175,7 @@ export const settingsSchema = z.strictObject({
         .describe('How long images stay on the disk: until the next update, or the end of theirs'),
     })
     .prefault({}),
+  update: updateSettings,
   installer: installerSettings,
   secrets: z
     .strictObject({
@@ -188,6 +191,7 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   component: componentSettings,
+  separation: separationSettings,
   health: healthSettings,
   boot: z
     .strictObject({
@@ -203,9 +207,10 @@ export const settingsSchema = z.strictObject({
     .prefault({}),
   api: z
     .strictObject({
-      socket: path
-        .default('/run/ota-agent/api.sock')
-        .describe('Unix socket of the local status API'),
+      socket: path.default('/run/ota-agent/api.sock').describe('Unix socket of the local API'),
+      group: text(32)
+        .optional()
+        .describe('Group that may use it, by name or number. Unset: root and the own user alone'),
     })
     .prefault({}),
   log: z

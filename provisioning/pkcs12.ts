@@ -1,10 +1,14 @@
 /** PKCS#12 (RFC 7292): a private key and certificates, as other people's tools pack them. */
 import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
+import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import { causeOf } from '../agent/errors.ts';
 import { issuersOf } from '../agent/io/certificate-chain.ts';
+
+/** Beside this file, and compiled where this is. */
+const WORKER = new URL(`pkcs12-worker${extname(import.meta.filename)}`, import.meta.url);
 
 /** What the thread is given. */
 export interface Pkcs12Input {
@@ -74,7 +78,7 @@ export function pemOf({ privateKey, certificate, others }: Pkcs12Identity): {
 }
 
 async function inThread(workerData: Pkcs12Input, longestMs: number): Promise<Pkcs12Content> {
-  const worker = new Worker(new URL('pkcs12-worker.ts', import.meta.url), {
+  const worker = new Worker(WORKER, {
     workerData,
     resourceLimits: { maxOldGenerationSizeMb: MEMORY_MIB },
   });

@@ -18,11 +18,32 @@ import type { Token } from '../agent/io/token/token.ts';
  * @throws OtaError TOKEN_KEY_UNSAFE, TOKEN_FULL, TOKEN_FAILED
  */
 export function ensureSecretsKey(token: Token): SecretsKey {
-  // TPM2-PKCS#11 and p11-kit have no ECDH, but all have OAEP.
+  return secretsKey(token, wholeKey(token, keyType(token)));
+}
+
+/**
+ * The same where there is one already: what others encrypted to it is opened, and nothing is made.
+ *
+ * @returns `undefined` if none was made yet, or a power cut left a part of one
+ * @throws OtaError TOKEN_MECHANISM, TOKEN_KEY_UNSAFE, TOKEN_FAILED
+ */
+export function findSecretsKey(token: Token): SecretsKey | undefined {
+  const type = keyType(token);
+  const state = inspectKey(token, SECRETS_KEY);
+  if (state.is !== 'whole' || state.key.type !== type) return undefined;
+  checkKeyAttributes(token, SECRETS_KEY);
+  return secretsKey(token, state.key);
+}
+
+/** TPM2-PKCS#11 and p11-kit have no ECDH, but all have OAEP. */
+function keyType(token: Token): 'ec-p256' | 'rsa-2048' {
   const mechanism = token.chooseMechanism(CKM.ECDH1_DERIVE, CKM.RSA_PKCS_OAEP);
-  const agrees = mechanism === CKM.ECDH1_DERIVE;
-  const jwk = publicJwk(agrees ? wholeKey(token, 'ec-p256') : wholeKey(token, 'rsa-2048'));
-  if (agrees) {
+  return mechanism === CKM.ECDH1_DERIVE ? 'ec-p256' : 'rsa-2048';
+}
+
+function secretsKey(token: Token, key: TokenKey): SecretsKey {
+  const jwk = publicJwk(key);
+  if (jwk.kty === 'EC') {
     return { jwk, alg: 'ECDH-ES', agree: (point) => agreeInToken(token, SECRETS_KEY, point) };
   }
   return { jwk, alg: 'RSA-OAEP', decrypt: (text) => decryptInToken(token, SECRETS_KEY, text) };

@@ -30,6 +30,7 @@ gnutls-bin                p11tool, another one
 openssh-client            ssh-keygen and ssh-agent, which sign with keys in a token
 openssl                   an independent judge of certificates and signatures
 python3-jwcrypto          an independent judge of what is encrypted to a device
+python3-prometheus-client an independent reader of metrics
 squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
 rauc                      the installer of the same name is tested with it
 dbus                      the bus that it is on
@@ -47,9 +48,16 @@ busybox-static            the content of container images made in tests
 podman                    runs the containers of `installer.type = "compose"`
 podman-compose            drives it
 systemd                   systemd-notify, and systemd-analyze for the units
-grub-common               grub-editenv, which reads what GRUB would
+grub-common               grub-editenv and grub-fstest, which read what GRUB would
+grub-pc-bin               GRUB, which boots a disk in a test
+qemu-system-x86           a machine that it boots
+qemu-system-common        logs what a disk is asked to write
 systemd-boot              bootctl, which sorts boot entries as the boot loader does
 curl                      what the bench of installers is held against
+zsh                       takes completions
+fish                      takes completions
+groff-base                takes the manual page
+bsdextrautils             col, which takes its bold type away
 e2fsprogs                 file systems on slots that are mounted
 xz-utils                  images that are published packed with xz
 systemd-container         boots the installed agent under a systemd of its own

@@ -14,6 +14,7 @@ import {
 import type { LoadedSettings, Origin } from '../config-problem.ts';
 import { OtaError } from '../errors.ts';
 import type { Settings } from '../settings.ts';
+import { importAktualizr } from './config-import.ts';
 import type { CommandResult } from './result.ts';
 
 /**
@@ -26,6 +27,7 @@ export async function configCommand(
   load: () => Promise<LoadedSettings>,
 ): Promise<CommandResult> {
   const [action = '', ...rest] = args;
+  if (action === 'import-aktualizr') return importAktualizr(rest);
   if (rest.length > 0) throw usage(`config ${action} takes no arguments`);
   switch (action) {
     case 'check':
@@ -42,7 +44,10 @@ export async function configCommand(
 }
 
 function usage(what: string): OtaError<'USAGE'> {
-  return new OtaError('USAGE', { what, remedy: 'config check | show | schema | reference' });
+  return new OtaError('USAGE', {
+    what,
+    remedy: 'config check | show | schema | reference | import-aktualizr FILE',
+  });
 }
 
 function checkResult({ files, origins }: LoadedSettings): CommandResult {

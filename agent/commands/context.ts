@@ -14,6 +14,8 @@ export interface CommandContext {
   readonly loaded: LoadedSettings;
   /** What follows the command and is its own business. */
   readonly rest: readonly string[];
+  /** Whether JSON is wanted, for commands that write as they go. */
+  readonly json: boolean;
   readonly log: Log;
 }
 

@@ -1,5 +1,6 @@
 /** What a command ends with: exit code, one JSON document, and lines for people. */
 import type { Outcome } from '../cycle/cycle.ts';
+import { heldJson, type Held } from '../cycle/hold.ts';
 import type { Plan } from '../cycle/machine.ts';
 import { handlingOf, type AnyOtaError, type FailureCode } from '../errors.ts';
 import { remedyOf } from '../remedies.ts';
@@ -25,6 +26,7 @@ const EXIT = {
   unconfirmed: 11,
   resumed: 0,
   aborted: 0,
+  approved: 0,
   paused: 12,
   deferred: 12,
 } as const;
@@ -59,9 +61,24 @@ export function outcomeResult(outcome: Outcome): CommandResult {
       const why = `deferred: the same image failed more than once; not tried before ${until}`;
       return { ...rest, json: { ...json, until }, lines: [why] };
     }
+    case 'held': {
+      const { json, ...rest } = planResult('deferred', outcome.plan, EXIT.deferred);
+      const { held } = outcome;
+      return { ...rest, json: { ...json, waiting: heldJson(held) }, lines: heldLines(held) };
+    }
     default:
       return planResult(outcome.outcome, outcome.plan, EXIT[outcome.outcome]);
   }
+}
+
+/** Why it waits, and until when. */
+function heldLines({ update, step, reasons, until, deadline }: Held): readonly string[] {
+  return [
+    `the update ${update} waits before its ${step}:`,
+    ...reasons.map(({ says }) => `  ${says}`),
+    ...(until === undefined ? [] : [`until ${formatInstant(until)}, as far as is known`]),
+    ...(deadline === undefined ? [] : [`critical: goes through at ${formatInstant(deadline)}`]),
+  ];
 }
 
 /** An update that `check` found, or that a cycle took to a certain point. */

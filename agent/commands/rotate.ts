@@ -12,7 +12,7 @@ export type RotateRequest = Subject | 'cancel';
 /** In the daemon where one runs, else here. */
 export function rotateCommand(context: CommandContext): Promise<CommandResult> {
   const request = readRequest(context.rest);
-  return byDaemonOr(context, `/rotate/${request}`, () =>
+  return byDaemonOr(context, `/v1/rotate/${request}`, () =>
     withAgent(context, ({ upkeep }) => rotateNow(upkeep, request)),
   );
 }

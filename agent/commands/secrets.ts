@@ -17,7 +17,7 @@ const ON_CHANGE_TIMEOUT_MS = 60_000;
 /** In the daemon where one runs, else here. */
 export function secretsCommand(context: CommandContext): Promise<CommandResult> {
   const { loaded, log } = context;
-  return byDaemonOr(context, '/secrets', () =>
+  return byDaemonOr(context, '/v1/secrets', () =>
     withAgent(context, (agent) => secretsNow(agent, loaded, log)),
   );
 }

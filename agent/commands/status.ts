@@ -1,34 +1,53 @@
 /** What is known about this device, for people and for scripts. */
+import { OtaError } from '../errors.ts';
 import { parseRecord } from '../../provisioning/rotation-record.ts';
-import { askDaemon } from '../io/api-client.ts';
+import { askDaemon } from '../io/api/client.ts';
 import type { SqliteStore } from '../io/store/store.ts';
 import type { HistoryEntry } from '../ports.ts';
 import type { EcuInventory } from '../uptane/inventory.ts';
 import { formatInstant } from '../uptane/time.ts';
 import { loadState } from '../cycle/drive.ts';
+import { heldJson, heldUpdate } from '../cycle/hold.ts';
 import { withStorage, type CommandContext } from './context.ts';
 import type { CommandResult } from './result.ts';
 
 /** Identity, images per ECU, cycle state and the last verdict; from the daemon where one runs. */
 export async function statusCommand(context: CommandContext): Promise<CommandResult> {
-  const answer = await askDaemon(context.loaded.settings.api.socket, 'GET', '/status');
+  const [first, ...more] = context.rest;
+  if (first === undefined) return statusNow(context);
+  if (first !== '--watch' || more.length > 0) {
+    const what = `status does not take ${context.rest.join(' ')}`;
+    throw new OtaError('USAGE', { what, remedy: 'ota-agent status [--watch]' });
+  }
+  const { watchStatus } = await import('./watch-status.ts');
+  const { socket } = context.loaded.settings.api;
+  const watched = { socket, isJson: context.json, first: await statusNow(context) };
+  return watchStatus(watched, process.stdout);
+}
+
+export async function statusNow(context: CommandContext): Promise<CommandResult> {
+  const { socket } = context.loaded.settings.api;
+  const answer = await askDaemon(socket, { method: 'GET', path: '/v1/status' });
   const { type } = context.loaded.settings.installer;
   const status = answer ?? (await withStorage(context, ({ store }) => readStatus(store, type)));
   return { exit: 0, json: status, lines: statusLines(status) };
 }
 
-/** Past updates, newest first. */
+/** Past updates, newest first; from the daemon where one runs. */
 export async function historyCommand(context: CommandContext): Promise<CommandResult> {
-  const entries = await withStorage(context, ({ store }) => store.history());
-  const lines = entries.map(
+  const { socket } = context.loaded.settings.api;
+  const answer = await askDaemon(socket, { method: 'GET', path: '/v1/history' });
+  const history = (answer?.['history'] ??
+    (await withStorage(context, ({ store }) => readHistory(store)))) as readonly HistoryJson[];
+  const lines = history.map(
     ({ endedAt, code, filenames, description }) =>
-      `${formatInstant(endedAt)}  ${code.padEnd(20)}  ${filenames.join(', ')}  ${description}`,
+      `${endedAt}  ${code.padEnd(20)}  ${filenames.join(', ')}  ${description}`,
   );
-  return {
-    exit: 0,
-    json: { history: entries.map(historyJson) },
-    lines: lines.length === 0 ? ['no update yet'] : lines,
-  };
+  return { exit: 0, json: { history }, lines: lines.length === 0 ? ['no update yet'] : lines };
+}
+
+export async function readHistory(store: SqliteStore): Promise<readonly HistoryJson[]> {
+  return (await store.history()).map(historyJson);
 }
 
 /** The facts behind `status`, from storage. */
@@ -49,6 +68,7 @@ export async function readStatus(
     deviceId: (await store.fact('device_id')) ?? null,
     installer,
     state: state.at,
+    waiting: state.at === 'holding' ? await waitingJson(store) : null,
     ecus: (await store.inventory()).map(ecuJson),
     lastRefusal: refusal ?? null,
     lastUpdate: last === undefined ? null : historyJson(last),
@@ -57,6 +77,11 @@ export async function readStatus(
     anchor: { sealed, sequence, protection, problem: failed?.cause ?? null },
     warnings: Object.values(trust).includes('first-use') ? [FIRST_USE] : [],
   };
+}
+
+async function waitingJson(store: SqliteStore): Promise<object | null> {
+  const held = await heldUpdate({ store });
+  return held === undefined ? null : heldJson(held);
 }
 
 /** What is under way, and how the last one ended. */
@@ -98,7 +123,9 @@ function ecuJson({ serial, hardwareId, installed }: EcuInventory): object {
   };
 }
 
-function historyJson(entry: HistoryEntry): object {
+type HistoryJson = Omit<HistoryEntry, 'endedAt'> & { readonly endedAt: string };
+
+function historyJson(entry: HistoryEntry): HistoryJson {
   return { ...entry, endedAt: formatInstant(entry.endedAt) };
 }
 

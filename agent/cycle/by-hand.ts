@@ -7,6 +7,7 @@ import { loadState, remember, resumed } from './drive.ts';
 import { queueEvent } from './events.ts';
 import { goBack } from './go-back.ts';
 import { noteGoodBoot } from './good-boot.ts';
+import { heldUpdate, rememberApproval } from './hold.ts';
 import { checkReturn, rollBack } from './install.ts';
 import { next, type Effect, type Event, type Plan, type State, type Step } from './machine.ts';
 
@@ -82,15 +83,37 @@ export async function abortByHand(ports: LocalPorts): Promise<Outcome> {
   return held(await demandDownload('abort', ports), 'abort-requested', ports);
 }
 
-type Loading = Extract<State, { at: 'downloading' | 'paused' }>;
+/**
+ * Agrees to the installation of the update that waits.
+ *
+ * @param update - what `status` names it: another may have taken its place since it was looked at
+ * @throws OtaError USAGE if that update does not wait
+ */
+export async function approveByHand(update: string, ports: LocalPorts): Promise<Outcome> {
+  const state = await loadState(ports.store);
+  const held = await heldUpdate(ports);
+  const remedy = 'see ota-agent status';
+  if (state.at !== 'holding' || held === undefined) {
+    throw new OtaError('USAGE', { what: `no update waits (the cycle is at ${state.at})`, remedy });
+  }
+  if (held.update !== update) {
+    const what = `the update that waits is ${held.update}, and not ${update}`;
+    throw new OtaError('USAGE', { what, remedy });
+  }
+  await rememberApproval(held, ports);
+  return { outcome: 'approved', plan: state.plan };
+}
 
-/** @throws OtaError USAGE for any other state than that of a download */
+type Loading = Extract<State, { at: 'downloading' | 'paused' | 'holding' }>;
+
+/** @throws OtaError USAGE for any other state than that of a download; what waits can be ended, too */
 export async function demandDownload(
   command: 'pause' | 'resume' | 'abort',
   { store }: LocalPorts,
 ): Promise<Loading> {
   const state = await loadState(store);
   if (state.at === 'downloading' || state.at === 'paused') return state;
+  if (state.at === 'holding' && command === 'abort') return state;
   const what = `no download to ${command} (the cycle is at ${state.at})`;
   const remedy = 'see ota-agent status; what was written already is for ota-agent rollback';
   throw new OtaError('USAGE', { what, remedy });

@@ -1,12 +1,13 @@
 /** Exactly one cycle: the time, what was interrupted, then report, verify, install, report. */
-import type { Ports } from '../ports.ts';
+import type { LocalPorts, Ports } from '../ports.ts';
 import type { Instant } from '../uptane/time.ts';
 import { attestTime } from './attest-time.ts';
 import { finishRollBack } from './go-back.ts';
 import { drive, loadState, remember, resumed, type Rest } from './drive.ts';
 import { flushEvents } from './events.ts';
 import { noteGoodBoot } from './good-boot.ts';
-import { next, type Failure, type Plan, type State } from './machine.ts';
+import { forgetHeld, heldUpdate, holdBack, type Held } from './hold.ts';
+import { isAtRest, next, type Event, type Failure, type Plan, type State } from './machine.ts';
 import { poll, type Finding } from './poll.ts';
 import { demandCurrent } from './recover.ts';
 import { sealRisen } from './seal.ts';
@@ -22,9 +23,11 @@ export type Outcome =
   /** A person stopped its download. */
   | { readonly outcome: 'paused'; readonly plan: Plan }
   /** A person let it go on, or ended it. */
-  | { readonly outcome: 'resumed' | 'aborted'; readonly plan: Plan }
+  | { readonly outcome: 'resumed' | 'aborted' | 'approved'; readonly plan: Plan }
   /** The same image failed more than once: a new assignment of it waits until then. */
   | { readonly outcome: 'deferred'; readonly plan: Plan; readonly until: Instant }
+  /** Something has to come first: a window, consent, the end of what inhibits it. */
+  | { readonly outcome: 'held'; readonly plan: Plan; readonly held: Held }
   | { readonly outcome: 'failed'; readonly failure: Failure }
   | { readonly outcome: 'failed-before'; readonly plan: Plan };
 
@@ -45,20 +48,20 @@ export async function runCycle(ports: Ports): Promise<Outcome> {
   } finally {
     // Whatever became of the update: refused metadata must not let a certificate run out. Not while an
     // image is on trial, though: the agent that it may go back to has to find what it knows.
-    const { at } = await loadState(ports.store);
-    if (at === 'idle' || at === 'paused') await ports.upkeep?.maintain();
+    if (isAtRest(await loadState(ports.store))) await ports.upkeep?.maintain();
   }
 }
 
 async function update(ports: Ports): Promise<Outcome> {
   const { state, effect } = await resumed(ports);
   const before = await drive(state, effect, ports);
-  if (before.state.at !== 'idle' && before.state.at !== 'paused') return outcomeOf(before);
+  if (!isAtRest(before.state)) return outcomeOf(before);
   const finding = await poll(ports);
-  const idle = await withdrawn(before.state, finding, ports);
-  if (idle === undefined) return outcomeOf(before);
-  if (finding.found === 'nothing') return outcomeOf({ ...before, state: idle });
-  if (finding.found === 'update') return install(idle, finding.plan, ports);
+  const at = await withdrawn(before.state, finding, ports);
+  if (at.at === 'paused') return outcomeOf(before);
+  if (finding.found === 'update') return goOn(at, finding.plan, ports);
+  await forgetHeld(ports);
+  if (finding.found === 'nothing') return outcomeOf({ ...before, state: at });
   if (before.ended !== undefined) return outcomeOf(before);
   const { plan } = finding;
   return finding.found === 'failed-before'
@@ -66,19 +69,50 @@ async function update(ports: Ports): Promise<Outcome> {
     : { outcome: 'deferred', plan, until: finding.until };
 }
 
-async function install(idle: State, plan: Plan, ports: Ports): Promise<Outcome> {
-  const step = next(idle, { type: 'planned', plan });
-  await remember(idle, step.state, ports);
+/** Whether what holds an update back has ended: without network, to be asked often. */
+export async function mayGoOn(ports: LocalPorts): Promise<boolean> {
+  const state = await loadState(ports.store);
+  if (state.at !== 'holding') return false;
+  return (await holdBack(state.plan, state.before, ports)) === undefined;
+}
+
+/** From idle, or from where an update waited. */
+async function goOn(from: State, plan: Plan, ports: Ports): Promise<Outcome> {
+  const before = from.at === 'holding' ? from.before : 'download';
+  const held = await holdBack(plan, before, ports);
+  if (held === undefined) {
+    return install(
+      from,
+      from.at === 'holding' ? { type: 'released' } : { type: 'planned', plan },
+      ports,
+    );
+  }
+  if (from.at !== 'holding') {
+    await remember(from, next(from, { type: 'held', plan }).state, ports);
+  }
+  return { outcome: 'held', plan, held };
+}
+
+async function install(from: State, begin: Event, ports: Ports): Promise<Outcome> {
+  const step = next(from, begin);
+  await remember(from, step.state, ports);
   const rest = await drive(step.state, step.effect, ports);
   await sealRisen(ports);
   await flushEvents(ports);
+  const { state } = rest;
+  const held = state.at === 'holding' ? await heldUpdate(ports) : undefined;
+  if (state.at === 'holding' && held !== undefined)
+    return { outcome: 'held', plan: state.plan, held };
   return outcomeOf(rest);
 }
 
-/** @returns the idle state, or `undefined` while what the Director wants is paused */
-async function withdrawn(state: State, finding: Finding, ports: Ports): Promise<State | undefined> {
-  if (state.at !== 'paused') return state;
-  if ('plan' in finding && planDigest(finding.plan) === planDigest(state.plan)) return undefined;
+/** @returns the idle state, or the one before while the Director wants what is paused or waits */
+async function withdrawn(state: State, finding: Finding, ports: Ports): Promise<State> {
+  if (state.at !== 'paused' && state.at !== 'holding') return state;
+  // What waits has not failed: found in any other way it is no update any more.
+  const isWanted = state.at === 'paused' ? 'plan' in finding : finding.found === 'update';
+  if (isWanted && 'plan' in finding && planDigest(finding.plan) === planDigest(state.plan))
+    return state;
   const step = next(state, { type: 'withdrawn' });
   await remember(state, step.state, ports);
   return step.state;

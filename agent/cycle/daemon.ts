@@ -2,10 +2,12 @@
 import { isOtaError } from '../errors.ts';
 import type { Ports, Reporter } from '../ports.ts';
 import type { Instant } from '../uptane/time.ts';
-import { runCycle, type Outcome } from './cycle.ts';
+import { mayGoOn, runCycle, type Outcome } from './cycle.ts';
 
 export interface DaemonOptions {
   readonly pollIntervalMs: number;
+  /** How often an update that waits is looked at; for tests. */
+  readonly gateMs?: number;
   /** Told after every cycle, with what the service should show. */
   readonly progressed: (status: string) => void;
 }
@@ -15,6 +17,8 @@ const STUCK_MS = 10 * 60_000;
 const FIRST_BACKOFF_MS = 15_000;
 /** How soon a new image that is not healthy yet is asked again. */
 const RECHECK_MS = 10_000;
+/** How soon it is asked again whether an update still has to wait: costs no network. */
+const GATE_MS = 60_000;
 /** Share of the interval by which polls are spread, so that a fleet does not come all at once. */
 const JITTER = 0.1;
 
@@ -58,7 +62,8 @@ export class Daemon {
       failures = ended === 'badly' ? failures + 1 : 0;
       const waitMs = ended === 'unconfirmed' ? RECHECK_MS : this.#waitMs(failures);
       this.#dueMs = clock.monotonicMs() + waitMs;
-      await this.#wait(waitMs, signal);
+      if (ended === 'held') await this.#waitHeld(waitMs, signal);
+      else await this.#wait(waitMs, signal);
     }
   }
 
@@ -75,11 +80,11 @@ export class Daemon {
   }
 
   /** @returns when the next cycle should come: at the usual time, sooner, or after a back-off */
-  async #cycle(): Promise<'well' | 'badly' | 'unconfirmed'> {
+  async #cycle(): Promise<'well' | 'badly' | 'unconfirmed' | 'held'> {
     try {
       const outcome = await this.exclusively(runCycle);
       this.#options.progressed(statusText(outcome));
-      if (outcome.outcome === 'unconfirmed') return 'unconfirmed';
+      if (outcome.outcome === 'unconfirmed' || outcome.outcome === 'held') return outcome.outcome;
       return outcome.outcome === 'failed' ? 'badly' : 'well';
     } catch (error) {
       if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
@@ -119,22 +124,37 @@ export class Daemon {
     return Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), pollIntervalMs) * spread;
   }
 
-  #wait(ms: number, signal: AbortSignal): Promise<void> {
+  /** Until the next poll is due, or nothing holds the update back any more. */
+  async #waitHeld(ms: number, signal: AbortSignal): Promise<void> {
+    const gateMs = this.#options.gateMs ?? GATE_MS;
+    for (let leftMs = ms; leftMs > 0; leftMs -= gateMs) {
+      const isOver = await this.#wait(Math.min(leftMs, gateMs), signal);
+      if (isOver || (await this.exclusively(mayGoOn))) return;
+    }
+  }
+
+  /** @returns whether it ended before its time */
+  #wait(ms: number, signal: AbortSignal): Promise<boolean> {
     return new Promise((resolve) => {
-      const done = (): void => {
+      const end = (isEarly: boolean): void => {
         clearTimeout(timer);
-        signal.removeEventListener('abort', done);
+        signal.removeEventListener('abort', early);
         this.#wake = () => undefined;
-        resolve();
+        resolve(isEarly);
       };
-      const timer = setTimeout(done, ms);
-      this.#wake = done;
-      signal.addEventListener('abort', done);
-      if (signal.aborted) done();
+      const early = (): void => {
+        end(true);
+      };
+      const timer = setTimeout(end, ms, false);
+      this.#wake = early;
+      signal.addEventListener('abort', early);
+      if (signal.aborted) early();
     });
   }
 }
 
 function statusText(outcome: Outcome): string {
-  return outcome.outcome === 'failed' ? outcome.failure.code : outcome.outcome;
+  if (outcome.outcome === 'failed') return outcome.failure.code;
+  // As the commands say it.
+  return outcome.outcome === 'held' ? 'deferred' : outcome.outcome;
 }

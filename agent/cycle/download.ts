@@ -81,6 +81,7 @@ const WRONG_BYTES: ReadonlySet<FailureCode> = new Set([
   'IMAGE_TRUNCATED',
   'IMAGE_HASH_MISMATCH',
   'IMAGE_MALFORMED',
+  'IMAGE_DECRYPTION_FAILED',
 ]);
 /** What ends the update after some tries. The Director has to hear of a device that cannot install. */
 const ENDS: ReadonlySet<FailureCode> = new Set([...WRONG_BYTES, 'INSTALL_FAILED']);

@@ -2,8 +2,9 @@
 import type { Ports } from '../ports.ts';
 import { bootedImage, confirm } from './confirm.ts';
 import { download } from './download.ts';
+import { holdBack } from './hold.ts';
 import { activate, checkReturn, rollBack, write } from './install.ts';
-import type { Effect, Event } from './machine.ts';
+import type { Effect, Event, Plan } from './machine.ts';
 import { sendManifest } from './report.ts';
 
 /**
@@ -14,7 +15,7 @@ import { sendManifest } from './report.ts';
 export async function perform(effect: Effect, ports: Ports): Promise<Event | undefined> {
   switch (effect.do) {
     case 'download':
-      return download(effect.plan, effect.attempt, ports);
+      return heldOr(await download(effect.plan, effect.attempt, ports), effect.plan, ports);
     case 'write':
       return write(effect.plan, ports);
     case 'activate':
@@ -37,4 +38,10 @@ export async function perform(effect: Effect, ports: Ports): Promise<Event | und
     case 'wait':
       return undefined;
   }
+}
+
+/** Nothing is written while something holds the installation back. */
+async function heldOr(event: Event, plan: Plan, ports: Ports): Promise<Event> {
+  if (event.type !== 'downloaded') return event;
+  return (await holdBack(plan, 'install', ports)) === undefined ? event : { type: 'held', plan };
 }

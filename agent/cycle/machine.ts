@@ -38,6 +38,8 @@ export type State =
   | { readonly at: 'downloading'; readonly plan: Plan; readonly attempt: number }
   /** A person stopped the download; a person lets it go on, or the Director wants something else. */
   | { readonly at: 'paused'; readonly plan: Plan }
+  /** Something has to come first: a window, consent, the end of what inhibits it. */
+  | { readonly at: 'holding'; readonly plan: Plan; readonly before: 'download' | 'install' }
   | { readonly at: 'writing'; readonly plan: Plan; readonly attempt: number }
   | {
       readonly at: 'activating';
@@ -88,10 +90,13 @@ export type Event =
       readonly failure: Failure;
       readonly advice: 'retry' | 'postpone' | 'give-up';
     }
+  /** It has to wait before the download, or before what is downloaded is written. */
+  | { readonly type: 'held'; readonly plan: Plan }
+  | { readonly type: 'released' }
   | { readonly type: 'pause-requested' }
   | { readonly type: 'resume-requested' }
   | { readonly type: 'abort-requested' }
-  /** The Director does not want what is paused any more. */
+  /** The Director does not want what is paused or waits any more. */
   | { readonly type: 'withdrawn' }
   | { readonly type: 'written'; readonly bootId: string }
   | { readonly type: 'install-failed'; readonly failure: Failure; readonly bootId: string }
@@ -162,29 +167,35 @@ type Transitions = { readonly [T in Event['type']]: Transition<Extract<Event, { 
 
 const TRANSITIONS: Transitions = {
   planned: (state, { plan }) => (state.at === 'idle' ? download(plan, 1) : undefined),
-
   downloaded: (state) => (state.at === 'downloading' ? write(state.plan, 1) : undefined),
-
   'download-failed': (state, { failure, advice }) => {
     if (state.at !== 'downloading') return undefined;
     if (advice === 'give-up') return failed(state.plan, failure);
     if (advice === 'postpone') return IDLE;
     return download(state.plan, state.attempt + 1);
   },
+  held: (state, { plan }) => {
+    if (state.at !== 'idle' && state.at !== 'downloading') return undefined;
+    const before = state.at === 'idle' ? 'download' : 'install';
+    return { state: { at: 'holding', plan, before }, effect: { do: 'wait' } };
+  },
+
+  released: (state) => {
+    if (state.at !== 'holding') return undefined;
+    return state.before === 'download' ? download(state.plan, 1) : write(state.plan, 1);
+  },
 
   'pause-requested': (state) =>
     state.at === 'downloading'
       ? { state: { at: 'paused', plan: state.plan }, effect: { do: 'wait' } }
       : undefined,
-
   'resume-requested': (state) => (state.at === 'paused' ? download(state.plan, 1) : undefined),
 
   'abort-requested': (state) => {
-    if (state.at !== 'downloading' && state.at !== 'paused') return undefined;
+    if (state.at !== 'downloading' && (state.at === 'idle' || !isAtRest(state))) return undefined;
     return failed(state.plan, failureOf(new OtaError('UPDATE_ABORTED', { while: state.at })));
   },
-
-  withdrawn: (state) => (state.at === 'paused' ? IDLE : undefined),
+  withdrawn: (state) => (state.at === 'paused' || state.at === 'holding' ? IDLE : undefined),
 
   written: (state, { bootId }) =>
     state.at === 'writing' ? activate(state.plan, bootId, 1) : undefined,
@@ -256,7 +267,6 @@ const TRANSITIONS: Transitions = {
     const failure = rolledBack(state.plan, 'the operator asked for it');
     return rollBack(state.plan, failure, untriedBootId);
   },
-
   reported: (state) => (state.at === 'reporting' ? IDLE : undefined),
 };
 
@@ -269,10 +279,8 @@ const TRANSITIONS: Transitions = {
 export function resume(state: State, boot: ThisBoot): Step {
   const { bootId } = boot;
   const stay = (effect: Effect): Step => ({ state, effect });
+  if (isAtRest(state)) return stay({ do: 'wait' });
   switch (state.at) {
-    case 'idle':
-    case 'paused':
-      return stay({ do: 'wait' });
     case 'downloading':
       return stay({ do: 'download', plan: state.plan, attempt: state.attempt });
     case 'writing':
@@ -290,6 +298,11 @@ export function resume(state: State, boot: ThisBoot): Step {
     case 'reporting':
       return stay({ do: 'report', result: state.result });
   }
+}
+
+/** Nothing is under way: a poll may begin. */
+export function isAtRest(state: State): state is At<'idle' | 'paused' | 'holding'> {
+  return state.at === 'idle' || state.at === 'paused' || state.at === 'holding';
 }
 
 type At<A extends State['at']> = Extract<State, { at: A }>;

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { Fields, parseJson } from '../decode.ts';
 import { isFailureCode, isOtaError, OtaError } from '../errors.ts';
 import type { InstalledImage } from '../uptane/inventory.ts';
+import type { Encrypted } from '../uptane/encrypted.ts';
 import { COMPRESSIONS, type Compressed, type Target } from '../uptane/plan.ts';
 import { trust } from '../uptane/trust.ts';
 import type { Failure, Plan, Result, State } from './machine.ts';
@@ -66,13 +67,11 @@ export function installedBy(target: Target): InstalledImage {
 
 function readState(fields: Fields): State {
   const at = fields.string('at');
+  const resting = readResting(at, fields);
+  if (resting !== undefined) return resting;
   switch (at) {
-    case 'idle':
-      return { at };
     case 'downloading':
       return { at, plan: readPlan(fields), attempt: fields.integer('attempt', 1) };
-    case 'paused':
-      return { at, plan: readPlan(fields) };
     case 'writing':
       return { at, plan: readPlan(fields), attempt: readAttempt(fields) };
     case 'activating':
@@ -115,6 +114,19 @@ function readFailed(fields: Fields): { readonly plan: Plan; readonly failure: Fa
   return { plan: readPlan(fields), failure: readFailure(fields.object('failure')) };
 }
 
+/** The states in which nothing is under way. */
+function readResting(at: string, fields: Fields): State | undefined {
+  if (at === 'idle') return { at };
+  if (at === 'paused') return { at, plan: readPlan(fields) };
+  return at === 'holding' ? { at, plan: readPlan(fields), before: readStep(fields) } : undefined;
+}
+
+function readStep(fields: Fields): 'download' | 'install' {
+  const before = fields.string('before');
+  if (before === 'download' || before === 'install') return before;
+  throw new OtaError('METADATA_MALFORMED', { path: fields.at('before'), want: 'a step' });
+}
+
 /** The first versions did not count. */
 function readAttempt(fields: Fields): number {
   return fields.optionalInteger('attempt', 1) ?? 1;
@@ -154,12 +166,15 @@ function readPlan(fields: Fields): Plan {
   };
 }
 
-function readTarget(fields: Fields): Target {
+/** @throws OtaError METADATA_MALFORMED */
+export function readTarget(fields: Fields): Target {
   const uri = fields.optionalString('uri');
   const imageFile = fields.optionalString('imageFile');
   const format = fields.optionalString('format');
   const releaseCounter = fields.optionalInteger('releaseCounter', 0);
+  const critical = fields.optionalBoolean('critical') ?? false;
   const compressed = fields.optionalObject('compressed');
+  const encrypted = fields.optionalObject('encrypted');
   return {
     ecu: fields.string('ecu'),
     hardwareId: fields.string('hardwareId'),
@@ -171,6 +186,8 @@ function readTarget(fields: Fields): Target {
     ...(format === undefined ? {} : { format }),
     ...(releaseCounter === undefined ? {} : { releaseCounter }),
     ...(compressed === undefined ? {} : { compressed: readCompressed(compressed) }),
+    ...(encrypted === undefined ? {} : { encrypted: readEncrypted(encrypted) }),
+    ...(critical ? { critical } : {}),
   };
 }
 
@@ -181,6 +198,16 @@ function readCompressed(fields: Fields): Compressed {
     throw new OtaError('METADATA_MALFORMED', { path: fields.at('by'), want: 'a compression' });
   }
   return { by, lengthBytes: fields.integer('lengthBytes', 1), hashes: readHashes(fields) };
+}
+
+function readEncrypted(fields: Fields): Encrypted {
+  return {
+    chunkBytes: fields.integer('chunkBytes', 1),
+    key: fields.string('key'),
+    lengthBytes: fields.integer('lengthBytes', 0),
+    hashes: readHashes(fields),
+    uri: fields.optionalString('uri'),
+  };
 }
 
 function readHashes(fields: Fields): ReadonlyMap<string, string> {

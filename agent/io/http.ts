@@ -1,9 +1,12 @@
-/** HTTP to the gateway: the only importer of undici. One connection, kept or resumed. */
+/** HTTP to the gateway: one connection, kept or resumed, and another for each image. */
+import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 
 import { Agent, type Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
+import { askFor } from './http-download.ts';
+import { Inlet } from './http-inlet.ts';
 import { NO_TUNNEL, type ProxyFor } from './http-proxy.ts';
 import { HUNG_UP, TlsConnector } from './tls-connector.ts';
 import type { ServerPolicy } from './tls-policy.ts';
@@ -43,6 +46,7 @@ export class HttpClient {
   #agent: Agent;
   readonly #connector: TlsConnector;
   readonly #options: HttpOptions;
+  readonly #downloads = new Set<Socket>();
 
   constructor(options: HttpOptions) {
     this.#options = options;
@@ -85,6 +89,31 @@ export class HttpClient {
     }
   }
 
+  /**
+   * A GET of something large, in memory that is fixed: a piece of the body is valid until the next is
+   * asked for. Its connection ends with the body, or when nobody reads on.
+   *
+   * @throws OtaError as `send` does
+   */
+  async download(url: string, headers: Readonly<Record<string, string>>): Promise<Response> {
+    const to = new URL(url);
+    // Without TLS a tool is at work, and no device.
+    if (to.protocol !== 'https:') return this.send({ method: 'GET', url, headers });
+    const { timeoutMs, userAgent } = this.#options;
+    try {
+      const inlet = new Inlet();
+      const socket = await this.#connector.open(to, inlet.onread);
+      this.#downloads.add(socket);
+      socket.once('close', () => this.#downloads.delete(socket));
+      const fields = { 'user-agent': userAgent, ...headers };
+      const answer = await askFor(to, fields, { socket, inlet, timeoutMs });
+      const discard = (): Promise<void> => Promise.resolve(void socket.destroy());
+      return { ...answer, body: this.#received(answer.body, url), discard };
+    } catch (error) {
+      throw this.#translated(await this.#explained(error, to), url);
+    }
+  }
+
   /** Of the last connection that was secured, such as `TLSv1.3`. */
   get protocol(): string | undefined {
     return this.#connector.protocol;
@@ -99,6 +128,7 @@ export class HttpClient {
 
   /** Ends the connections; requests in progress fail. */
   async close(): Promise<void> {
+    for (const socket of this.#downloads) socket.destroy();
     await this.#agent.destroy();
   }
 

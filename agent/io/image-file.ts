@@ -23,41 +23,61 @@ export class ImageDigest {
     for (const [, hash] of this.#hashes) hash.update(chunk);
   }
 
-  /** The first hash of what there was until now, as `ALGORITHM:HEX`; more may follow. */
-  soFar(): string {
-    const [name, hash] = this.#hashes[0] ?? [];
-    return `${name ?? ''}:${hash?.copy().digest('hex') ?? ''}`;
-  }
-
-  /** Whether `verify` would find nothing; more may follow. */
-  matches(): boolean {
-    const { lengthBytes, hashes } = this.#target;
-    const isSigned = ([name, hash]: readonly [string, Hash]): boolean =>
-      hash.copy().digest('hex') === hashes.get(name);
-    return this.lengthBytes === lengthBytes && this.#hashes.every(isSigned);
+  /** Of what there was until now; more may follow. */
+  current(): Digests {
+    const hashes = this.#hashes.map(([name, hash]) => [name, hash.copy().digest('hex')] as const);
+    return { lengthBytes: this.lengthBytes, hashes: new Map(hashes) };
   }
 
   /**
-   * Compares with what both repositories signed; every hash must match, not just one.
-   *
-   * Source: Uptane Standard 2.1 §5.4.5 (verifying images).
+   * Compares with what was signed: see `demandImage`.
    *
    * @throws OtaError IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH
    */
   verify(): void {
-    const { filename, lengthBytes, hashes } = this.#target;
-    if (this.lengthBytes !== lengthBytes) {
-      const receivedBytes = this.lengthBytes;
-      throw new OtaError('IMAGE_TRUNCATED', { filename, lengthBytes, receivedBytes });
-    }
-    for (const [algorithm, hash] of this.#hashes) {
-      const signed = hashes.get(algorithm) ?? '';
-      const computed = hash.digest('hex');
-      if (computed !== signed) {
-        throw new OtaError('IMAGE_HASH_MISMATCH', { filename, algorithm, signed, computed });
-      }
+    demandImage(this.#target, this.current());
+  }
+}
+
+/** What was computed of some bytes; it proves nothing before it was compared. */
+export interface Digests {
+  readonly lengthBytes: number;
+  /** Algorithm to lower-case hex, for every hash that was signed. */
+  readonly hashes: ReadonlyMap<string, string>;
+}
+
+/** Whether `demandImage` would find nothing. */
+export function isImage(target: ImageIdentity, { lengthBytes, hashes }: Digests): boolean {
+  const isSigned = ([name, signed]: readonly [string, string]): boolean =>
+    hashes.get(name) === signed;
+  return lengthBytes === target.lengthBytes && [...target.hashes].every(isSigned);
+}
+
+/**
+ * Compares with what both repositories signed; every hash must match, not just one.
+ *
+ * Source: Uptane Standard 2.1 §5.4.5 (verifying images).
+ *
+ * @throws OtaError IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH
+ */
+export function demandImage(target: ImageIdentity, digests: Digests): void {
+  const { filename, lengthBytes, hashes } = target;
+  if (digests.lengthBytes !== lengthBytes) {
+    const receivedBytes = digests.lengthBytes;
+    throw new OtaError('IMAGE_TRUNCATED', { filename, lengthBytes, receivedBytes });
+  }
+  for (const [algorithm, signed] of hashes) {
+    const computed = digests.hashes.get(algorithm) ?? '';
+    if (computed !== signed) {
+      throw new OtaError('IMAGE_HASH_MISMATCH', { filename, algorithm, signed, computed });
     }
   }
+}
+
+/** The first of them, as `ALGORITHM:HEX`. */
+export function namedDigest({ hashes }: Digests): string {
+  const [[name, hash] = ['', '']] = hashes;
+  return `${name}:${hash}`;
 }
 
 /** The first `lengthBytes` bytes of a file or device, in chunks; ends early where the file does. */

@@ -1,5 +1,5 @@
 /** Where an image may be had: mirrors in order, then the repository. Hashes decide what they serve. */
-import type { Target } from '../uptane/plan.ts';
+import { downloadOf, type Target, type TrustedTarget } from '../uptane/plan.ts';
 
 export interface ImageSource {
   /** Bases of image names, tried in order before the repository. */
@@ -23,13 +23,17 @@ export class ImagePlaces {
   }
 
   /** @param targetsUrl - base of the repository's images */
-  of(target: Target, targetsUrl: string): readonly string[] {
-    const path = encodePath(target.imageFile ?? target.filename);
+  of(target: TrustedTarget, targetsUrl: string): readonly string[] {
+    const { imageFile, filename, uri } = downloadOf(target);
+    const path = encodePath(imageFile ?? filename);
+    const repository = uri ?? `${targetsUrl}/${path}`;
+    // Cipher text is for one device: what a mirror has under this name is the image itself.
+    if (target.encrypted !== undefined) return [repository];
     const bad = this.#distrusted.get(imageKey(target));
     const mirrors = this.#source.mirrors
       .filter((base) => bad?.has(base) !== true)
       .map((base) => `${base.replace(/\/+$/u, '')}/${path}`);
-    return [...mirrors, target.uri ?? `${targetsUrl}/${path}`];
+    return [...mirrors, repository];
   }
 
   served(target: Target, url: string): void {

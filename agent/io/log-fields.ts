@@ -54,6 +54,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   operation: true,
   other: true,
   overMs: true,
+  part: true,
   path: true,
   phase: true,
   problem: true,
@@ -88,16 +89,20 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
 const OTHER_NAMES = [
   'attack',
   'attempt',
+  'bytesPerSecond',
   'code',
   'correlationId',
   'device',
+  'doneBytes',
   'from',
   'outcome',
   'percent',
+  'secondsLeft',
   'signal',
   'socket',
   'state',
   'to',
+  'totalBytes',
   'version',
 ];
 

@@ -104,7 +104,7 @@ export class HttpRepositories implements Repositories {
 
   async *#imageBody(url: string, offsetBytes: number): AsyncGenerator<Uint8Array> {
     const headers = offsetBytes > 0 ? { range: `bytes=${String(offsetBytes)}-` } : {};
-    const response = await this.#http.send({ method: 'GET', url, headers });
+    const response = await this.#http.download(url, headers);
     if (response.status === 206) yield* response.body;
     else if (response.status === 200) yield* skipBytes(response.body, offsetBytes);
     // 416: nothing is left beyond what we have; length and hashes decide whether that is right.

@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 
 import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
-import type { TrustedTarget } from '../uptane/plan.ts';
+import { downloadOf, type TrustedTarget } from '../uptane/plan.ts';
 import type { Answer } from '../uptane/verify.ts';
 import { verifyImageAt } from './image-file.ts';
 
@@ -62,12 +62,15 @@ export class ServedDirectory implements Served {
   }
 
   async verifyImage(target: TrustedTarget): Promise<boolean> {
-    const { filename, imageFile, lengthBytes } = target;
+    const { filename, imageFile, encrypted } = target;
     const path = inside(this.#path, join('targets', imageFile ?? filename));
     const foundBytes = await fileLength(path);
     if (foundBytes === undefined) return false;
+    // An Image repository has the image itself, and a copy of what one device is served its cipher text.
+    const wanted = foundBytes === encrypted?.lengthBytes ? downloadOf(target) : target;
+    const { lengthBytes } = wanted;
     if (foundBytes > lengthBytes) throw new OtaError('IMAGE_TOO_LARGE', { filename, lengthBytes });
-    await reading(path, () => verifyImageAt(path, target));
+    await reading(path, () => verifyImageAt(path, wanted));
     return true;
   }
 

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 
 import { causeOf, isOtaError, OtaError, type Repo } from '../errors.ts';
-import type { TrustedTarget } from '../uptane/plan.ts';
+import { downloadOf, type TrustedTarget } from '../uptane/plan.ts';
 import type { Answer } from '../uptane/verify.ts';
 import { HttpClient } from './http.ts';
 import { ImageDigest } from './image-file.ts';
@@ -56,10 +56,11 @@ export class ServedUrl implements Served {
     }
   }
 
-  /** Streams it through the hashes; nothing is stored. */
+  /** Streams what a device would download through the hashes; nothing is stored. */
   async verifyImage(target: TrustedTarget): Promise<boolean> {
-    const { filename, lengthBytes } = target;
-    const digest = new ImageDigest(target);
+    const wanted = downloadOf(target);
+    const { filename, lengthBytes } = wanted;
+    const digest = new ImageDigest(wanted);
     const body = this.#repositories.openImage(target, 0);
     for await (const chunk of limitBytes(body, lengthBytes, filename)) digest.update(chunk);
     digest.verify();

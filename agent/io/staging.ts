@@ -15,7 +15,7 @@ import { join } from 'node:path';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import type { OpenImage, Progress, Staging } from '../ports.ts';
-import type { TrustedTarget } from '../uptane/plan.ts';
+import { downloadOf, type TrustedTarget } from '../uptane/plan.ts';
 import { ImageDigest, readBytes, syncDirectory, verifyImageAt, writeAt } from './image-file.ts';
 import { limitBytes } from './limit-bytes.ts';
 
@@ -33,8 +33,47 @@ export class StagingDirectory implements Staging {
     this.#reserveBytes = reserveBytes;
   }
 
-  async receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+  /** Of an image that is encrypted the cipher text, which is all that lies here. */
+  receive(image: TrustedTarget, open: OpenImage, progress: Progress): Promise<string> {
+    const target = downloadOf(image);
+    return this.#guarded(target.lengthBytes, () => this.#receive(target, open, progress));
+  }
+
+  demandSpace(targets: readonly TrustedTarget[]): Promise<void> {
+    return this.#guarded(0, async () => {
+      await this.#make();
+      // One image may be for several ECUs.
+      const images = new Map(
+        targets.map(downloadOf).map((target) => [stagedName(target), target.lengthBytes]),
+      );
+      // One after the other is installed in the clear, from a file below the same storage.
+      let missing = Math.max(0, ...targets.map(clearBytes));
+      for (const [name, lengthBytes] of images) {
+        const path = join(this.#directory, name);
+        const found = (await stat(path).catch(() => stat(`${path}.part`).catch(() => undefined)))
+          ?.size;
+        missing += Math.max(lengthBytes - (found ?? 0), 0);
+      }
+      if (missing > 0) await this.#demandSpace(missing);
+    });
+  }
+
+  sweep(targets: readonly TrustedTarget[]): Promise<void> {
+    return this.#guarded(0, async () => {
+      const wanted = new Set(
+        targets.map(downloadOf).flatMap((t) => [stagedName(t), `${stagedName(t)}.part`]),
+      );
+      const names = await readdir(this.#directory).catch(() => []);
+      for (const name of names) {
+        if (wanted.has(name)) continue;
+        this.#proven.delete(join(this.#directory, name));
+        await rm(join(this.#directory, name), { force: true });
+      }
+    });
+  }
+
+  async #receive(target: TrustedTarget, open: OpenImage, progress: Progress): Promise<string> {
+    await this.#make();
     const complete = join(this.#directory, stagedName(target));
     if (this.#proven.has(complete) && (await isReadable(complete))) return complete;
     if (await isImage(complete, target)) return complete;
@@ -52,28 +91,8 @@ export class StagingDirectory implements Staging {
     return complete;
   }
 
-  async demandSpace(targets: readonly TrustedTarget[]): Promise<void> {
+  async #make(): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    // One image may be for several ECUs.
-    const images = new Map(targets.map((target) => [stagedName(target), target.lengthBytes]));
-    let missing = 0;
-    for (const [name, lengthBytes] of images) {
-      const path = join(this.#directory, name);
-      const found = (await stat(path).catch(() => stat(`${path}.part`).catch(() => undefined)))
-        ?.size;
-      missing += Math.max(lengthBytes - (found ?? 0), 0);
-    }
-    if (missing > 0) await this.#demandSpace(missing);
-  }
-
-  async sweep(targets: readonly TrustedTarget[]): Promise<void> {
-    const wanted = new Set(targets.flatMap((t) => [stagedName(t), `${stagedName(t)}.part`]));
-    const names = await readdir(this.#directory).catch(() => []);
-    for (const name of names) {
-      if (wanted.has(name)) continue;
-      this.#proven.delete(join(this.#directory, name));
-      await rm(join(this.#directory, name), { force: true });
-    }
   }
 
   async #append(
@@ -102,6 +121,15 @@ export class StagingDirectory implements Staging {
       throw await this.#translated(error, target.lengthBytes - size);
     } finally {
       await handle.close();
+    }
+  }
+
+  /** What the file system says goes on as what is wrong with the storage. */
+  async #guarded<T>(missingBytes: number, act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      throw await this.#translated(error, missingBytes);
     }
   }
 
@@ -141,6 +169,10 @@ const WRONG_BYTES = new Set(['IMAGE_TOO_LARGE', 'IMAGE_HASH_MISMATCH', 'IMAGE_TR
 function stagedName(target: TrustedTarget): string {
   const [entry] = target.hashes;
   return entry === undefined ? 'unhashed' : `${entry[0]}-${entry[1]}`;
+}
+
+function clearBytes({ encrypted, lengthBytes }: TrustedTarget): number {
+  return encrypted === undefined ? 0 : lengthBytes;
 }
 
 /** RAUC makes a plain bundle its own, so that nobody can change it any more. */

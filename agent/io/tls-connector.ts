@@ -1,6 +1,6 @@
 /** TLS connections that resume: undici's own session cache holds weak references and loses them. */
 import { once } from 'node:events';
-import { connect as connectPlain, type Socket } from 'node:net';
+import { connect as connectPlain, type OnReadOpts, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from 'node:tls';
 
@@ -37,6 +37,13 @@ export interface ConnectorOptions {
   readonly proxyFor?: ProxyFor | undefined;
 }
 
+interface Place {
+  readonly host: string;
+  readonly port: number;
+  /** Absent: what is read is emitted. */
+  readonly onread?: OnReadOpts;
+}
+
 interface Ticket {
   readonly session: Buffer;
   readonly until: Instant;
@@ -68,21 +75,39 @@ export class TlsConnector {
       this.#settle(plain, 'connect', callback);
       return;
     }
-    const port = Number(options.port === '' ? 443 : options.port);
+    this.#connect(placeOf(options), callback);
+  };
+
+  /**
+   * A connection that hands what it reads to `onread`, in one buffer for all of it.
+   *
+   * Through a proxy Node knows no such thing: there what is read is emitted as `data`.
+   */
+  open(url: URL, onread: OnReadOpts): Promise<Socket> {
+    this.lastAlert = undefined;
+    return new Promise((resolve, reject) => {
+      this.#connect({ ...placeOf(url), onread }, (...[error, socket]) => {
+        if (error === null) resolve(socket);
+        else reject(error);
+      });
+    });
+  }
+
+  #connect(place: Place, callback: buildConnector.Callback): void {
     const failed = (error: unknown): void => {
       callback(error instanceof Error ? error : new Error(String(error)), null);
     };
-    this.#tunnel(options.hostname, port).then((tunnel) => {
+    this.#tunnel(place).then((tunnel) => {
       try {
-        this.#secure(options.hostname, port, tunnel, callback);
+        this.#secure(place, tunnel, callback);
       } catch (error) {
         failed(error);
       }
     }, failed);
-  };
+  }
 
   /** @returns `undefined` where the server is reached directly */
-  async #tunnel(host: string, port: number): Promise<Duplex | undefined> {
+  async #tunnel({ host, port }: Place): Promise<Duplex | undefined> {
     const { proxyFor, timeoutMs } = this.#options;
     const proxy = proxyFor?.(host, port);
     return proxy === undefined
@@ -90,14 +115,9 @@ export class TlsConnector {
       : openTunnel(proxy, `${host}:${String(port)}`, timeoutMs);
   }
 
-  #secure(
-    hostname: string,
-    port: number,
-    tunnel: Duplex | undefined,
-    callback: buildConnector.Callback,
-  ): void {
-    const server = `${hostname}:${String(port)}`;
-    const socket = this.#open(hostname, port, { ticket: this.#ticketFor(server), tunnel });
+  #secure(place: Place, tunnel: Duplex | undefined, callback: buildConnector.Callback): void {
+    const server = `${place.host}:${String(place.port)}`;
+    const socket = this.#open(place, { ticket: this.#ticketFor(server), tunnel });
     this.#keepTickets(socket, server);
     this.#settle(socket, 'secureConnect', (...result) => {
       // A ticket that the server no longer honours must not be offered for ever.
@@ -108,7 +128,7 @@ export class TlsConnector {
         result[0] !== null &&
         isAboutClock(result[0], this.#policy)
       ) {
-        this.#connectAtOtherTime(hostname, port, verifyChain).then(
+        this.#connectAtOtherTime(place, verifyChain).then(
           (secured) => {
             callback(null, secured);
           },
@@ -130,12 +150,12 @@ export class TlsConnector {
    * session repeats the verdict that it was made with.
    */
   async #connectAtOtherTime(
-    host: string,
-    port: number,
+    place: Place,
     verifyChain: NonNullable<ServerPolicy['verifyChain']>,
   ): Promise<TLSSocket> {
-    const tunnel = await this.#tunnel(host, port);
-    const socket = this.#open(host, port, { tunnel, rejectUnauthorized: false });
+    const { host } = place;
+    const tunnel = await this.#tunnel(place);
+    const socket = this.#open(place, { tunnel, rejectUnauthorized: false });
     let staple: Buffer | undefined;
     socket.on('OCSPResponse', (response: Buffer | null) => {
       staple = response ?? undefined;
@@ -173,14 +193,14 @@ export class TlsConnector {
    * @returns the refusal, or `undefined` if the server would have listened to us
    */
   async diagnose(url: URL): Promise<Error | undefined> {
-    const port = Number(url.port === '' ? 443 : url.port);
-    const reached = await this.#tunnel(url.hostname, port).then(
+    const place = placeOf(url);
+    const reached = await this.#tunnel(place).then(
       (tunnel) => ({ tunnel }),
       () => undefined,
     );
     if (reached === undefined) return undefined;
     return new Promise((resolve) => {
-      const socket = this.#open(url.hostname, port, reached);
+      const socket = this.#open(place, reached);
       let greeted = false;
       const end = (refusal: Error | undefined): void => {
         clearTimeout(timer);
@@ -201,8 +221,7 @@ export class TlsConnector {
   }
 
   #open(
-    host: string,
-    port: number,
+    { host, port, onread }: Place,
     over: {
       readonly ticket?: Buffer | undefined;
       readonly tunnel?: Duplex | undefined;
@@ -213,6 +232,7 @@ export class TlsConnector {
     const socket = connect({
       ...more,
       ...(tunnel === undefined ? {} : { socket: tunnel }),
+      ...(onread === undefined ? {} : { onread }),
       host,
       port,
       servername: isAddress(host) ? '' : host,
@@ -293,6 +313,11 @@ export class TlsConnector {
       callback(null, socket);
     });
   }
+}
+
+function placeOf({ hostname, port }: Readonly<Pick<URL, 'hostname' | 'port'>>): Place {
+  // URLs have addresses of IPv6 in brackets, which connections do not know.
+  return { host: hostname.replace(/^\[(.*)\]$/u, '$1'), port: Number(port === '' ? 443 : port) };
 }
 
 /** SNI carries names only (RFC 6066 §3); Node warns about an address. */

@@ -3,6 +3,7 @@ import type { Fields } from '../decode.ts';
 import { OtaError } from '../errors.ts';
 import { isSameImage, type EcuInventory, type ImageIdentity } from './inventory.ts';
 import type { Hashes, TargetFile, Targets } from './metadata.ts';
+import { readEncrypted, type Encrypted } from './encrypted.ts';
 import { verifyEcuSerial, verifyFilename, verifyHardwareId } from './names.ts';
 
 /** One image and the ECUs it is meant for. */
@@ -11,6 +12,10 @@ export interface Assignment extends ImageIdentity {
   /** Where to download from instead of the Image repository. */
   readonly uri: string | undefined;
   readonly format: string | undefined;
+  /** Absent where it is downloaded as it is. */
+  readonly encrypted?: Encrypted;
+  /** It has to go through soon, whatever it waits for. */
+  readonly critical?: true;
   /** By ECU serial, in the order they were signed in; at least one. */
   readonly ecus: ReadonlyMap<string, AssignedEcu>;
 }
@@ -103,7 +108,10 @@ function assignment(filename: string, { lengthBytes, hashes, custom }: TargetFil
       ?.mapMembers((fields, serial) => assignedEcu(serial, fields)) ?? new Map<string, never>();
   if (ecus.size === 0) throw new OtaError('DIRECTOR_TARGET_WITHOUT_ECU', { filename });
   const format = custom?.optionalString('targetFormat');
-  return { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };
+  const encrypted = readEncrypted(custom, lengthBytes);
+  const critical = custom?.optionalBoolean('critical') === true;
+  const image = { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };
+  return { ...image, ...(encrypted && { encrypted }), ...(critical && { critical }) };
 }
 
 function assignedEcu(serial: string, fields: Fields): AssignedEcu {

@@ -12,7 +12,8 @@ import { trust } from './trust.ts';
  * Makes a target trusted: both repositories have to mean the same bytes for the same hardware.
  *
  * Hash algorithms that only one side lists are no contradiction; none in common is. The image then has
- * to have every hash that either lists.
+ * to have every hash that either lists. Encryption is the Director's alone to say: length and hashes of
+ * both repositories are those of the plain image.
  *
  * Source: Uptane Standard 2.1 §5.4.4.2 step 10.
  *
@@ -26,7 +27,7 @@ export function matchTarget(
   ecu: EcuInventory,
   imageFile?: string,
 ): TrustedTarget {
-  const { filename, lengthBytes } = assignment;
+  const { filename, lengthBytes, encrypted, critical } = assignment;
   const assigned = assignment.ecus.get(ecu.serial);
   if (assigned === undefined) throw new OtaError('BUG', { what: `${ecu.serial} is not assigned` });
   if (lengthBytes !== image.lengthBytes) {
@@ -48,13 +49,17 @@ export function matchTarget(
     filename,
     lengthBytes,
     hashes: new Map([...image.hashes, ...assignment.hashes]),
-    ...(uri === undefined ? {} : { uri }),
-    ...(imageFile === undefined ? {} : { imageFile }),
-    ...(format === undefined ? {} : { format }),
-    ...(releaseCounter === undefined ? {} : { releaseCounter }),
-    ...(compressed === undefined ? {} : { compressed }),
+    ...said({ uri, imageFile, format, releaseCounter, compressed, encrypted, critical }),
   };
   return trust(target);
+}
+
+type Said<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The members that somebody said something of. */
+function said<T extends object>(members: T): Said<T> {
+  const all = Object.entries(members).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(all) as Said<T>;
 }
 
 /**

@@ -1,7 +1,8 @@
 /** From trusted targets and the inventory to what has to be installed. */
 import type { Assignment } from './director.ts';
+import type { Encrypted } from './encrypted.ts';
 import { isSameImage, type EcuInventory, type ImageIdentity } from './inventory.ts';
-import type { Trusted } from './trust.ts';
+import { trust, type Trusted } from './trust.ts';
 
 /** An image that both repositories signed for one ECU of this device. */
 export interface Target {
@@ -12,14 +13,18 @@ export interface Target {
   /** Algorithm (`sha256`, `sha512`) to lower-case hex; at least one; what either repository lists. */
   readonly hashes: ReadonlyMap<string, string>;
   /** Where to download from instead of the Image repository. */
-  readonly uri?: string;
+  readonly uri?: string | undefined;
   /** What the Image repository serves it as, below `targets/`, if not under its filename. */
   readonly imageFile?: string;
   /** `targetFormat`: BINARY, OSTREE, … */
   readonly format?: string;
   readonly releaseCounter?: number;
   /** Absent where the image is what is downloaded. */
-  readonly compressed?: Compressed;
+  readonly compressed?: Compressed | undefined;
+  /** Absent where what is downloaded is not encrypted. */
+  readonly encrypted?: Encrypted | undefined;
+  /** The Director wants it to wait for no longer than the device allows. */
+  readonly critical?: true;
 }
 
 export const COMPRESSIONS = ['gzip', 'xz', 'zstd'] as const;
@@ -40,6 +45,24 @@ export function contentOf(target: Target): ImageIdentity {
 }
 
 export type TrustedTarget = Trusted<Target>;
+
+/**
+ * What is downloaded for a target: the image, or the cipher text in its place.
+ *
+ * The address of the image itself is never one of its cipher text.
+ */
+export function downloadOf(target: TrustedTarget): TrustedTarget {
+  const { encrypted } = target;
+  if (encrypted === undefined) return target;
+  const { lengthBytes, hashes, uri } = encrypted;
+  const none = { compressed: undefined, encrypted: undefined };
+  return trust({ ...target, lengthBytes, hashes, uri, ...none });
+}
+
+/** The image alone, for whoever is handed it in the clear; packed, if that is how it was published. */
+export function decryptedOf(target: TrustedTarget): TrustedTarget {
+  return trust({ ...target, encrypted: undefined });
+}
 
 /** Does anything the Director wants not run yet (§5.4.4.2 step 6)? */
 export function hasPending(

@@ -17,24 +17,25 @@ import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { Ports } from '../../agent/ports.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
-import { fileInfo } from '../support/build-metadata.ts';
+import { hashesOf, type Body } from '../support/build-metadata.ts';
 import { directorTarget, imageTarget, NOW, World } from '../support/uptane-world.ts';
-import type { Scenario } from './scenario.ts';
+import type { NewImage, Scenario } from './scenario.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 const { privateKey: KEY } = generateKeyPairSync('ed25519');
 
 /** Makes device and repositories; what the repositories serve is on disk, too. */
 export async function prepare(directory: string, scenario: Scenario): Promise<void> {
-  const ecus = scenario.images.map(([ecu]) => ecu);
+  const { ecus } = scenario;
   const world = new World(ecus);
   mkdirSync(join(directory, 'images'), { recursive: true });
-  for (const [ecu, content, filename] of scenario.images) {
-    const name = filename ?? `${ecu.serial}.img`;
-    const info = fileInfo(content.toString('latin1'));
-    world.director.targets[name] = { ...directorTarget('', [ecu]), ...info };
-    world.image.targets[name] = { ...imageTarget('', [ecu]), ...info };
-    writeFileSync(join(directory, 'images', name), content);
+  const device = join(directory, 'device');
+  mkdirSync(device);
+  for (const image of await scenario.prepare(device)) {
+    const name = image.filename ?? `${image.ecu.serial}.img`;
+    world.director.targets[name] = asSigned(image, directorTarget('', [image.ecu]));
+    world.image.targets[name] = asSigned(image, imageTarget('', [image.ecu], image.custom));
+    writeFileSync(join(directory, 'images', name), image.content);
   }
   world.director.custom = { correlationId: 'urn:here-ota:mtu:1' };
   world.publish();
@@ -44,9 +45,6 @@ export async function prepare(directory: string, scenario: Scenario): Promise<vo
       writeFileSync(join(directory, repo, encodeURIComponent(name)), bytes);
     }
   }
-  const device = join(directory, 'device');
-  mkdirSync(device);
-  await scenario.prepare(device);
   writeFileSync(join(directory, 'boot-id'), randomUUID());
   const database = await Database.open(join(directory, 'state.db'));
   const store = new SqliteStore(database);
@@ -58,6 +56,14 @@ export async function prepare(directory: string, scenario: Scenario): Promise<vo
     }
   }
   await database.close();
+}
+
+function asSigned({ content, commit }: NewImage, target: Body): Body {
+  if (commit === undefined) {
+    return { ...target, length: content.length, hashes: hashesOf(content) };
+  }
+  const custom = { ...(target['custom'] as Body), targetFormat: 'OSTREE' };
+  return { ...target, length: 0, hashes: { sha256: commit }, custom };
 }
 
 /** Power on, as after a power cut or a reboot. */

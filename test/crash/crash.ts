@@ -1,11 +1,9 @@
 /** Kills the agent at a named point, brings the device back, and says what became of it. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-
 import { temporaryDirectory } from '../support/temporary.ts';
-import { boot, manifests, openPorts, prepare } from './crash-device.ts';
-import { scenarioOf, type Running } from './scenario.ts';
+import { manifests, openPorts } from './crash-device.ts';
+import { PoweredDevice } from './powered-device.ts';
+import type { Running } from './scenario.ts';
+import { scenarioOf } from './scenarios.ts';
 
 /** A point in the life of an update: the cycle (from 1), the call in it, and the side of it. */
 export interface Point {
@@ -16,65 +14,38 @@ export interface Point {
 
 /** What the device is like once it has come to rest. */
 export interface Aftermath {
-  /** Whether the agent was alive to be killed there. */
-  readonly killed: boolean;
-  /** What each ECU ran after the cut and its boot, before the agent did anything. */
+  /** Whether the agent was alive to be disturbed there. */
+  readonly met: boolean;
+  /** What ECUs ran at each look: after the cut, and after each boot since. */
   readonly booted: readonly Running[];
+  /** Calls that wrote an image once more, when its ECU ran it. */
+  readonly repeated: readonly string[];
   /** What each ECU runs in the end, and what the agent believes. */
   readonly running: readonly Running[];
   readonly believed: readonly ('old' | 'new')[];
+  /** What each ECU runs after boots in which no agent ran: a boot loader that still counts goes back. */
+  readonly lasting: readonly Running[];
   /** How often the Director was told how the update ended; at least once, and with these codes. */
   readonly reports: readonly string[];
   readonly cycles: number;
 }
 
-const CYCLE = join(import.meta.dirname, 'cycle-main.ts');
-const CACHE = { NODE_COMPILE_CACHE: join(import.meta.dirname, '../.cache/compile') };
 const MAX_CYCLES = 8;
-
-interface Cycle {
-  /** `undefined` where it was killed. */
-  readonly outcome: string | undefined;
-  readonly points: readonly string[];
-}
-
-/** One cycle in another process; `point` is where it is killed. */
-export async function runCycleIn(
-  scenario: string,
-  directory: string,
-  point?: Pick<Point, 'name' | 'moment'>,
-): Promise<Cycle> {
-  const at = point === undefined ? [] : [point.name, point.moment];
-  const child = spawn(process.execPath, [CYCLE, scenario, directory, ...at], {
-    env: { ...process.env, ...CACHE },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 60_000,
-  });
-  let said = '';
-  let complained = '';
-  child.stdout.on('data', (part: Buffer) => (said += part.toString()));
-  child.stderr.on('data', (part: Buffer) => (complained += part.toString()));
-  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  if (signal === 'SIGKILL' && point !== undefined) return { outcome: undefined, points: [] };
-  if (code !== 0) throw new Error(`the cycle ended with ${String(signal ?? code)}: ${complained}`);
-  return JSON.parse(said) as Cycle;
-}
+/** More than any boot loader here tries an image that nobody found good. */
+const BOOTS = 5;
+const WRITES = /^installer\/(.+)\.(?:write|receive)#/u;
 
 /** Every point that an undisturbed update passes, by cycle. */
 export async function pointsOf(scenario: string): Promise<readonly Omit<Point, 'moment'>[]> {
-  const temporary = temporaryDirectory('crash-points');
-  try {
-    await prepare(temporary.path, scenarioOf(scenario));
+  return withDevice(scenario, async (device) => {
     const points: Omit<Point, 'moment'>[] = [];
     for (let cycle = 1; ; cycle += 1) {
-      const { outcome, points: names } = await runCycleIn(scenario, temporary.path);
+      const { outcome, points: names } = await device.runCycle();
       points.push(...names.map((name) => ({ cycle, name })));
       if (outcome === 'installed' || cycle === MAX_CYCLES) return points;
-      await boot(temporary.path, scenarioOf(scenario));
+      await device.reboot();
     }
-  } finally {
-    temporary.remove();
-  }
+  });
 }
 
 /**
@@ -82,45 +53,86 @@ export async function pointsOf(scenario: string): Promise<readonly Omit<Point, '
  * @throws Error if it has not come to rest after eight cycles
  */
 export async function crashAt(
-  scenarioName: string,
+  scenario: string,
   point: Point,
   comesBack: 'restarted' | 'rebooted',
 ): Promise<Aftermath> {
-  const scenario = scenarioOf(scenarioName);
-  const temporary = temporaryDirectory('crash');
-  const directory = temporary.path;
-  const ecus = scenario.images.map(([{ serial }]) => serial);
-  const running = (): Promise<Running[]> =>
-    Promise.all(ecus.map(async (ecu) => scenario.running(join(directory, 'device'), ecu)));
-  try {
-    await prepare(directory, scenario);
-    for (let cycle = 1; cycle < point.cycle; cycle += 1) {
-      await runCycleIn(scenarioName, directory);
-      await boot(directory, scenario);
+  const run = async (device: PoweredDevice): Promise<boolean> =>
+    (await device.runCycle(point)).outcome === undefined;
+  return disturb(scenario, { cycle: point.cycle, run }, comesBack);
+}
+
+/** One cycle (from 1) of an update. `run` tells whether it met what was to disturb it. */
+export interface Disturbance {
+  readonly cycle: number;
+  readonly run: (device: PoweredDevice) => Promise<boolean>;
+}
+
+/**
+ * An update of which one cycle is disturbed, until the device has come to rest.
+ *
+ * @throws Error if it has not come to rest after eight cycles
+ */
+export async function disturb(
+  scenario: string,
+  { cycle: disturbed, run }: Disturbance,
+  comesBack: 'restarted' | 'rebooted',
+): Promise<Aftermath> {
+  return withDevice(scenario, async (device) => {
+    for (let cycle = 1; cycle < disturbed; cycle += 1) {
+      await device.runCycle();
+      await device.reboot();
     }
-    const { outcome } = await runCycleIn(scenarioName, directory, point);
-    if (comesBack === 'rebooted') await boot(directory, scenario);
-    const booted = await running();
-    const cycles = await comeToRest(scenarioName, directory);
+    const met = await run(device);
+    if (comesBack === 'rebooted') await device.reboot();
+    const { booted, repeated, cycles } = await comeToRest(device);
+    const running = await device.running();
     return {
-      killed: outcome === undefined,
+      met,
       booted,
-      running: await running(),
-      believed: await believed(scenarioName, directory),
-      reports: manifests(directory).flatMap(reportedCode),
+      repeated,
+      running,
+      believed: await believed(scenario, device.directory),
+      lasting: await device.runningAfter(scenarioOf(scenario).boots ?? BOOTS),
+      reports: manifests(device.directory).flatMap(reportedCode),
       cycles,
     };
+  });
+}
+
+/** A device as the factory leaves it, switched on, for as long as `act` takes. */
+export async function withDevice<T>(
+  scenario: string,
+  act: (device: PoweredDevice) => Promise<T>,
+): Promise<T> {
+  const temporary = temporaryDirectory('crash');
+  try {
+    const device = await PoweredDevice.make(scenario, temporary.path);
+    try {
+      return await act(device);
+    } finally {
+      await device.switchOff();
+    }
   } finally {
     temporary.remove();
   }
 }
 
-/** @returns the number of cycles that it took */
-async function comeToRest(scenarioName: string, directory: string): Promise<number> {
-  for (let cycle = 1; cycle <= MAX_CYCLES; cycle += 1) {
-    const { outcome } = await runCycleIn(scenarioName, directory);
-    if (outcome === 'up-to-date' || outcome === 'failed-before') return cycle;
-    if (outcome === 'reboot-required') await boot(directory, scenarioOf(scenarioName));
+type Way = Pick<Aftermath, 'booted' | 'repeated' | 'cycles'>;
+
+async function comeToRest(device: PoweredDevice): Promise<Way> {
+  const booted: Running[] = [];
+  const repeated: string[] = [];
+  for (let cycles = 1; cycles <= MAX_CYCLES; cycles += 1) {
+    const running = await device.running();
+    booted.push(...running);
+    const { outcome, points } = await device.runCycle();
+    const isNew = (ecu: string | undefined): boolean =>
+      running[device.serials.indexOf(ecu ?? '')] === 'new';
+    repeated.push(...points.filter((point) => isNew(WRITES.exec(point)?.[1])));
+    if (outcome === 'up-to-date' || outcome === 'failed-before')
+      return { booted, repeated, cycles };
+    if (outcome === 'reboot-required') await device.reboot();
   }
   throw new Error(`not at rest after ${String(MAX_CYCLES)} cycles`);
 }

@@ -7,7 +7,7 @@
 import { runCycle } from '../../agent/cycle/cycle.ts';
 import { cuttingPorts } from '../support/cut-ports.ts';
 import { openPorts } from './crash-device.ts';
-import { scenarioOf } from './scenario.ts';
+import { scenarioOf } from './scenarios.ts';
 
 const [, , name = '', directory = '', call = '', moment = 'before'] = process.argv;
 const device = await openPorts(directory, scenarioOf(name));

@@ -7,16 +7,13 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
-import { crashAt, pointsOf, type Aftermath, type Point } from './crash.ts';
-import { SCENARIOS } from './scenario.ts';
+import { useMemory } from '../support/ostree-device.ts';
+import { crashAt, pointsOf, type Aftermath } from './crash.ts';
+import { sampleOf } from './sample.ts';
+import { scenarioOf, SCENARIOS } from './scenarios.ts';
 
 const MOMENTS = ['before', 'after'] as const;
 const COMEBACKS = ['restarted', 'rebooted'] as const;
-type Comeback = (typeof COMEBACKS)[number];
-
-interface Case extends Point {
-  readonly comesBack: Comeback;
-}
 
 interface Row {
   readonly scenario: string;
@@ -33,10 +30,14 @@ interface Row {
  * @returns what does not hold
  */
 export function problemOf(after: Aftermath): string | undefined {
-  if (!after.killed) return 'the agent was not there to be killed';
+  if (!after.met) return 'the agent was not there to be killed';
   if (after.booted.includes('neither')) return `booted neither image: ${after.booted.join(' ')}`;
   if (after.running.some((one, at) => one !== after.believed[at])) {
     return `runs ${after.running.join(' ')}, believes ${after.believed.join(' ')}`;
+  }
+  if (after.repeated.length > 0) return `installed again: ${after.repeated.join(' ')}`;
+  if (after.running.some((one, at) => one !== after.lasting[at])) {
+    return `runs ${after.running.join(' ')}, and ${after.lasting.join(' ')} some boots later`;
   }
   if (after.reports.length === 0) return 'nobody was told';
   if (new Set(after.reports).size > 1) return `told ${after.reports.join(', ')}`;
@@ -45,13 +46,14 @@ export function problemOf(after: Aftermath): string | undefined {
   return undefined;
 }
 
+const COLUMNS = MOMENTS.flatMap((moment) =>
+  COMEBACKS.map((comesBack) => ({ moment, comesBack }) as const),
+);
+
 /** @param every - takes each N-th case only, for a sample */
 async function rowOf(scenario: string, every: number, jobs: number): Promise<Row> {
   const points = await pointsOf(scenario);
-  const all: Case[] = points.flatMap((point) =>
-    MOMENTS.flatMap((moment) => COMEBACKS.map((comesBack) => ({ ...point, moment, comesBack }))),
-  );
-  const cases = all.filter((_, index) => (index + Math.floor(index / 4)) % every === 0);
+  const cases = sampleOf(points, COLUMNS, every);
   const cells = new Map<string, { new: number; old: number; tried: number }>();
   const failures: string[] = [];
   const work = async (): Promise<void> => {
@@ -78,7 +80,7 @@ async function rowOf(scenario: string, every: number, jobs: number): Promise<Row
 }
 
 function format(rows: readonly Row[]): string {
-  const keys = MOMENTS.flatMap((moment) => COMEBACKS.map((back) => `${moment} ${back}`));
+  const keys = COLUMNS.map(({ moment, comesBack }) => `${moment} ${comesBack}`);
   const lines = rows.map(({ scenario, points, cells, failures }) => {
     const counts = keys.map((key) => {
       const { new: toNew, old, tried } = cells.get(key) ?? { new: 0, old: 0, tried: 0 };
@@ -99,6 +101,7 @@ function format(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<number> {
+  useMemory();
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', multiple: true },
@@ -108,6 +111,11 @@ async function main(): Promise<number> {
   });
   const rows: Row[] = [];
   for (const scenario of values.scenario ?? Object.keys(SCENARIOS)) {
+    const problem = scenarioOf(scenario).problem?.();
+    if (problem !== undefined) {
+      process.stderr.write(`${scenario}: skipped: ${problem}\n`);
+      continue;
+    }
     const row = await rowOf(scenario, Number(values.every), Number(values.jobs));
     rows.push(row);
     process.stderr.write(row.failures.map((failure) => `${failure}\n`).join(''));

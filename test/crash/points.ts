@@ -36,6 +36,8 @@ export const PORT_CALLS: { readonly [P in Cuttable]: Methods<NonNullable<Ports[P
     history: true,
     failedPlan: true,
     failedImages: true,
+    waiting: true,
+    saveWaiting: true,
     refusal: true,
     saveRefusal: true,
     unreportedAttacks: true,
@@ -73,6 +75,12 @@ export const INSTALLER_CALLS: Readonly<Record<StagedOrStreamed, true>> = {
 /** `transition.FROM>TO`; a state that is counted anew is one, too. */
 export const TRANSITIONS: ReadonlySet<string> = new Set([
   'idle>downloading',
+  'idle>holding',
+  'downloading>holding',
+  'holding>downloading',
+  'holding>writing',
+  'holding>idle',
+  'holding>reporting',
   'downloading>writing',
   'downloading>downloading',
   'downloading>idle',

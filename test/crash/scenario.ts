@@ -1,203 +1,57 @@
-/** What a crash test needs to know of an installer: one scenario per way to install. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-
-import type { AbSlotSettings } from '../../agent/io/installers/ab-slot.ts';
-import { GrubEnvironment } from '../../agent/io/installers/ab-slot/grub.ts';
-import { RecordFile } from '../../agent/io/installers/ab-slot/record.ts';
-import { SystemdBoot } from '../../agent/io/installers/ab-slot/systemd-boot.ts';
-import { UbootEnvironment, type Convention } from '../../agent/io/installers/ab-slot/uboot.ts';
-import { CommandInstaller } from '../../agent/io/installers/command.ts';
-import { DirectoryInstaller } from '../../agent/io/installers/directory/directory.ts';
-import { FileInstaller } from '../../agent/io/installers/file.ts';
+/** What a crash test needs to know of a way to install. */
 import type { Installer } from '../../agent/ports.ts';
 import type { Ecu } from '../../agent/uptane/inventory.ts';
-import { openAbSlot, TRIES } from '../support/ab-slot.ts';
-import { Grub } from '../support/boot-loaders/grub.ts';
-import { SystemdBootLoader } from '../support/boot-loaders/systemd-boot.ts';
-import { Uboot } from '../support/boot-loaders/uboot.ts';
-import { LIMITS, openBoard, runningTree, UPDATE } from '../support/directory-board.ts';
-import { bootBoard, type Board } from '../support/boot-loader.ts';
-import { PRIMARY, SECONDARY } from '../support/uptane-world.ts';
+import type { Body } from '../support/build-metadata.ts';
+
+/** `nothing`: one had to be stopped before the other is started, and the agent was killed between. */
+export type Running = 'old' | 'new' | 'nothing' | 'neither';
+
+/** What both repositories sign for an ECU. */
+export interface NewImage {
+  readonly ecu: Ecu;
+  readonly content: Buffer;
+  /** Where the installer asks for one. */
+  readonly filename?: string;
+  /** An OSTree commit instead of `content`. */
+  readonly commit?: string;
+  /** Custom fields of the Image repository. */
+  readonly custom?: Body;
+}
+
+/** What runs all the time on a device that is switched on. */
+export interface Services {
+  /** For the agent. */
+  readonly env: NodeJS.ProcessEnv;
+  /** At once, as a power cut does it. */
+  stop(): Promise<void>;
+}
 
 /** Everything is found again from the directory alone: each process makes it anew. */
 export interface Scenario {
-  /** The ECUs and their new images, under names where the installer asks for some; the Primary is `PRIMARY`. */
-  readonly images: readonly (readonly [ecu: Ecu, content: Buffer, filename?: string])[];
-  /** Makes the device as the factory leaves it. */
-  prepare(directory: string): void | Promise<void>;
+  /** The Primary is `PRIMARY`. */
+  readonly ecus: readonly Ecu[];
+  /** Why it cannot run on this machine; `undefined` where it can. */
+  problem?(): string | undefined;
+  /**
+   * Makes the device as the factory leaves it.
+   *
+   * @returns its new images
+   */
+  prepare(directory: string): readonly NewImage[] | Promise<readonly NewImage[]>;
+  /** Starts what the installer talks to; it belongs to whoever calls. */
+  start?(directory: string): Promise<Services>;
   /** The real installer of an ECU. */
   open(directory: string, ecu: string): Installer;
   /** Power on: what a boot loader does. The boot id is changed by the harness. */
   boot(directory: string): void | Promise<void>;
+  /** How many boots in a row one that was found good lasts, where every boot has to be found good. */
+  readonly boots?: number;
   /** Which image an ECU runs, without asking the installer; `neither` is what must never be. */
   running(directory: string, ecu: string): Running | Promise<Running>;
 }
 
-export type Running = 'old' | 'new' | 'neither';
-
-const IMAGE = Buffer.alloc(3 * 1024 * 1024 + 17, 'new image ');
-const APPLICATION = Buffer.alloc(100_000, 'application ');
-
-const boardIn = (directory: string): Board => ({
-  marker: join(directory, 'marker'),
-  booted: join(directory, 'booted'),
-  bootId: join(directory, 'board-boot-id'),
-});
-const slotsIn = (directory: string): { a: string; b: string } => ({
-  a: join(directory, 'slot-a'),
-  b: join(directory, 'slot-b'),
-});
-const applicationIn = (directory: string): string => join(directory, 'application');
-
-function whichIs(content: Buffer, image: Buffer): Running {
+/** An image's device may be longer than the image. */
+export function whichIs(content: Buffer, image: Buffer): Running {
   if (content.subarray(0, image.length).equals(image)) return 'new';
   return content.toString('latin1', 0, 7) === 'factory' ? 'old' : 'neither';
-}
-
-const abSlot: Scenario = {
-  images: [[PRIMARY, IMAGE]],
-  prepare: (directory) => {
-    for (const slot of Object.values(slotsIn(directory))) writeFileSync(slot, 'factory');
-    bootBoard(boardIn(directory));
-  },
-  open: (directory) => openAbSlot(slotsIn(directory), boardIn(directory)),
-  boot: (directory) => {
-    bootBoard(boardIn(directory));
-  },
-  running: (directory) => {
-    const booted = readFileSync(boardIn(directory).booted, 'utf8').trim() === 'a' ? 'a' : 'b';
-    return whichIs(readFileSync(slotsIn(directory)[booted]), IMAGE);
-  },
-};
-
-const file: Scenario = {
-  images: [[PRIMARY, APPLICATION]],
-  prepare: (directory) => {
-    mkdirSync(directory, { recursive: true });
-    writeFileSync(applicationIn(directory), 'factory');
-  },
-  open: (directory) => new FileInstaller(applicationIn(directory)),
-  boot: () => undefined,
-  running: (directory) => whichIs(readFileSync(applicationIn(directory)), APPLICATION),
-};
-
-interface Loader {
-  readonly choice: AbSlotSettings['choice'];
-  /** @returns the kernel command line of what boots */
-  boot(): string;
-}
-
-/** Two slots and another boot loader than the one that reads the marker. */
-function abSlotWith(load: (directory: string) => Loader): Scenario {
-  const commandLine = (directory: string): string => join(directory, 'cmdline');
-  const boot = (directory: string): void => {
-    writeFileSync(commandLine(directory), `quiet ${load(directory).boot()} rw\n`);
-  };
-  return {
-    images: [[PRIMARY, IMAGE]],
-    prepare: (directory) => {
-      for (const slot of Object.values(slotsIn(directory))) writeFileSync(slot, 'factory');
-      boot(directory);
-    },
-    open: (directory) =>
-      openAbSlot(slotsIn(directory), boardIn(directory), {
-        choice: load(directory).choice,
-        record: new RecordFile(join(directory, 'record')),
-        booted: { commandLinePath: commandLine(directory) },
-      }),
-    boot,
-    running: (directory) => {
-      const isA = /slot=a/iu.test(readFileSync(commandLine(directory), 'utf8'));
-      return whichIs(readFileSync(slotsIn(directory)[isA ? 'a' : 'b']), IMAGE);
-    },
-  };
-}
-
-function loadUboot(convention: Convention): (directory: string) => Loader {
-  const factory = { 'boot-order': { BOOT_ORDER: 'A' }, bootcount: { ota_slot: 'a' } };
-  return (directory) => {
-    const uboot = new Uboot(directory, factory[convention]);
-    return {
-      choice: new UbootEnvironment({ configPath: uboot.config, convention, tries: TRIES }),
-      boot: () =>
-        convention === 'bootcount'
-          ? `ota.slot=${uboot.bootByCount()}`
-          : `rauc.slot=${uboot.bootByOrder().toUpperCase()}`,
-    };
-  };
-}
-
-function loadGrub(directory: string): Loader {
-  const grub = new Grub(join(directory, 'grubenv'));
-  return {
-    choice: new GrubEnvironment(grub.environment, TRIES),
-    boot: () => `ota.slot=${grub.boot()}`,
-  };
-}
-
-function loadSystemdBoot(directory: string): Loader {
-  const loader = new SystemdBootLoader(join(directory, 'esp'));
-  return { choice: new SystemdBoot(loader.entries, TRIES), boot: () => loader.boot() };
-}
-
-const directory: Scenario = {
-  images: [[PRIMARY, UPDATE, 'release.tar']],
-  prepare: (at) => {
-    openBoard(at);
-  },
-  open: (at) => new DirectoryInstaller({ path: join(at, 'current'), limits: LIMITS }),
-  boot: () => undefined,
-  running: (at) => {
-    const running = runningTree(join(at, 'current'));
-    if (running === 'update') return 'new';
-    return running === 'factory' ? 'old' : 'neither';
-  },
-};
-
-const EXAMPLE = join(import.meta.dirname, '../../config/installers/install-firmware.sh');
-
-const command: Scenario = {
-  images: [[PRIMARY, APPLICATION]],
-  prepare: (at) => {
-    writeFileSync(join(at, 'firmware'), 'factory');
-  },
-  open: (at) => new CommandInstaller({ command: [EXAMPLE, at], timeoutMs: 20_000 }),
-  boot: () => undefined,
-  running: (at) => whichIs(readFileSync(join(at, 'firmware')), APPLICATION),
-};
-
-/** A root file system that needs a reboot, and an application that needs none. */
-const components: Scenario = {
-  images: [
-    [PRIMARY, IMAGE],
-    [SECONDARY, APPLICATION],
-  ],
-  prepare: async (directory) => {
-    await abSlot.prepare(directory);
-    await file.prepare(directory);
-  },
-  open: (directory, ecu) => (ecu === PRIMARY.serial ? abSlot : file).open(directory, ecu),
-  boot: (directory) => abSlot.boot(directory),
-  running: (directory, ecu) => (ecu === PRIMARY.serial ? abSlot : file).running(directory, ecu),
-};
-
-/** A new installer adds its scenario here. */
-export const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  'ab-slot': abSlot,
-  'ab-slot-uboot': abSlotWith(loadUboot('boot-order')),
-  'ab-slot-bootcount': abSlotWith(loadUboot('bootcount')),
-  'ab-slot-grub': abSlotWith(loadGrub),
-  'ab-slot-systemd-boot': abSlotWith(loadSystemdBoot),
-  file,
-  directory,
-  command,
-  components,
-};
-
-/** @throws Error for a name that is none */
-export function scenarioOf(name: string): Scenario {
-  const scenario = SCENARIOS[name];
-  if (scenario === undefined) throw new Error(`no such scenario: ${name}`);
-  return scenario;
 }

@@ -11,6 +11,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   image_exists: 'publish under another name: a name never changes its content',
   role_not_found: 'add it with delegate',
   no_ecus: 'let the device run once, so that it registers its ECUs',
+  no_key: 'run ota-agent secrets on the device once',
   nothing_to_roll_back: 'publish or assign once more, and let the device see both',
   hardware_id_mismatch: 'publish the image for that hardware id, or name another ECU',
   ecu_not_found: 'list the ECUs with devices',

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 
 import type { JsonMap } from './json/canonical-json.ts';
 import { Refusal } from './failure.ts';
+import { encryptImage, encryptionOf } from './encrypted-images.ts';
 import { writeRoots, type ImageRepo } from './image-repo.ts';
 import type { Image } from './metadata/image-content.ts';
 import {
@@ -26,7 +27,13 @@ import {
   type RootOfTrust,
   type Rotation,
 } from './metadata/repository-keys.ts';
-import type { AssignedTarget, Assignment, Device, RegisteredEcu } from './state/devices.ts';
+import type {
+  AssignedTarget,
+  Assignment,
+  Device,
+  Encryption,
+  RegisteredEcu,
+} from './state/devices.ts';
 import type { HeldDevice, Store } from './state/store.ts';
 import type { SettingsFile } from './state/settings.ts';
 import { makeDirectory, readState, writeState, type Access } from './state/state-file.ts';
@@ -36,6 +43,9 @@ export interface WantedTarget {
   readonly image: string;
   readonly ecus: readonly string[];
 }
+
+/** By the name of the image. */
+export type EncryptedImages = ReadonlyMap<string, Encryption>;
 
 export interface DirectorParts {
   readonly directory: string;
@@ -109,27 +119,45 @@ export class Director {
   }
 
   /**
+   * Encrypts for a device what has to be before it is assigned; it takes as long as images are large.
+   *
+   * @throws Refusal 409 `no_key`, and as {@link assign}: nothing is encrypted in vain
+   */
+  async encrypt(device: Device, wanted: readonly WantedTarget[]): Promise<EncryptedImages> {
+    const encrypted = new Map<string, Encryption>();
+    for (const { filename } of this.#targets(device, wanted)) {
+      const image = this.#parts.images.findImage(filename);
+      if (image?.encrypt !== true || encrypted.has(filename)) continue;
+      if (device.secretsKey === undefined) {
+        throw new Refusal(409, 'no_key', `${device.id} has registered no key to encrypt to`);
+      }
+      const recipient = { id: device.id, key: device.secretsKey };
+      encrypted.set(filename, await encryptImage(image, recipient, this.#parts.images.files));
+    }
+    return encrypted;
+  }
+
+  /**
    * Decides what a device shall run. It replaces what was decided before.
    *
    * @throws Refusal 404 `image_not_found`, `ecu_not_found` · 409 `no_ecus`, `hardware_id_mismatch`,
    *   `ecu_repeated`
    */
-  async assign(held: HeldDevice, wanted: readonly WantedTarget[]): Promise<Assignment> {
+  async assign(
+    held: HeldDevice,
+    wanted: readonly WantedTarget[],
+    encrypted: EncryptedImages,
+  ): Promise<Assignment> {
     const { device } = held;
-    if (device.ecus.length === 0) {
-      throw new Refusal(
-        409,
-        'no_ecus',
-        `${device.id} has not registered its ECUs; let it run once first`,
-      );
-    }
     const assignment: Assignment = {
       correlationId: `urn:here-ota:mtu:${randomUUID()}`,
       createdAt: new Date().toISOString(),
-      targets: wanted.map((target) => this.#target(device, target)),
+      targets: this.#targets(device, wanted).map((target) => {
+        const encryption = encrypted.get(target.filename);
+        return encryption === undefined ? target : { ...target, encryption };
+      }),
       outcome: 'pending',
     };
-    refuseRepeatedEcu(assignment.targets);
     await held.save({ ...device, assignment });
     return assignment;
   }
@@ -143,6 +171,19 @@ export class Director {
   async cancel(held: HeldDevice): Promise<void> {
     const { assignment, ...rest } = held.device;
     if (assignment !== undefined) await held.save(rest);
+  }
+
+  #targets(device: Device, wanted: readonly WantedTarget[]): readonly AssignedTarget[] {
+    if (device.ecus.length === 0) {
+      throw new Refusal(
+        409,
+        'no_ecus',
+        `${device.id} has not registered its ECUs; let it run once first`,
+      );
+    }
+    const targets = wanted.map((target) => this.#target(device, target));
+    refuseRepeatedEcu(targets);
+    return targets;
   }
 
   #target(device: Device, wanted: WantedTarget): AssignedTarget {
@@ -212,7 +253,11 @@ function entryOf(target: AssignedTarget): JsonMap {
     counter === undefined ? { hardwareId } : { hardwareId, releaseCounter: counter },
   ]);
   return {
-    custom: { ecuIdentifiers: Object.fromEntries(ecus) as JsonMap, targetFormat: target.format },
+    custom: {
+      ecuIdentifiers: Object.fromEntries(ecus) as JsonMap,
+      targetFormat: target.format,
+      ...(target.encryption === undefined ? {} : { encryption: encryptionOf(target.encryption) }),
+    },
     hashes:
       target.sha512 === undefined
         ? { sha256: target.sha256 }

@@ -50,7 +50,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   const first = { keyType, imageDialect };
   const world = await openWorld(stateDir, 'write', first, { hosts: namesOf(options), database });
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
-  const { app: gateway, reloadRevocations } = await createGateway(world, options.requestTimeoutMs);
+  const { app: gateway, ...reloads } = await createGateway(world, options.requestTimeoutMs);
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');
   const last = readState(portsPath) as Ports | undefined;
@@ -65,7 +65,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
     ca: world.serverCa.certificatePath,
     pid: process.pid,
   };
-  const operator = createControl({ world, addresses: () => addresses, reloadRevocations });
+  const operator = createControl({ world, addresses: () => addresses, ...reloads });
   const page = options.page ? await servePage(operator, options, last?.page) : undefined;
   writeState(portsPath, { ...ports, ...(page === undefined ? {} : { page: page.port }) });
   await operator.listen({ path: control });

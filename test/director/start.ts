@@ -9,7 +9,8 @@ import { callControl } from './control/client.ts';
 import type { Addresses } from './control/parts.ts';
 import type { Image } from './metadata/image-content.ts';
 import type { IssuedCertificate } from './pki/device-ca.ts';
-import type { FaultName, Parameters } from './faults.ts';
+import type { FaultName } from './faults.ts';
+import type { Parameters } from './faults/row.ts';
 import type { Dialect } from './metadata/dialect.ts';
 import type { KeyType } from './signing.ts';
 import type { Assignment } from './state/devices.ts';
@@ -42,6 +43,8 @@ export interface PublishOptions {
   readonly releaseCounter?: number;
   /** A delegated role, added before. */
   readonly role?: string;
+  /** For each device that it is assigned to, for that device alone. */
+  readonly encrypt?: boolean;
   readonly uri?: string;
   readonly custom?: object;
   /** Publishes the file packed, and says so in its custom fields. */

@@ -92,7 +92,7 @@ export async function openWorld(
     images,
     director,
     faults,
-    metadata: new ServedMetadata({ director, images, faults, settings }),
+    metadata: new ServedMetadata({ director, store, images, faults, settings }),
     time: new TimeServer(directory, first.keyType, faults),
     traffic: new Traffic(),
     enrolment,

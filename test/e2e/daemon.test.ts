@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { pollNow } from '../support/poll-now.ts';
 import { startTee } from '../support/tee.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
 
@@ -126,11 +126,3 @@ describe('the daemon', () => {
     }
   });
 });
-
-async function pollNow(world: World): Promise<void> {
-  const socketPath = join(world.device.options.directory, 'api.sock');
-  const request = httpRequest({ socketPath, method: 'POST', path: '/poll' }).end();
-  const [response] = (await once(request, 'response')) as [IncomingMessage];
-  response.resume();
-  await once(response, 'end');
-}

@@ -1,6 +1,6 @@
 /** The PIN is nowhere: every byte that the agent leaves anywhere is searched for it. */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,13 @@ import { describe as said, openWorld, type World } from '../support/world.ts';
 const AGENT = join(import.meta.dirname, '..', '..', 'agent', 'main.ts');
 const mark = (name: string): string => `${name}-${randomBytes(8).toString('hex')}`;
 /** Every PIN that a test uses: right, wrong and never tried. */
-const PINS = { user: mark('u'), so: mark('s'), wrong: mark('w'), inCredential: mark('c') };
+const PINS = {
+  user: mark('u'),
+  so: mark('s'),
+  wrong: mark('w'),
+  inCredential: mark('c'),
+  argument: mark('a'),
+};
 
 describe('the secrecy of the PIN', () => {
   let world: World;
@@ -38,6 +44,8 @@ describe('the secrecy of the PIN', () => {
   });
   after(() => world.close());
 
+  const enrolSecret = (): string =>
+    readFileSync(world.device.options.gateway.enrolSecretPath, 'utf8').trim();
   const pinFile = (): string => join(world.device.options.directory, 'pin');
   const usePin = (pin: string): void => {
     writeFileSync(pinFile(), `${pin}\n`);
@@ -45,7 +53,7 @@ describe('the secrecy of the PIN', () => {
 
   /** The agent under strace, which sees every process that it starts, with arguments and environment. */
   const start = (args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess => {
-    const trace = join(traces, `${String(spoken.length)}-${args.join('-')}`);
+    const trace = join(traces, `${String(spoken.length)}-${args.join('-').replaceAll('/', '-')}`);
     const strace = ['-f', '-qq', '-v', '-s', '65536', '-e', 'trace=execve', '-o', trace];
     const command = [process.execPath, AGENT, ...args, '--config', world.device.configPath];
     return spawn('strace', [...strace, ...command], {
@@ -132,12 +140,19 @@ describe('the secrecy of the PIN', () => {
       }
       const socket = join(world.device.options.directory, 'api.sock');
       for (const [method, path] of [
-        ['GET', '/status'],
-        ['POST', '/poll'],
-        ['POST', '/confirm'],
+        ['GET', '/v1/status'],
+        ['GET', '/v1/history'],
+        ['GET', '/openapi.json'],
+        ['POST', '/v1/check'],
+        ['POST', '/v1/confirm'],
+        ['POST', '/v1/rotate/cancel'],
+        ['POST', '/v1/pause'],
+        ['GET', '/metrics'],
       ] as const) {
         spoken.push({ of: path, text: await ask(socket, method, path) });
       }
+      spoken.push({ of: '/v1/events', text: await eventsOfCycle(socket) });
+      await unpackBundle();
       for (let messages = 0; messages < 4; messages += 1) {
         spoken.push({ of: 'sd_notify', text: await systemd.next() });
       }
@@ -147,6 +162,30 @@ describe('the secrecy of the PIN', () => {
     }
     spoken.push({ of: 'the daemon', text: said(await ended) });
   });
+
+  /** What support is sent, while the daemon runs; it stays where files are searched. */
+  const unpackBundle = async (): Promise<void> => {
+    const archive = join(temporary, 'bundle.tar.gz');
+    const unpacked = join(temporary, 'bundle');
+    // Passwords stand where operators put them.
+    const inhibitors = [['/usr/bin/true', '--password', PINS.argument]];
+    world.device.configure({ update: { inhibitors } });
+    await succeeds(['bundle', '--output', archive]);
+    world.device.configure({ update: { inhibitors: undefined } });
+    assert.equal(statSync(archive).mode & 0o777, 0o600);
+    mkdirSync(unpacked);
+    execFileSync('tar', ['-xzf', archive, '-C', unpacked]);
+    const names = filesBelow(unpacked);
+    for (const name of ['config.json', 'status.json', 'metrics.txt', 'director-root.json']) {
+      assert.ok(
+        names.some((path) => path.endsWith(name)),
+        name,
+      );
+    }
+    const config = readFileSync(join(unpacked, 'ota-agent-bundle', 'config.json'), 'utf8');
+    assert.match(config, /\(2 arguments\)/);
+    for (const path of names) spoken.push({ of: path, text: readFileSync(path, 'utf8') });
+  };
 
   test('no PIN was said, asked, reported or shown', async () => {
     for (const path of ['/devices/device-1/manifests', '/devices/device-1/events', '/requests']) {
@@ -160,6 +199,14 @@ describe('the secrecy of the PIN', () => {
     assert.deepEqual(
       showing.map(({ of }) => of),
       [],
+    );
+    const [, password = ''] = enrolSecret().split(':');
+    assert.ok(password.length > 8);
+    const telling = spoken.filter(({ of, text }) => of !== '/requests' && text.includes(password));
+    assert.deepEqual(
+      telling.map(({ of }) => of),
+      [],
+      'the password for EST',
     );
   });
 
@@ -194,6 +241,19 @@ describe('the secrecy of the PIN', () => {
     assert.ok(shows(readFileSync(pinFile())), 'the search finds nothing');
   });
 });
+
+/** What a listener is told of one cycle. */
+async function eventsOfCycle(socketPath: string): Promise<string> {
+  const request = httpRequest({ socketPath, path: '/v1/events' }).end();
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  await ask(socketPath, 'POST', '/v1/update');
+  let text = '';
+  for await (const part of response) {
+    text += String(part);
+    if (text.includes('event: cycle')) break;
+  }
+  return text;
+}
 
 /** As it is, or in a form that programs turn texts into. */
 function shows(bytes: Buffer): boolean {

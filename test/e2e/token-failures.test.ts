@@ -188,7 +188,7 @@ describe('a token that fails', () => {
 
 async function pollNow(world: World): Promise<void> {
   const socketPath = join(world.device.options.directory, 'api.sock');
-  const request = httpRequest({ socketPath, method: 'POST', path: '/poll' }).end();
+  const request = httpRequest({ socketPath, method: 'POST', path: '/v1/update' }).end();
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   response.resume();
   await once(response, 'end');

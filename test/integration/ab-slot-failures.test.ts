@@ -68,26 +68,31 @@ describe('ab-slot on disks that fail', { skip: noLoop ?? false }, () => {
     });
   });
 
-  test('a file system that fills up meanwhile says how much is missing; then it goes on', async (t) => {
-    const { slots, board, mnt } = smallDisk(t, '1600k');
-    const installer = openAbSlot(slots, board);
-    const filled = async function* (offset: number): AsyncGenerator<Uint8Array> {
-      writeFileSync(join(mnt, 'log'), Buffer.alloc(1024 * 1024));
-      yield* download(UPDATE, offset);
-    };
-    await assert.rejects(installer.receive(target, filled, ignore), (error) => {
-      assert.ok(isOtaError(error) && error.code === 'SPACE_INSUFFICIENT', String(error));
-      const { path, neededBytes, freeBytes } = error.details;
-      assert.deepEqual([path, neededBytes], [slots.b, UPDATE.byteLength]);
-      assert.ok(freeBytes < neededBytes, String(freeBytes));
-      return true;
+  for (const [how, threadFromBytes] of [
+    ['', Infinity],
+    [' in a thread', 0],
+  ] as const) {
+    test(`a file system that fills up meanwhile${how} says how much is missing; then it goes on`, async (t) => {
+      const { slots, board, mnt } = smallDisk(t, '1600k');
+      const installer = openAbSlot(slots, board, { threadFromBytes });
+      const filled = async function* (offset: number): AsyncGenerator<Uint8Array> {
+        writeFileSync(join(mnt, 'log'), Buffer.alloc(1024 * 1024));
+        yield* download(UPDATE, offset);
+      };
+      await assert.rejects(installer.receive(target, filled, ignore), (error) => {
+        assert.ok(isOtaError(error) && error.code === 'SPACE_INSUFFICIENT', String(error));
+        const { path, neededBytes, freeBytes } = error.details;
+        assert.deepEqual([path, neededBytes], [slots.b, UPDATE.byteLength]);
+        assert.ok(freeBytes < neededBytes, String(freeBytes));
+        return true;
+      });
+      writeFileSync(join(mnt, 'log'), '');
+      await installer.receive(target, (offset) => download(UPDATE, offset), ignore);
+      await installer.prove(target, ignore);
+      await installer.activate(target);
+      assert.equal(bootBoard(board), 'b');
     });
-    writeFileSync(join(mnt, 'log'), '');
-    await installer.receive(target, (offset) => download(UPDATE, offset), ignore);
-    await installer.prove(target, ignore);
-    await installer.activate(target);
-    assert.equal(bootBoard(board), 'b');
-  });
+  }
 
   test('a read-only file system is an INSTALL_FAILED before the download', async (t) => {
     const { slots, board, mnt } = smallDisk(t, '8m');

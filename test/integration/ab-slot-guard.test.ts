@@ -74,7 +74,8 @@ describe('the slot that runs', { skip: noLoop ?? false }, () => {
       execFileSync('mknod', [at(`node-${String(storage)}`), 'b', '7', String(minor)]);
     }
     execFileSync('mkfs.ext2', ['-q', loops[MOUNTED * 2] ?? '']);
-    execFileSync('mount', [loops[MOUNTED * 2] ?? '', at('mnt')]);
+    // Read-only: else the kernel notes in it that it is mounted, and writes that when it likes.
+    execFileSync('mount', ['-o', 'ro', loops[MOUNTED * 2] ?? '', at('mnt')]);
   });
   after(() => {
     execFileSync('umount', [at('mnt')]);

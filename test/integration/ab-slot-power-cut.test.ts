@@ -29,8 +29,8 @@ describe('ab-slot and power cuts', () => {
     directory.remove();
   });
 
-  const options = (steps: StepOptions['steps'], pauseMs: number): StepOptions => {
-    return { directory: directory.path, steps, pauseMs };
+  const options = (steps: StepOptions['steps'], pauseMs: number, inThread = true): StepOptions => {
+    return { directory: directory.path, steps, pauseMs, inThread };
   };
   const offer = (): void => {
     content = randomBytes(IMAGE_BYTES);
@@ -53,7 +53,8 @@ describe('ab-slot and power cuts', () => {
     let kills = 0;
     for (const [cut, delayMs] of [1, 60, 150, 220, 280, 340].entries()) {
       offer();
-      const outcome = await killInChild([DRIVER, 'runSteps', options(ALL, 200)], {}, delayMs);
+      const killed = options(ALL, 200, cut % 2 === 0);
+      const outcome = await killInChild([DRIVER, 'runSteps', killed], {}, delayMs);
       kills += outcome === 'killed' ? 1 : 0;
       demandBootable();
       if (cut % 2 === 0) bootBoard(board);

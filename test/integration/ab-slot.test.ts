@@ -29,6 +29,8 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 const KINDS = {
   marker: withMarker,
+  'marker, hashed by a thread': (directory: string) =>
+    withMarker(directory, undefined, { threadFromBytes: 0 }),
   'U-Boot, BOOT_ORDER': (directory: string) => withUboot(directory, 'boot-order'),
   'U-Boot, bootcount': (directory: string) => withUboot(directory, 'bootcount'),
   GRUB: withGrub,
@@ -81,6 +83,18 @@ for (const [name, open] of Object.entries(KINDS)) {
       for (let boot = 0; boot < 2 * TRIES + 1; boot += 1) {
         device.boot();
         assert.equal(device.running(), 'factory');
+      }
+    });
+
+    test('an image that is confirmed in the last of its tries stays', async (t) => {
+      const device = open(temporary(t));
+      await take(device);
+      await device.installer.activate(device.target);
+      for (let boot = 0; boot < TRIES; boot += 1) device.boot();
+      await device.installer.confirm(device.target);
+      for (let boot = 0; boot < 2 * TRIES + 1; boot += 1) {
+        device.boot();
+        assert.equal(device.running(), 'update');
       }
     });
 

@@ -1,7 +1,7 @@
 /** What is told to each boot loader, as its own tools read it. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 
@@ -71,6 +71,25 @@ describe('GRUB’s environment', () => {
     assert.equal(readFileSync(grub.environment).byteLength, 1024);
   });
 
+  test('it is written where it is, one sector of it, because GRUB knows no journal', async (t) => {
+    const grub = new Grub(join(temporary(t), 'grubenv'));
+    const before = statSync(grub.environment);
+    const environment = new GrubEnvironment(grub.environment, 3);
+    await environment.attempt('b', 'a');
+    assert.equal(statSync(grub.environment).ino, before.ino);
+    // A second sector that has something in it could not be changed together with the first.
+    const block = readFileSync(grub.environment, 'latin1').replace(/#+$/u, '');
+    writeFileSync(grub.environment, `${block}#${'x'.repeat(450)}\n`.padEnd(1024, '#'));
+    await environment.only('b');
+    assert.notEqual(statSync(grub.environment).ino, before.ino);
+    assert.deepEqual(
+      [grub.values()['ota_active'], grub.values()['ota_state'], grub.values()['saved_entry']],
+      ['b', 'good', '0'],
+    );
+    const [, second] = [0, 512].map((at) => readFileSync(grub.environment, 'latin1').slice(at));
+    assert.equal(second, '#'.repeat(512));
+  });
+
   test('a value with backslashes and newlines comes back as it was', () => {
     const values = new Map([
       ['x', 'a\\b\nc=d'],
@@ -81,15 +100,18 @@ describe('GRUB’s environment', () => {
 
   test('a block that is full or none is refused, and stays as it is', async (t) => {
     const grub = new Grub(join(temporary(t), 'grubenv'));
-    const full = formatBlock(new Map([['long', 'x'.repeat(980)]]));
+    const full = formatBlock(new Map([['long', 'x'.repeat(460)]]));
     writeFileSync(grub.environment, full ?? '');
     const before = readFileSync(grub.environment);
     const environment = new GrubEnvironment(grub.environment, 3);
-    await rejectsCode(environment.only('b'), 'INSTALL_FAILED', {
-      installer: 'ab-slot',
-      ecu: '',
-      cause: `GRUB environment ${grub.environment}: its 1024 bytes are full: unset what nobody needs`,
-    });
+    const room = 'its first 512 bytes, which a disk writes whole, are full';
+    for (const attempt of [() => environment.only('b'), () => environment.demandUsable()]) {
+      await rejectsCode(attempt(), 'INSTALL_FAILED', {
+        installer: 'ab-slot',
+        ecu: '',
+        cause: `GRUB environment ${grub.environment}: ${room}: unset what nobody needs`,
+      });
+    }
     assert.ok(readFileSync(grub.environment).equals(before));
     // What grub-editenv leaves when power fails between its truncation and its write.
     writeFileSync(grub.environment, '');

@@ -1,43 +1,19 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { FAULTS, rowOf, type ActiveFault, type FaultName } from '../director/faults.ts';
-import type { SimulatedDevice } from '../director/simulated/device.ts';
 import { SqlStore } from '../director/state/sql-store.ts';
 import { examine, payload, version } from '../unit/director/examine.ts';
-import {
-  answered,
-  controlRefuses,
-  publishImage,
-  servedTo,
-  startFixture,
-  type Fixture,
-} from './director-fixture.ts';
+import { startFaultFixture, type FaultFixture } from './director-fault-fixture.ts';
+import { answered, controlRefuses, servedTo, startFixture } from './director-fixture.ts';
 
 const NAMES = Object.keys(FAULTS) as FaultName[];
-const IMAGE = '/repo/targets/fw-2.bin';
 
-let fixture: Fixture;
-let device: SimulatedDevice;
-let other: SimulatedDevice;
-let content: Buffer;
-
+let fixture: FaultFixture;
 before(async () => {
-  fixture = await startFixture({ keyType: 'rsa-2048' });
-  device = await fixture.newDevice('victim');
-  other = await fixture.newDevice('bystander');
-  for (const one of [device, other]) await one.register();
-  content = randomBytes(4096);
-  for (const filename of ['fw-1.bin', 'fw-2.bin']) {
-    await publishImage(fixture, filename, filename === 'fw-2.bin' ? content : randomBytes(10));
-    for (const one of [device, other]) {
-      await fixture.director.assign(one.id, filename);
-      await one.get('/director/targets.json');
-    }
-  }
+  fixture = await startFaultFixture();
 });
 after(async () => {
   await fixture.end();
@@ -67,21 +43,8 @@ async function honestState(): Promise<unknown> {
   }
 }
 
-async function during<T>(
-  name: FaultName,
-  parameters: Record<string, number | string>,
-  act: () => Promise<T>,
-): Promise<T> {
-  await fixture.director.fault(name, 'on', { device: device.id, parameters });
-  try {
-    return await act();
-  } finally {
-    await fixture.director.fault(name, 'off', { device: device.id });
-  }
-}
-
 describe('the switchboard of the faults', () => {
-  for (const name of NAMES) {
+  for (const name of NAMES.filter((one) => rowOf(one).forAll !== true)) {
     test(`${name} goes on with its defaults, for all or for one, and off again`, async () => {
       const { director } = fixture;
       const { parameters } = rowOf(name);
@@ -95,6 +58,18 @@ describe('the switchboard of the faults', () => {
       assert.deepEqual(await active(), [{ name, parameters }]);
       await director.fault(name, 'off');
       assert.deepEqual(await active(), []);
+    });
+  }
+
+  for (const name of NAMES.filter((one) => rowOf(one).forAll === true)) {
+    test(`${name} goes on and off for all, and is refused for one`, async () => {
+      const { director } = fixture;
+      const one = director.fault(name, 'on', { device: 'victim' });
+      await controlRefuses(one, 400, 'fault_for_all');
+      assert.deepEqual(await active(), []);
+      await director.fault(name, 'on');
+      assert.deepEqual(await active(), [{ name, parameters: {} }]);
+      assert.deepEqual(await director.control('DELETE', '/faults'), { switchedOff: 1 });
     });
   }
 
@@ -137,19 +112,19 @@ describe('metadata faults on the wire', () => {
   for (const name of metadata) {
     test(`${name} strikes one device, keeps the state honest, and ends with better versions`, async () => {
       const repo = rowOf(name).stages.includes('director-metadata') ? 'director' : 'repo';
-      const before = await servedTo(device, repo, 1);
-      const bystander = await servedTo(other, repo, 1);
+      const before = await servedTo(fixture.device, repo, 1);
+      const bystander = await servedTo(fixture.other, repo, 1);
       const state = await honestState();
-      const forged = await during(name, {}, async () => {
-        const first = await servedTo(device, repo, 1);
-        assert.deepEqual(await servedTo(device, repo, 1), first, 'the same lie every time');
-        assert.deepEqual(await servedTo(other, repo, 1), bystander);
+      const forged = await fixture.during(name, {}, async () => {
+        const first = await servedTo(fixture.device, repo, 1);
+        assert.deepEqual(await servedTo(fixture.device, repo, 1), first, 'the same lie every time');
+        assert.deepEqual(await servedTo(fixture.other, repo, 1), bystander);
         assert.deepEqual(await honestState(), state);
         return first;
       });
-      const restored = await servedTo(device, repo, 1);
+      const restored = await servedTo(fixture.device, repo, 1);
       assert.deepEqual(examine(restored, Date.now()), []);
-      if (name === 'root-not-signed-by-old') return;
+      if (name.startsWith('root-')) return;
       assert.notDeepEqual(forged, before);
       if (rowOf(name).raisesVersions !== true) {
         assert.deepEqual(restored, before);
@@ -166,116 +141,89 @@ describe('metadata faults on the wire', () => {
   }
 
   test('root-not-signed-by-old offers one more root, which is gone afterwards (§5.4.4.3)', async () => {
-    await during('root-not-signed-by-old', { repo: 'director' }, async () => {
-      const served = await servedTo(device, 'director', 2);
+    await fixture.during('root-not-signed-by-old', { repo: 'director' }, async () => {
+      const served = await servedTo(fixture.device, 'director', 2);
       assert.deepEqual(examine(served, Date.now()), ['root 2 signature']);
-      answered(await device.get('/director/3.root.json'), 424, 'root_role_not_found');
-      answered(await device.get('/repo/2.root.json'), 424, 'root_role_not_found');
+      answered(await fixture.device.get('/director/3.root.json'), 424, 'root_role_not_found');
+      answered(await fixture.device.get('/repo/2.root.json'), 424, 'root_role_not_found');
     });
-    answered(await device.get('/director/2.root.json'), 424, 'root_role_not_found');
+    answered(await fixture.device.get('/director/2.root.json'), 424, 'root_role_not_found');
   });
 
   test('metadata-oversized: the file, and then blanks without end', async () => {
-    const honest = await device.get('/repo/timestamp.json');
-    await during('metadata-oversized', { bytes: 100_000, file: 'timestamp.json' }, async () => {
-      const { body } = await device.get('/repo/timestamp.json');
-      assert.equal(body.length, 100_000);
-      assert.equal(body.toString().trim(), honest.body.toString());
-      assert.ok((await device.get('/repo/snapshot.json')).body.length < 10_000);
-    });
-    await during('metadata-oversized', {}, async () => {
+    const honest = await fixture.device.get('/repo/timestamp.json');
+    await fixture.during(
+      'metadata-oversized',
+      { bytes: 100_000, file: 'timestamp.json' },
+      async () => {
+        const { body } = await fixture.device.get('/repo/timestamp.json');
+        assert.equal(body.length, 100_000);
+        assert.equal(body.toString().trim(), honest.body.toString());
+        assert.ok((await fixture.device.get('/repo/snapshot.json')).body.length < 10_000);
+      },
+    );
+    await fixture.during('metadata-oversized', {}, async () => {
       const limitBytes = 8 * 1024 * 1024;
-      assert.ok((await device.get('/repo/targets.json')).body.length > limitBytes);
+      assert.ok((await fixture.device.get('/repo/targets.json')).body.length > limitBytes);
+    });
+  });
+
+  test('metadata-truncated: shorter, but a complete answer', async () => {
+    const honest = await fixture.device.get('/repo/targets.json');
+    await fixture.during('metadata-truncated', { missingBytes: 10, repo: 'image' }, async () => {
+      const { status, body } = await fixture.device.get('/repo/targets.json');
+      assert.equal(status, 200);
+      assert.ok(body.equals(honest.body.subarray(0, -10)));
+      assert.equal(
+        (await fixture.device.get('/director/targets.json')).body.at(-1),
+        '}'.charCodeAt(0),
+      );
+    });
+  });
+
+  test('metadata-reset: the connection dies in the middle of the file', async () => {
+    await fixture.during('metadata-reset', { file: 'snapshot.json' }, async () => {
+      assert.equal((await fixture.device.get('/repo/timestamp.json')).status, 200);
+      await assert.rejects(fixture.device.get('/repo/snapshot.json'), { code: 'ECONNRESET' });
+    });
+  });
+
+  test('metadata-reordered: timestamp and snapshot in answer to each other', async () => {
+    const files = ['/director/timestamp.json', '/director/snapshot.json', '/director/targets.json'];
+    const read = async (): Promise<readonly Buffer[]> =>
+      Promise.all(files.map(async (path) => (await fixture.device.get(path)).body));
+    const [timestamp, snapshot, targets] = await read();
+    await fixture.during('metadata-reordered', { repo: 'director' }, async () => {
+      assert.deepEqual(await read(), [snapshot, timestamp, targets]);
+    });
+  });
+
+  test('metadata-missing: 404, and 424 at the end of a root chain', async () => {
+    await fixture.during('metadata-missing', { file: 'snapshot.json' }, async () => {
+      answered(await fixture.device.get('/repo/snapshot.json'), 404, 'missing_entity');
+      assert.equal((await fixture.device.get('/repo/targets.json')).status, 200);
+    });
+    await fixture.during('metadata-missing', {}, async () => {
+      answered(await fixture.device.get('/director/1.root.json'), 424, 'root_role_not_found');
+    });
+  });
+
+  test('root-repeated offers the newest root as the next one', async () => {
+    await fixture.during('root-repeated', { repo: 'image' }, async () => {
+      const [first, second] = [
+        await fixture.device.get('/repo/1.root.json'),
+        await fixture.device.get('/repo/2.root.json'),
+      ];
+      assert.ok(second.body.equals(first.body));
+      answered(await fixture.device.get('/director/2.root.json'), 424, 'root_role_not_found');
     });
   });
 
   test('metadata-garbage: HTML with status 200', async () => {
-    await during('metadata-garbage', {}, async () => {
-      const answer = await device.get('/director/targets.json');
+    await fixture.during('metadata-garbage', {}, async () => {
+      const answer = await fixture.device.get('/director/targets.json');
       assert.equal(answer.status, 200);
       assert.match(answer.body.toString(), /^<!DOCTYPE html>/u);
     });
-  });
-});
-
-describe('image faults on the wire', () => {
-  test('image-bit-flip: one bit, at the byte that was asked for, also within a range', async () => {
-    await during('image-bit-flip', { at: 1000 }, async () => {
-      const wrong = Buffer.from(content);
-      wrong.writeUInt8(wrong.readUInt8(1000) ^ 1, 1000);
-      assert.ok((await device.get(IMAGE)).body.equals(wrong));
-      const part = await device.get(IMAGE, { range: 'bytes=990-1010' });
-      assert.ok(part.body.equals(wrong.subarray(990, 1011)));
-      assert.ok((await other.get(IMAGE)).body.equals(content));
-    });
-    assert.ok((await device.get(IMAGE)).body.equals(content));
-  });
-
-  test('image-truncated: shorter, but a complete answer', async () => {
-    await during('image-truncated', { missingBytes: 96 }, async () => {
-      const { status, headers, body } = await device.get(IMAGE);
-      assert.deepEqual([status, headers['content-length']], [200, '4000']);
-      assert.ok(body.equals(content.subarray(0, 4000)));
-    });
-  });
-
-  test('image-endless: goes on after the image', async () => {
-    await during('image-endless', { maxBytes: 1_000_000 }, async () => {
-      const { headers, body } = await device.get(IMAGE);
-      assert.equal(headers['content-length'], undefined);
-      assert.ok(body.length >= 1_000_000);
-      assert.ok(body.subarray(0, content.length).equals(content));
-    });
-  });
-
-  test('image-slow: takes its time', async () => {
-    await during('image-slow', { bytesPerSecond: 10_000 }, async () => {
-      const started = performance.now();
-      const { body } = await device.get(IMAGE);
-      assert.ok(body.equals(content));
-      // 4096 bytes at this speed; timers may be a little early, never much.
-      assert.ok(performance.now() - started > 350);
-    });
-  });
-
-  test('image-reset: the connection dies in the middle, and a range goes on', async () => {
-    await during('image-reset', { afterBytes: 1000, times: 1 }, async () => {
-      await assert.rejects(device.get(IMAGE), { code: 'ECONNRESET' });
-      assert.deepEqual(await active(), []);
-      const rest = await device.get(IMAGE, { range: 'bytes=1000-' });
-      assert.ok(rest.body.equals(content.subarray(1000)));
-    });
-  });
-
-  test('image-missing: 404', async () => {
-    await during('image-missing', {}, async () => {
-      answered(await device.get(IMAGE), 404, 'missing_entity');
-    });
-  });
-});
-
-describe('answer faults on the wire', () => {
-  test('http-500 and http-503 for a path, as often as asked, 503 with Retry-After', async () => {
-    await during('http-500', { path: '/repo/', times: 2 }, async () => {
-      assert.equal((await device.get('/director/targets.json')).status, 200);
-      answered(await device.get('/repo/timestamp.json'), 500, 'internal_server_error');
-      answered(await device.get(IMAGE), 500, 'internal_server_error');
-      assert.equal((await device.get('/repo/timestamp.json')).status, 200);
-    });
-    await during('http-503', { retryAfterSeconds: 7 }, async () => {
-      const answer = await device.sendManifest({ counter: 1 });
-      answered(answer, 503, 'service_unavailable');
-      assert.equal(answer.headers['retry-after'], '7');
-    });
-    assert.equal((await device.sendManifest({ counter: 1 })).status, 200);
-  });
-
-  test('events-301 redirects POST /events to /events/', async () => {
-    await during('events-301', {}, async () => {
-      const answer = await device.call('POST', '/events', { body: '[]' });
-      assert.deepEqual([answer.status, answer.headers.location], [301, '/events/']);
-      assert.equal((await device.call('POST', '/events/', { body: '[]' })).status, 204);
-    });
-    assert.equal((await device.call('POST', '/events', { body: '[]' })).status, 204);
   });
 });

@@ -143,6 +143,20 @@ describe('images', () => {
     assert.equal(mirror.asked.length, 2);
   });
 
+  test('that are encrypted for one device come from the repository: mirrors have none', async () => {
+    const [origin, mirror] = [await place('whole'), await place('whole')];
+    const from = repositories(origin, [mirror]);
+    const { hashes } = TARGET;
+    const encrypted = { chunkBytes: 4096, key: '', lengthBytes: CONTENT.length, hashes };
+    const target = targetFor(CONTENT.subarray(1000), { encrypted, uri: `${mirror.url}/plain` });
+    assert.ok((await received(from.openImage(target, 0))).equals(CONTENT));
+    assert.deepEqual([mirror.asked, origin.asked], [[], ['all']]);
+    const elsewhere = { ...encrypted, uri: `${mirror.url}/cipher` };
+    const moved = targetFor(CONTENT.subarray(1000), { encrypted: elsewhere });
+    assert.ok((await received(from.openImage(moved, 0))).equals(CONTENT));
+    assert.deepEqual([mirror.asked, origin.asked], [['all'], ['all']]);
+  });
+
   test('that no place has are a failure of the repository', async () => {
     const [origin, mirror] = [await place('absent'), await place('absent')];
     const from = repositories(origin, [mirror]);
@@ -196,11 +210,15 @@ describe('images', () => {
     const through = client(
       proxyRules(undefined, { HTTPS_PROXY: url.replace('//', '//me:pa%40ss@') }),
     );
-    const response = await through.send({ method: 'GET', url: `${origin.url}/targets/x` });
-    assert.ok((await received(response.body)).equals(CONTENT));
+    const target = `${origin.url}/targets/x`;
+    const kept = await through.send({ method: 'GET', url: target });
+    assert.ok((await received(kept.body)).equals(CONTENT));
+    const own = await through.download(target, { range: 'bytes=1000-' });
+    assert.ok((await received(own.body)).equals(CONTENT.subarray(1000)));
     const credentials = Buffer.from('me:pa@ss').toString('base64');
-    assert.deepEqual(tunnels, [`${origin.url.slice('https://'.length)} Basic ${credentials}`]);
-    assert.deepEqual(names, ['device-1']);
+    const tunnel = `${origin.url.slice('https://'.length)} Basic ${credentials}`;
+    assert.deepEqual(tunnels, [tunnel, tunnel]);
+    assert.deepEqual(names, ['device-1', 'device-1']);
   });
 
   test('a proxy that opens no tunnel is named, and what to do', async () => {

@@ -200,7 +200,7 @@ describe('HTTP to the gateway', () => {
     };
     const target = targetFor(content, { filename: 'dir a/b+c.img' });
     const parts = [];
-    for await (const part of repositories().openImage(target, 4)) parts.push(part);
+    for await (const part of repositories().openImage(target, 4)) parts.push(Buffer.from(part));
     assert.equal(Buffer.concat(parts).toString(), '456789');
     assert.deepEqual(ranges, ['bytes=4-']);
   });

@@ -170,8 +170,9 @@ describe('a pull through the proxy', { skip }, () => {
   });
 
   describe('where the server has a static delta', () => {
-    const bytesOf = async (server: string): Promise<number> => {
+    const bytesOf = async (server: string, delayMs = 0): Promise<number> => {
       treehub = new DirectoryTreehub(server);
+      treehub.delayMs = (path) => (/^deltas\/.*\/\d+$/u.test(path) ? delayMs : 0);
       let received = 0;
       await open().receive(target(), never, (done) => (received = done));
       await open().prove(target(), silent);
@@ -187,11 +188,28 @@ describe('a pull through the proxy', { skip }, () => {
       ostree('summary', `--repo=${server}`, '--update');
     });
 
-    test('it takes a tenth of the bytes', async (t) => {
-      const objects = await bytesOf(repo.path);
-      const delta = await bytesOf(server);
-      t.diagnostic(`objects ${String(objects)} bytes, static delta ${String(delta)} bytes`);
-      assert.ok(delta < objects / 10);
+    for (const delayMs of [0, 400]) {
+      test(`it takes a tenth of the bytes, also when its parts are ${String(delayMs)} ms late`, async (t) => {
+        const objects = await bytesOf(repo.path);
+        const delta = await bytesOf(server, delayMs);
+        t.diagnostic(`objects ${String(objects)} bytes, static delta ${String(delta)} bytes`);
+        assert.ok(delta < objects / 10, treehub.requests.join(' '));
+      });
+    }
+
+    test('and of a commit with detached metadata, nothing else is asked for', async () => {
+      const tree = [`--tree=ref=${repo.update}`, '--owner-uid=0', '--owner-gid=0', '--no-xattrs'];
+      const detached = ['--add-detached-metadata-string=note=detached', '--branch=noted'];
+      const noted = ostree('commit', `--repo=${server}`, ...tree, ...detached).trim();
+      const ends = [`--from=${repo.factory}`, `--to=${noted}`, '--min-fallback-size=0'];
+      ostree('static-delta', 'generate', `--repo=${server}`, ...ends);
+      ostree('summary', `--repo=${server}`, '--update');
+      treehub = new DirectoryTreehub(server);
+      await open().receive(commitTarget(noted), never, silent);
+      await open().prove(commitTarget(noted), silent);
+      await open().rollBack(commitTarget(noted));
+      const objects = treehub.requests.filter((path) => path.startsWith('objects/'));
+      assert.deepEqual(objects, [`objects/${noted.slice(0, 2)}/${noted.slice(2)}.commitmeta`]);
     });
 
     test('and a flipped bit in it is found', async () => {

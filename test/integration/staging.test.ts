@@ -40,6 +40,21 @@ describe('the staging directory', () => {
     );
   });
 
+  test('a place that is no directory is what is wrong with the storage, whatever is asked of it', async () => {
+    const file = join(directory.path, 'file');
+    writeFileSync(file, '');
+    const path = join(file, 'staging');
+    const nowhere = new StagingDirectory(path, 0);
+    const details = {
+      path,
+      cause: `ENOTDIR: not a directory, mkdir '${path}'`,
+      remedy: 'check the file system under storage.path',
+    };
+    await rejectsCode(nowhere.demandSpace([target]), 'STORAGE_FAILED', details);
+    const received = nowhere.receive(target, () => pieces(content, []), silent);
+    await rejectsCode(received, 'STORAGE_FAILED', details);
+  });
+
   test('resumes after the way failed: only what is missing is asked for', async () => {
     const asked: number[] = [];
     const broken = async function* (offset: number): AsyncGenerator<Uint8Array> {

@@ -15,7 +15,7 @@ import { bytes, contentsOf, id, openOn, TA, throwsResult } from '../unit/tee/sto
 type Contents = ReadonlyMap<string, string>;
 type Act = (storage: TrustedStorage) => void;
 
-/** Every way an object can change, on small and large objects. */
+/** Every way an object can change, on small and large objects; an empty one stays the same, byte for byte. */
 const SCRIPT: readonly Act[] = [
   write('a', 10, 1),
   write('b', 9000, 2),
@@ -25,6 +25,8 @@ const SCRIPT: readonly Act[] = [
   write('c', 4072, 5),
   write('b', 100, 6),
   write('b', 9000, 7),
+  write('', 0, 8),
+  write('', 0, 8),
   write('', 0, 8),
   (storage) => storage.remove(TA, id('b')),
   writeTogether(['d', 10, 1], ['c', 9000, 2], ['e', 4072, 3]),

@@ -70,13 +70,13 @@ describe('a PKCS#11 library in a process of its own', () => {
 
   test('says what to install where p11-kit is not', async () => {
     const env = { ...world.env, PATH: '/nonexistent' };
-    const { code, details } = await inChild(
+    const { code, details, text } = await inChild(
       SCENARIOS,
       'lookAround',
       { settings: world.settings },
       env,
     );
-    assert.equal(code, 'TOKEN_MODULE');
+    assert.equal(code, 'TOKEN_MODULE', text);
     assert.match(String(details['remedy']), /^apt-get install p11-kit p11-kit-modules/u);
   });
 

@@ -61,13 +61,14 @@ function deviceWith(
 export function withMarker(
   directory: string,
   slots = fileSlots(directory),
+  changes: Partial<AbSlotSettings> = {},
 ): Device & { marker: string } {
   const at = (name: string): string => join(directory, name);
   const board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
   bootBoard(board);
   const booted = (): 'a' | 'b' => readFileSync(board.booted, 'utf8').trim() as 'a' | 'b';
   return {
-    installer: openAbSlot(slots, board),
+    installer: openAbSlot(slots, board, changes),
     target: targetFor(UPDATE),
     content: UPDATE,
     running: () => whichImage(readFileSync(slots[booted()])),

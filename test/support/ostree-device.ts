@@ -75,15 +75,25 @@ export class OstreeDevice {
   readonly pidPath: string;
   readonly #path = process.env['PATH'] ?? '';
   #system: ChildProcess | undefined;
-  #root = '';
 
   /** Runs `repo.factory`. */
   static async open(directory: string, repo: OstreeRepo): Promise<OstreeDevice> {
-    const device = new OstreeDevice(directory);
-    device.#install(repo);
+    const device = OstreeDevice.make(directory, repo);
     process.env['PATH'] = [device.bin, process.env['PATH'] ?? ''].join(delimiter);
     await device.boot();
     return device;
+  }
+
+  /** As the factory leaves it, and switched off. */
+  static make(directory: string, repo: OstreeRepo): OstreeDevice {
+    const device = new OstreeDevice(directory);
+    device.#install(repo);
+    return device;
+  }
+
+  /** One that another process has made. */
+  static existing(directory: string): OstreeDevice {
+    return new OstreeDevice(directory);
   }
 
   private constructor(directory: string) {
@@ -112,14 +122,15 @@ export class OstreeDevice {
 
   /** A power cut and the boot after it. */
   async boot(): Promise<void> {
-    await this.#end();
+    await this.powerOff();
     const run = join(this.directory, 'run');
     const root = join(this.directory, 'root');
     rmSync(run, { recursive: true, force: true });
     for (const path of [run, root]) mkdirSync(path, { recursive: true });
     writeFileSync(join(run, 'ostree-booted'), '');
-    this.#root = this.nextRoot();
-    const env = { ...process.env, ROOT: this.#root, NEW: root, SYSROOT: this.sysroot, RUN: run };
+    const booted = this.nextRoot();
+    writeFileSync(this.#rootPath, booted);
+    const env = { ...process.env, ROOT: booted, NEW: root, SYSROOT: this.sysroot, RUN: run };
     const args = ['-m', '--pid', '--fork', '--kill-child', 'sh', '-c', BOOT];
     const system = spawn('unshare', args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
     this.#system = system;
@@ -155,6 +166,14 @@ export class OstreeDevice {
     const entries = join(this.sysroot, 'boot/loader/entries');
     const newest = readdirSync(entries).toSorted().at(-1) ?? '';
     return /^options (.*)$/mu.exec(readFileSync(join(entries, newest), 'utf8'))?.[1] ?? '';
+  }
+
+  get #rootPath(): string {
+    return join(this.directory, 'booted-root');
+  }
+
+  get #root(): string {
+    return readFileSync(this.#rootPath, 'utf8');
   }
 
   /** `VERSION` of the system that runs. */
@@ -204,11 +223,11 @@ esac
   }
 
   async close(): Promise<void> {
-    await this.#end();
+    await this.powerOff();
     process.env['PATH'] = this.#path;
   }
 
-  async #end(): Promise<void> {
+  async powerOff(): Promise<void> {
     const system = this.#system;
     this.#system = undefined;
     if (system?.exitCode !== null || system.signalCode !== null) return;

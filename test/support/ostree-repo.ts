@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Treehub, TreehubFile } from '../../agent/io/treehub.ts';
 import { targetFor } from './targets.ts';
@@ -89,21 +90,24 @@ export type Fault = (path: string, content: Buffer) => TreehubFile | 'missing' |
 export class DirectoryTreehub implements Treehub {
   readonly requests: string[] = [];
   fault: Fault = () => undefined;
+  /** How long the answer takes. */
+  delayMs: (path: string) => number = () => 0;
   readonly #path: string;
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  open(path: string): Promise<TreehubFile | undefined> {
+  async open(path: string): Promise<TreehubFile | undefined> {
     this.requests.push(path);
+    await sleep(this.delayMs(path));
     const file = join(this.#path, path);
-    if (!existsSync(file)) return Promise.resolve(undefined);
+    if (!existsSync(file)) return undefined;
     const content = readFileSync(file);
     const wrong = this.fault(path, content);
-    if (wrong === 'missing') return Promise.resolve(undefined);
-    if (wrong instanceof Error) return Promise.reject(wrong);
-    return Promise.resolve(wrong ?? fileOf(content));
+    if (wrong === 'missing') return undefined;
+    if (wrong instanceof Error) throw wrong;
+    return wrong ?? fileOf(content);
   }
 }
 
@@ -114,7 +118,7 @@ export function fileOf(content: Buffer): TreehubFile {
   return { lengthBytes: content.length, body: body() };
 }
 
-/** The same on every run: how small a delta of random bytes is depends on them. */
+/** The same on every run. */
 function incompressible(lengthBytes: number): Buffer {
   const cipher = createCipheriv('aes-128-ctr', Buffer.alloc(16, 'key'), Buffer.alloc(16, 'iv'));
   return cipher.update(Buffer.alloc(lengthBytes));

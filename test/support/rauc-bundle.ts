@@ -26,6 +26,8 @@ export interface BundleParts {
   readonly image: Buffer;
   readonly compatible?: string;
   readonly slotClass?: string;
+  /** Further arguments of mksquashfs. */
+  readonly packing?: string;
 }
 
 export const COMPATIBLE = 'test-board';
@@ -56,6 +58,7 @@ export function makeBundle(directory: string, vendor: Vendor, parts: BundleParts
     `[update]\ncompatible=${compatible}\nversion=2\n[bundle]\nformat=plain\n[hooks]\nfilename=hook\n[image.${slotClass}]\nfilename=rootfs.img\nhooks=post-install\n`,
   );
   const signed = ['--cert', vendor.certificate, '--key', vendor.key];
-  execFileSync('rauc', [...signed, 'bundle', content, bundle], { stdio: 'ignore' });
+  const packing = parts.packing === undefined ? [] : [`--mksquashfs-args=${parts.packing}`];
+  execFileSync('rauc', [...signed, 'bundle', ...packing, content, bundle], { stdio: 'ignore' });
   return readFileSync(bundle);
 }

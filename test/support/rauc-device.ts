@@ -16,7 +16,7 @@ import { loopProblem } from './loop-device.ts';
 import { COMPATIBLE } from './rauc-bundle.ts';
 
 /** Of the boot loader's script. */
-const TRIES = '3';
+export const TRIES = '3';
 
 const BUS_CONFIG = (socket: string, services: string): string => `<!DOCTYPE busconfig PUBLIC
  "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -51,11 +51,13 @@ export class RaucDevice {
   readonly bootId: string;
   #bus: ChildProcess | undefined;
 
-  constructor(directory: string, options: RaucOptions) {
+  /** @param options - absent: one that another process has made, with files for slots */
+  constructor(directory: string, options?: RaucOptions) {
     this.directory = directory;
     mkdirSync(directory, { recursive: true });
     this.bootId = this.#at('boot-id');
-    this.slots = options.slots ?? { A: this.#at('slot-a.img'), B: this.#at('slot-b.img') };
+    this.slots = options?.slots ?? { A: this.#at('slot-a.img'), B: this.#at('slot-b.img') };
+    if (options === undefined) return;
     for (const slot of Object.values(this.slots)) {
       if (!existsSync(slot)) writeFileSync(slot, Buffer.alloc(options.factory.length));
     }

@@ -12,18 +12,24 @@ export interface StepOptions {
   readonly steps: readonly ('receive' | 'prove' | 'activate' | 'confirm')[];
   /** How long the download takes at least, so that there is something to interrupt. */
   readonly pauseMs: number;
+  /** Whether a thread hashes. */
+  readonly inThread: boolean;
 }
 
 export const CHECKPOINT_BYTES = 512 * 1024;
 
 /** @returns the offsets at which the download was opened */
-export async function runSteps({ directory, steps, pauseMs }: StepOptions): Promise<number[]> {
+export async function runSteps(options: StepOptions): Promise<number[]> {
+  const { directory, steps, pauseMs, inThread } = options;
   const at = (name: string): string => join(directory, name);
   const content = readFileSync(at('update'));
   const target = targetFor(content);
   const slots = { a: at('slot-a'), b: at('slot-b') };
   const board = { marker: at('marker'), booted: at('booted'), bootId: at('boot-id') };
-  const installer = openAbSlot(slots, board, { checkpointBytes: CHECKPOINT_BYTES });
+  const installer = openAbSlot(slots, board, {
+    checkpointBytes: CHECKPOINT_BYTES,
+    threadFromBytes: inThread ? 0 : Infinity,
+  });
   const offsets: number[] = [];
   const chunks = content.byteLength / (16 * 1024);
   const slowly = async function* (offset: number): AsyncGenerator<Uint8Array> {

@@ -61,7 +61,7 @@ test('`config show` says where each value is from, and reads back as the same se
 
 test('an action that does not exist is refused before any file is read', async () => {
   const load = (): never => assert.fail('reads no configuration');
-  const remedy = 'config check | show | schema | reference';
+  const remedy = 'config check | show | schema | reference | import-aktualizr FILE';
   const what = 'config needs an action';
   await rejectsCode(configCommand([], load), 'USAGE', { what, remedy });
   await rejectsCode(configCommand(['chek'], load), 'USAGE', {

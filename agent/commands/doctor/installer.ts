@@ -8,9 +8,12 @@ import {
   requireInstaller,
   type InstallerSettings,
 } from '../../config-installer.ts';
+import { readSeparation, type Separation } from '../../config-separation.ts';
 import { causeOf, OtaError } from '../../errors.ts';
 import { BY_THE_AGENT } from '../../io/installers/rauc/describe.ts';
 import { openInstaller } from '../../io/installers/open-installer.ts';
+import { SeparateInstaller } from '../../io/installers/separate/client.ts';
+import { InstallerLink } from '../../io/installers/separate/link.ts';
 import { ok, warn, type Check, type Finding } from './check.ts';
 
 export const INSTALLER: Check = {
@@ -19,6 +22,8 @@ export const INSTALLER: Check = {
   code: 'INSTALL_FAILED',
   examine: async (examination) => {
     const loaded = examination.get('loaded');
+    const separation = readSeparation(loaded);
+    if (separation !== undefined) return examineSeparate(separation);
     const own = await examineInstaller(requireInstaller(loaded));
     const found = [own];
     for (const { serial, installer } of requireComponents(loaded)) {
@@ -47,6 +52,20 @@ function examineInstaller(settings: InstallerSettings): Promise<Finding> {
       return examineByDescription(settings);
   }
 }
+
+/** The service is asked as the daemon would ask it; it answers for each ECU. */
+async function examineSeparate({ socket, ecus }: Separation): Promise<Finding> {
+  const link = new InstallerLink(socket, () => Promise.resolve(undefined));
+  const found: string[] = [];
+  for (const { serial } of ecus) {
+    const facts = await new SeparateInstaller(link, serial, BY_SERVICE).describe();
+    const text = Object.entries(facts).map(([name, value]) => `${name} ${value}`);
+    found.push(`${serial}: ${text.join('; ')}`);
+  }
+  return ok(`by the installer behind ${socket}: ${found.join('; ')}`);
+}
+
+const BY_SERVICE = { kind: 'separate', needsReboot: false };
 
 /** The installer says itself what it finds, or why it could not install. */
 async function examineByDescription(settings: InstallerSettings): Promise<Finding> {

@@ -99,13 +99,25 @@ function problemJson({ code, details, handling }: AnyOtaError): object {
   return { code, attack: handling.attack ?? null, details: { ...details } };
 }
 
-function targetJson({ ecu, filename, lengthBytes, hashes }: Target): object {
-  return { ecu, filename, length: lengthBytes, hashes: Object.fromEntries(hashes) };
+type Listed = Pick<Target, 'lengthBytes' | 'hashes'>;
+
+function targetJson({ ecu, filename, encrypted, ...image }: Target): object {
+  const encryption = encrypted === undefined ? {} : { encryption: listedJson(encrypted) };
+  return { ecu, filename, ...listedJson(image), ...encryption };
 }
 
-function targetLine({ ecu, filename, lengthBytes, hashes }: Target): string {
+function listedJson({ lengthBytes, hashes }: Listed): object {
+  return { length: lengthBytes, hashes: Object.fromEntries(hashes) };
+}
+
+function targetLine({ ecu, filename, encrypted, ...image }: Target): string {
+  const encryption = encrypted === undefined ? '' : `, encrypted: ${listedText(encrypted)}`;
+  return `  ${ecu}: ${filename} ${listedText(image)}${encryption}`;
+}
+
+function listedText({ lengthBytes, hashes }: Listed): string {
   const digests = [...hashes].map(([algorithm, hex]) => `${algorithm}:${hex}`).join(' ');
-  return `  ${ecu}: ${filename} (${String(lengthBytes)} bytes) ${digests}`;
+  return `(${String(lengthBytes)} bytes) ${digests}`;
 }
 
 function words(status: string): string {

@@ -4,18 +4,18 @@
  * Order is what makes it safe: nothing boots the other slot from before its first byte changes until
  * all of it was read back from the medium and every hash was right.
  */
-import type { FileHandle } from 'node:fs/promises';
-
 import { isOtaError, OtaError } from '../../errors.ts';
 import type { OpenImage, Progress, StreamingInstaller } from '../../ports.ts';
 import { contentOf, type Target, type TrustedTarget } from '../../uptane/plan.ts';
-import { ImageDigest, readBytes } from '../image-file.ts';
+import { demandImage } from '../image-file.ts';
+import { openReadBack } from '../read-back.ts';
 import { runTool, ToolFailure } from '../run-tool.ts';
 import { failed, KIND, otherSlot, type BootChoice, type Slot } from './ab-slot/boot-choice.ts';
 import { bootedSlot, type BootedSources } from './ab-slot/booted-slot.ts';
-import { openReadBack } from './ab-slot/read-back.ts';
+import { openSink, readBack, reread, type Kept } from './ab-slot/hashing.ts';
 import { receiveImage } from './ab-slot/receive.ts';
 import type { Contents, SlotRecord } from './ab-slot/record.ts';
+import type { OpenSlot } from './ab-slot/slot-writer.ts';
 import { demandIdle, demandRoom, openIdle, roomAt, type Slots } from './ab-slot/slot-guard.ts';
 import { demandKind, guarded } from './guard.ts';
 
@@ -30,10 +30,14 @@ export interface AbSlotSettings {
   readonly checkpointBytes?: number;
   /** How long the xz program may do nothing. */
   readonly stallMs?: number;
+  /** How large an image is that a thread is started for. */
+  readonly threadFromBytes?: number;
 }
 
 const CHECKPOINT_BYTES = 32 * 1024 * 1024;
 const STALL_MS = 120_000;
+/** To start a thread takes as long as it takes to hash this much. */
+const THREAD_FROM_BYTES = 16 * 1024 * 1024;
 const XZ_TIMEOUT_MS = 10_000;
 
 export class AbSlotInstaller implements StreamingInstaller {
@@ -78,7 +82,7 @@ export class AbSlotInstaller implements StreamingInstaller {
   prove(target: TrustedTarget, progress: Progress): Promise<void> {
     return this.#guard(target.ecu, async () => {
       const { slot, path } = await this.#place();
-      await proveAt(path, target, progress);
+      await this.#proveAt(path, target, progress);
       const contents = await this.#settings.record.load();
       const images = { ...contents.images, [slot]: imageId(target) };
       await this.#settings.record.save({ ...contents, images, received: undefined });
@@ -95,7 +99,9 @@ export class AbSlotInstaller implements StreamingInstaller {
         const what = `slot ${slot} does not hold ${target.filename}`;
         throw failed(`${what}: its content was never proven`);
       }
-      if (this.#proven.get(slot) !== imageId(target)) await proveAt(path, target, () => undefined);
+      if (this.#proven.get(slot) !== imageId(target)) {
+        await this.#proveAt(path, target, () => undefined);
+      }
       await record.save({ ...contents, fallback: booted });
       await choice.attempt(slot, booted);
     });
@@ -112,8 +118,11 @@ export class AbSlotInstaller implements StreamingInstaller {
   confirm(target: TrustedTarget): Promise<void> {
     return this.#guard(target.ecu, async () => {
       const { choice } = this.#settings;
-      if ((await choice.read()).state === 'good') return;
-      await choice.only((await this.#place()).booted);
+      const { booted } = await this.#place();
+      const { active, state } = await choice.read();
+      // In the last of its tries the image runs, and the next boot would choose the one before.
+      if (state === 'good' && active === booted) return;
+      await choice.only(booted);
     });
   }
 
@@ -168,26 +177,29 @@ export class AbSlotInstaller implements StreamingInstaller {
     return this.#guard(parts.target.ecu, async () => {
       const place = await this.#place();
       const handle = await openIdle(place);
+      const sink = openSink(handle, contentOf(parts.target), this.#threadFromBytes);
       try {
-        await this.#receiveInto(handle, place, parts);
+        await this.#receiveInto({ handle, sink }, place, parts);
       } catch (error) {
         throw await translated(error, place.path, parts.target);
       } finally {
+        await sink.close();
         await handle.close();
       }
     });
   }
 
-  async #receiveInto(handle: FileHandle, place: Place, parts: Parts): Promise<void> {
+  async #receiveInto(open: OpenSlot, place: Place, parts: Parts): Promise<void> {
     const { record, checkpointBytes = CHECKPOINT_BYTES, stallMs = STALL_MS } = this.#settings;
     const { target } = parts;
     const { slot } = place;
     const image = imageId(target);
     const contents = await record.load();
-    const digest = await onSlot(handle, slot, target, contents);
-    if (digest.lengthBytes === contentOf(target).lengthBytes) return;
+    await reread(open.sink, kept(slot, target, contents));
+    const { lengthBytes: foundBytes } = open.sink;
+    if (foundBytes === contentOf(target).lengthBytes) return;
     await demandRoom(place.path, contentOf(target).lengthBytes, this.#settings.slotBytes);
-    const struck = await this.#strike(place, contents, digest.lengthBytes);
+    const struck = await this.#strike(place, contents, foundBytes);
     const received = (lengthBytes: number, hash: string): Contents => {
       return { ...struck, received: { slot, image, lengthBytes, digest: hash } };
     };
@@ -196,7 +208,7 @@ export class AbSlotInstaller implements StreamingInstaller {
       keep: (lengthBytes: number, hash: string) => record.save(received(lengthBytes, hash)),
     };
     try {
-      await receiveImage(handle, digest, { ...parts, checkpoints, stallMs });
+      await receiveImage(open, { ...parts, checkpoints, stallMs });
     } catch (error) {
       // Wrong bytes never get better: the next attempt starts from nothing.
       if (isOtaError(error) && WRONG_BYTES.has(error.code)) {
@@ -204,6 +216,18 @@ export class AbSlotInstaller implements StreamingInstaller {
       }
       throw error;
     }
+  }
+
+  async #proveAt(path: string, target: TrustedTarget, progress: Progress): Promise<void> {
+    const content = contentOf(target);
+    const digests = await readBack(path, content, this.#threadFromBytes, (readBytes) => {
+      progress(readBytes, content.lengthBytes);
+    });
+    demandImage(content, digests);
+  }
+
+  get #threadFromBytes(): number {
+    return this.#settings.threadFromBytes ?? THREAD_FROM_BYTES;
   }
 
   /** Before the first byte: nothing boots the slot, and nobody takes it for what it was. */
@@ -254,51 +278,20 @@ const WRONG_BYTES: ReadonlySet<string> = new Set([
   'IMAGE_MALFORMED',
 ]);
 
+/** What an earlier attempt left in a slot of an image, if anything. */
+function kept(slot: Slot, target: TrustedTarget, { images, received }: Contents): Kept | undefined {
+  const image = imageId(target);
+  const content = contentOf(target);
+  if (images[slot] === image) return { content, lengthBytes: content.lengthBytes };
+  if (received?.slot !== slot || received.image !== image) return undefined;
+  const { lengthBytes, digest } = received;
+  return { content, lengthBytes, digest };
+}
+
 /** Bound to the content: a slot must not be called good for another image. */
 function imageId({ hashes }: Target): string {
   const algorithm = hashes.has('sha256') ? 'sha256' : 'sha512';
   return `${algorithm}:${hashes.get(algorithm) ?? ''}`;
-}
-
-/**
- * Hashes again what an earlier attempt left in the slot.
- *
- * @returns the digest to go on with: of all that is proven to be as it was written, or of nothing
- */
-async function onSlot(
-  handle: FileHandle,
-  slot: Slot,
-  target: TrustedTarget,
-  { images, received }: Contents,
-): Promise<ImageDigest> {
-  const content = contentOf(target);
-  const image = imageId(target);
-  const isPart = received?.slot === slot && received.image === image;
-  const lengthBytes =
-    images[slot] === image ? content.lengthBytes : isPart ? received.lengthBytes : 0;
-  const digest = new ImageDigest(content);
-  if (lengthBytes > content.lengthBytes) return digest;
-  for await (const chunk of readBytes(handle, lengthBytes)) digest.update(chunk);
-  if (digest.lengthBytes !== lengthBytes) return new ImageDigest(content);
-  if (lengthBytes === content.lengthBytes) {
-    return digest.matches() ? digest : new ImageDigest(content);
-  }
-  return digest.soFar() === received?.digest ? digest : new ImageDigest(content);
-}
-
-async function proveAt(path: string, target: TrustedTarget, progress: Progress): Promise<void> {
-  const content = contentOf(target);
-  const digest = new ImageDigest(content);
-  const readBack = await openReadBack(path);
-  try {
-    for await (const chunk of readBack.chunks(content.lengthBytes)) {
-      digest.update(chunk);
-      progress(digest.lengthBytes, content.lengthBytes);
-    }
-  } finally {
-    await readBack.close();
-  }
-  digest.verify();
 }
 
 async function demandXz(): Promise<void> {

@@ -138,6 +138,15 @@ export class SqliteStore implements Store {
     return text === undefined ? undefined : (JSON.parse(text) as string[]);
   }
 
+  waiting(): Promise<string | undefined> {
+    return this.fact('waiting');
+  }
+
+  saveWaiting(waiting: string | undefined): Promise<void> {
+    if (waiting !== undefined) return this.saveFact('waiting', waiting);
+    return this.#database.transaction((t) => t.run("DELETE FROM fact WHERE name = 'waiting'"));
+  }
+
   async failedImages(): Promise<ReadonlyMap<string, FailedImage>> {
     return parseFailures(await this.fact('failed_images'));
   }

@@ -85,11 +85,22 @@ export function startIsolated(module: string): IsolatedModule {
   };
   if (child.pid === undefined || !listens(directory)) {
     stop();
-    rmSync(directory, { recursive: true, force: true });
+    endAtOnce(child.pid);
+    // What was ending may have made a file in it meanwhile.
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: POLL_MS });
     throw unusable(module, 'p11-kit server did not start');
   }
   process.env['P11_KIT_SERVER_ADDRESS'] = `unix:path=${socket}`;
   return { directory, stop };
+}
+
+function endAtOnce(group: number | undefined): void {
+  if (group === undefined) return;
+  try {
+    process.kill(-group, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
 }
 
 /** systemd's RUNTIME_DIRECTORY may be a list. */

@@ -33,6 +33,7 @@ async function publishAs(content: object, control: Control, line: CommandLine): 
   if (hardwareIds.length === 0) throw misuse('--hardware-id is missing', 'give --hardware-id HW');
   const optional = {
     ...('path' in content ? { format: line.optionalText('format') } : {}),
+    encrypt: line.has('encrypt') ? true : undefined,
     role: line.optionalText('role'),
     compression: line.optionalText('compress'),
     releaseCounter: line.optionalNumber('release-counter'),

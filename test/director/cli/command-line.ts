@@ -15,6 +15,7 @@ const OPTIONS = {
   'release-counter': { type: 'string' },
   role: { type: 'string' },
   compress: { type: 'string' },
+  encrypt: { type: 'boolean' },
   ecu: { type: 'string' },
   device: { type: 'string' },
   off: { type: 'boolean' },

@@ -1,7 +1,8 @@
 /** The operator's commands: each is one call of the control API, or two. */
 import { resolve } from 'node:path';
 
-import type { FaultRow, ActiveFault } from '../faults.ts';
+import type { ActiveFault } from '../faults.ts';
+import type { FaultRow } from '../faults/row.ts';
 import type { DeviceTraffic, RequestLine } from '../gateway/traffic.ts';
 import type { EventRecord, ManifestRecord } from '../gateway/reports.ts';
 import type { Image } from '../metadata/image-content.ts';
@@ -37,8 +38,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   publish: {
     usage:
-      'FILE --name NAME --hardware-id HW… --version V [--role R] [--release-counter N] [--compress C]',
-    options: ['name', 'hardware-id', 'version', 'format', 'role', 'release-counter', 'compress'],
+      'FILE --name NAME --hardware-id HW… --version V [--role R] [--release-counter N] [--compress C] [--encrypt]',
+    options: [
+      'name',
+      'hardware-id',
+      'version',
+      'format',
+      'role',
+      'release-counter',
+      'compress',
+      'encrypt',
+    ],
     words: [1, 1],
     what: 'add an image to the Image repository',
     run: publish,
@@ -182,13 +192,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         readonly active: readonly ActiveFault[];
       };
       const isOn = (name: string): boolean => answer.active.some((one) => one.name === name);
-      const rows = answer.faults.map(({ name, attack, what }) => [
+      const rows = answer.faults.map(({ name, attack, what, code }) => [
         isOn(name) ? 'on' : '',
         name,
         attack,
         what,
+        code,
       ]);
-      return { json: answer, text: table(['', 'fault', 'attack', 'what goes out'], rows) };
+      const head = ['', 'fault', 'attack', 'what goes out', 'what the agent says'];
+      return { json: answer, text: table(head, rows) };
     },
   },
   stats: {

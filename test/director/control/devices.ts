@@ -30,11 +30,13 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
 
   app.post('/assignments', async (request, reply) => {
     const wanted = new JsonReader(parseJson(bodyOf(request)));
-    const { id } = await deviceOf(store, wanted.string('device'));
+    const device = await deviceOf(store, wanted.string('device'));
     const targets = readTargets(wanted);
-    const assignment = await store.hold(id, async (held) => {
+    // Before the device is held: a large image takes long, and its polls would wait.
+    const encrypted = await director.encrypt(device, targets);
+    const assignment = await store.hold(device.id, async (held) => {
       await leaveRollout(held);
-      const given = await director.assign(held, targets);
+      const given = await director.assign(held, targets, encrypted);
       await held.keep('history', entryOf('assigned', given, 'by an operator'));
       return given;
     });

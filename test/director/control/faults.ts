@@ -3,17 +3,21 @@ import type { FastifyInstance } from 'fastify';
 
 import { bodyOf } from '../answers.ts';
 import { Refusal } from '../failure.ts';
-import { faultName, FAULTS, rowOf, type FaultName } from '../faults.ts';
+import { faultName, FAULTS, rowOf, type ActiveFault, type FaultName } from '../faults.ts';
 import type { IssuedSet } from '../metadata/metadata-set.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
 import type { World } from '../world.ts';
+import type { ControlParts } from './parts.ts';
 
 interface FaultRoute {
   readonly Params: { readonly name: string };
   readonly Querystring: { readonly device?: string };
 }
 
-export function addFaultRoutes(app: FastifyInstance, world: World): void {
+export function addFaultRoutes(
+  app: FastifyInstance,
+  { world, reloadCertificate }: Pick<ControlParts, 'world' | 'reloadCertificate'>,
+): void {
   app.get('/faults', () => ({
     faults: Object.entries(FAULTS).map(([name, row]) => ({ name, ...row })),
     active: world.faults.active,
@@ -24,23 +28,37 @@ export function addFaultRoutes(app: FastifyInstance, world: World): void {
     const wanted = new JsonReader(body.length === 0 ? {} : parseJson(body));
     const device = wanted.optionalString('device') ?? request.query.device;
     const parameters = wanted.has('parameters') ? wanted.object('parameters') : new JsonReader({});
-    await refusePointless(world, name, device);
-    return world.faults.on(name, device, parameters);
+    await refuseImpossible(world, name, device);
+    const fault = world.faults.on(name, device, parameters);
+    if (concernsCertificate(fault)) await reloadCertificate();
+    return fault;
   });
-  app.delete<FaultRoute>('/faults/:name', (request) => ({
-    switchedOff: world.faults.off(faultName(request.params.name), request.query.device),
-  }));
-  app.delete<FaultRoute>('/faults', (request) => ({
-    switchedOff: world.faults.off(undefined, request.query.device),
-  }));
+  const switchOff = async (name: FaultName | undefined, device?: string): Promise<object> => {
+    const before = world.faults.active;
+    const switchedOff = world.faults.off(name, device);
+    const gone = before.filter((fault) => !world.faults.active.includes(fault));
+    if (gone.some(concernsCertificate)) await reloadCertificate();
+    return { switchedOff };
+  };
+  app.delete<FaultRoute>('/faults/:name', (request) =>
+    switchOff(faultName(request.params.name), request.query.device),
+  );
+  app.delete<FaultRoute>('/faults', (request) => switchOff(undefined, request.query.device));
 }
 
-/** A rollback needs something older to go back to: otherwise the fault would silently do nothing. */
-async function refusePointless(
+function concernsCertificate({ name }: ActiveFault): boolean {
+  return rowOf(name).stages.includes('server-certificate');
+}
+
+/** A fault that would strike others, or silently do nothing: a rollback needs something older. */
+async function refuseImpossible(
   world: World,
   name: FaultName,
   deviceId: string | undefined,
 ): Promise<void> {
+  if (rowOf(name).forAll === true && deviceId !== undefined) {
+    throw new Refusal(400, 'fault_for_all', `${name} is for all devices: leave the device out`);
+  }
   if (!name.includes('rollback')) return;
   const sets = rowOf(name).stages.includes('image-metadata')
     ? [world.images.issued(world.faults.floor('image', 'image-metadata'))]

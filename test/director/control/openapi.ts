@@ -46,7 +46,15 @@ const ROUTES: Readonly<Record<string, Described>> = {
     summary: 'publish a file or an OSTree commit',
     status: 201,
     body: object(
-      { path: TEXT, commit: TEXT, name: TEXT, hardwareIds: TEXTS, version: TEXT, role: TEXT },
+      {
+        path: TEXT,
+        commit: TEXT,
+        name: TEXT,
+        hardwareIds: TEXTS,
+        version: TEXT,
+        role: TEXT,
+        encrypt: { type: 'boolean', description: 'for each device alone', default: false },
+      },
       ['name', 'hardwareIds', 'version'],
     ),
   },

@@ -14,4 +14,5 @@ export interface ControlParts {
   readonly world: World;
   readonly addresses: () => Addresses;
   readonly reloadRevocations: () => Promise<void>;
+  readonly reloadCertificate: () => Promise<void>;
 }

@@ -65,6 +65,7 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
   const format = wanted.optionalString('format') ?? (commit === undefined ? 'BINARY' : 'OSTREE');
   const role = wanted.optionalString('role');
   const compression = compressionOf(wanted);
+  const encrypt = encryptOf(wanted, commit);
   const custom = customOf(wanted, { filename, hardwareIds, format });
   world.images.verifyPlace(filename, role);
   const { content, ...file } =
@@ -81,6 +82,7 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
         ? custom
         : { ...custom, ...unpackedAs(compression, content) },
     ...(role === undefined ? {} : { role }),
+    ...(encrypt ? { encrypt } : {}),
   };
   try {
     world.images.add(image);
@@ -101,6 +103,13 @@ function commitOf(wanted: JsonReader): string | undefined {
 function compressionOf(wanted: JsonReader): Compression | undefined {
   const name = wanted.optionalString('compression');
   return name === undefined ? undefined : oneOf('compression', name, COMPRESSIONS);
+}
+
+/** A commit is pulled object by object: there is no one file of it to encrypt. */
+function encryptOf(wanted: JsonReader, commit: string | undefined): boolean {
+  const encrypt = wanted.optionalBoolean('encrypt') ?? false;
+  if (!encrypt || commit === undefined) return encrypt;
+  throw new Refusal(400, 'json_malformed', '$.encrypt must not be set for a commit');
 }
 
 /** What a device that gets the packed file has to make of it. */

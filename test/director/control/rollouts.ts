@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { bodyOf } from '../answers.ts';
 import { Refusal } from '../failure.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
+import type { Image } from '../metadata/image-content.ts';
 import { COMMANDS } from '../rollouts/machine.ts';
 import { readRollout } from '../rollouts/read-rollout.ts';
 import { MEMBER_STATES, type PhaseCounts, type Rollout } from '../rollouts/rollout.ts';
@@ -26,10 +27,7 @@ export function addRolloutRoutes(app: FastifyInstance, world: World): void {
 
   app.post('/rollouts', async (request, reply) => {
     const rollout = readRollout(new JsonReader(parseJson(bodyOf(request))), Date.now());
-    if (world.images.findImage(rollout.image) === undefined) {
-      const what = `no image ${rollout.image}; publish it first`;
-      throw new Refusal(404, 'image_not_found', what);
-    }
+    refuseUnfit(world.images.findImage(rollout.image), rollout.image);
     await store.addRollout(rollout);
     return reply.code(201).send(rollout);
   });
@@ -57,4 +55,14 @@ export function addRolloutRoutes(app: FastifyInstance, world: World): void {
       commandRollout(store, params.id, command),
     );
   }
+}
+
+/** A rollout assigns while a poll holds its device: too long for encrypting an image to it. */
+function refuseUnfit(image: Image | undefined, filename: string): void {
+  if (image === undefined) {
+    throw new Refusal(404, 'image_not_found', `no image ${filename}; publish it first`);
+  }
+  if (image.encrypt !== true) return;
+  const what = `${filename} is encrypted for each device: assign it to devices one by one`;
+  throw new Refusal(409, 'image_encrypted', what);
 }

@@ -21,7 +21,7 @@ export function createControl(parts: ControlParts): FastifyInstance {
   addRepositoryRoutes(app, parts.world);
   addDeviceRoutes(app, parts.world);
   addRolloutRoutes(app, parts.world);
-  addFaultRoutes(app, parts.world);
+  addFaultRoutes(app, parts);
   addCertificateRoutes(app, parts);
   return app;
 }

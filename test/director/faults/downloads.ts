@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { Refusal } from '../failure.ts';
-import type { FaultName, Parameters, Stage } from '../faults.ts';
+import type { FaultName } from '../faults.ts';
+import type { Parameters, Stage } from './row.ts';
 import type { FaultSwitch } from './switch.ts';
 
 /** One answer with image bytes. */
@@ -30,6 +31,7 @@ const IMAGE_SPOILERS = {
     const lengthBytes = Math.max(0, (honest.lengthBytes ?? 0) - Number(missingBytes));
     return { ...honest, lengthBytes, range: undefined, body: firstBytes(honest.body, lengthBytes) };
   },
+  'image-reordered': (honest: Download) => ({ ...honest, body: swapFirst(honest.body) }),
   'image-endless': (honest: Download, { maxBytes }: Parameters) => ({
     ...honest,
     lengthBytes: undefined,
@@ -93,6 +95,23 @@ async function* flipBit({ body, offsetBytes }: Download, at: number): AsyncGener
   }
 }
 
+/** What is one part is taken for two. */
+async function* swapFirst(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let first: Buffer | undefined;
+  let isSwapped = false;
+  for await (const chunk of body) {
+    if (isSwapped) yield chunk;
+    else if (first === undefined) first = chunk;
+    else {
+      yield* [chunk, first];
+      isSwapped = true;
+    }
+  }
+  if (isSwapped || first === undefined) return;
+  const half = Math.floor(first.length / 2);
+  yield* [first.subarray(half), first.subarray(0, half)];
+}
+
 async function* firstBytes(body: AsyncIterable<Buffer>, count: number): AsyncGenerator<Buffer> {
   let left = count;
   for await (const chunk of body) {
@@ -126,7 +145,7 @@ export async function* slowly(
 }
 
 /** Headers and the first bytes are on their way before the reset. */
-async function* breakOff(
+export async function* breakOff(
   body: AsyncIterable<Buffer>,
   afterBytes: number,
   reset: () => void,

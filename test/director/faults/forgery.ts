@@ -4,18 +4,33 @@
  * Everything above an edited file is listed and signed anew, so that the edit itself is the only
  * thing a client can find wrong.
  */
-import { isMap, type JsonMap } from '../json/canonical-json.ts';
-import type { FaultName, Parameters } from '../faults.ts';
+import type { JsonMap } from '../json/canonical-json.ts';
+import type { FaultName } from '../faults.ts';
+import { ENCRYPTION_SPOILERS, withEncryption, type EncryptionForge } from './encryption.ts';
+import { signFile } from '../metadata/dialect.ts';
 import {
   snapshotMeta,
   timestampMeta,
   type IssuedSet,
   type MetadataSet,
 } from '../metadata/metadata-set.ts';
-import { parseJson, JsonReader } from '../json/read-json.ts';
 import { expiryText, forgeRoot, type RootOfTrust } from '../metadata/repository-keys.ts';
-import { signFile } from '../metadata/dialect.ts';
 import type { KeyType } from '../signing.ts';
+import {
+  delegate,
+  eachEcu,
+  eachTarget,
+  expire,
+  map,
+  otherHashes,
+  payloadOf,
+  raise,
+  rename,
+  repeatTargets,
+  unlist,
+  withEcu,
+  type Edit,
+} from './edits.ts';
 
 export type Repo = 'director' | 'image';
 
@@ -25,16 +40,14 @@ export interface Served {
   readonly set: MetadataSet;
 }
 
-export interface Forge {
+export interface Forge extends EncryptionForge {
   readonly repo: Repo;
   readonly trust: RootOfTrust;
   readonly issued: IssuedSet;
   readonly keyType: KeyType;
-  readonly parameters: Parameters;
 }
 
 type Level = 'targets' | 'snapshot' | 'timestamp';
-type Edit = (payload: JsonMap) => JsonMap;
 interface Edits {
   readonly targets?: Edit;
   readonly snapshot?: Edit;
@@ -43,9 +56,10 @@ interface Edits {
   readonly set?: Partial<MetadataSet>;
   /** Spoils the signatures of these files. */
   readonly spoil?: readonly Level[];
+  /** Serves this file as it was, under the new one's name, and blanks to the length that is listed. */
+  readonly stale?: Level;
 }
 
-const LONG_AGO = '2020-01-01T00:00:00Z';
 const TEN_YEARS_SECONDS = 315_360_000;
 
 type Forger = (served: Served, forge: Forge) => Served;
@@ -59,12 +73,19 @@ const FORGERS: Readonly<Partial<Record<FaultName, Forger>>> = {
   'timestamp-rollback': rollBackTimestamp,
   'director-timestamp-rollback': rollBackTimestamp,
   'snapshot-rollback': rollBackSnapshot,
+  'director-snapshot-rollback': rollBackSnapshot,
   'targets-rollback': rollBackTargets,
   'director-targets-rollback': rollBackTargets,
   'expired-timestamp': edited({ timestamp: expire }),
   'director-expired-timestamp': edited({ timestamp: expire }),
+  'expired-snapshot': edited({ snapshot: expire }),
+  'director-expired-snapshot': edited({ snapshot: expire }),
   'expired-targets': edited({ targets: expire }),
   'director-expired-targets': edited({ targets: expire }),
+  'mixed-snapshot': edited({ snapshot: raise, stale: 'snapshot' }),
+  'director-mixed-snapshot': edited({ snapshot: raise, stale: 'snapshot' }),
+  'mixed-targets': edited({ targets: raise, stale: 'targets' }),
+  'director-mixed-targets': edited({ targets: raise, stale: 'targets' }),
   'wrong-hardware-id': (served, forge) =>
     reissue(served, forge, { targets: eachEcu(() => ({ hardwareId: text(forge, 'hardwareId') })) }),
   'unknown-ecu': (served, forge) =>
@@ -72,7 +93,8 @@ const FORGERS: Readonly<Partial<Record<FaultName, Forger>>> = {
       targets: eachTarget((entry) => withEcu(entry, text(forge, 'serial'))),
     }),
   'director-repeats-ecu': edited({ targets: repeatTargets }),
-  'director-delegates': (served, forge) => reissue(served, forge, { targets: delegate(forge) }),
+  'director-delegates': (served, forge) =>
+    reissue(served, forge, { targets: delegate(forge.trust) }),
   'wrong-vehicle-id': (served, forge) =>
     reissue(served, forge, {
       targets: (payload) => ({
@@ -81,9 +103,47 @@ const FORGERS: Readonly<Partial<Record<FaultName, Forger>>> = {
       }),
     }),
   'image-hash-mismatch': edited({ targets: eachTarget(otherHashes) }),
-  'signature-invalid': spoilSignatures,
-  'root-not-signed-by-old': appendForgedRoot,
+  ...encryptionForgers(),
+  'image-unlisted': renamed,
+  'unsafe-filename': renamed,
+  'signature-invalid': ofRepo(spoilSignatures),
+  'wrong-type': ofRepo((served, forge) => {
+    const { _type = '' } = payloadOf(served.set.targets);
+    return reissue(served, forge, { snapshot: (payload) => ({ ...raise(payload), _type }) });
+  }),
+  'snapshot-drops-file': ofRepo((served, forge) =>
+    reissue(served, forge, { snapshot: unlist(text(forge, 'file')) }),
+  ),
+  'root-not-signed-by-old': ofRepo(appendForgedRoot),
+  'root-repeated': ofRepo((served) => ({
+    ...served,
+    roots: [...served.roots, ...served.roots.slice(-1)],
+  })),
 };
+
+/** What the Director says of encryption, and the cipher text with it. */
+function encryptionForgers(): Partial<Record<FaultName, Forger>> {
+  const forgers = Object.entries(ENCRYPTION_SPOILERS).map(([name, spoil]) => {
+    const forger: Forger = (served, forge) =>
+      reissue(served, forge, {
+        targets: eachTarget((entry) => withEncryption(entry, spoil, forge)),
+      });
+    return [name, forger];
+  });
+  return Object.fromEntries(forgers) as Partial<Record<FaultName, Forger>>;
+}
+
+/** Faults of either repository; the parameter `repo` narrows them to one. */
+function ofRepo(forger: Forger): Forger {
+  return (served, forge) => {
+    const repo = text(forge, 'repo');
+    return repo === '' || repo === forge.repo ? forger(served, forge) : served;
+  };
+}
+
+function renamed(served: Served, forge: Forge): Served {
+  return reissue(served, forge, { targets: rename(text(forge, 'prefix')) });
+}
 
 function edited(edits: Edits): Forger {
   return (served, forge) => reissue(served, forge, edits);
@@ -114,8 +174,6 @@ function rollBackTargets(served: Served, forge: Forge): Served {
 }
 
 function spoilSignatures(served: Served, forge: Forge): Served {
-  const repo = text(forge, 'repo');
-  if (repo !== '' && repo !== forge.repo) return served;
   const role = text(forge, 'role');
   const all: readonly Level[] = ['targets', 'snapshot', 'timestamp'];
   const spoil = all.filter((level) => role === '' || role === level);
@@ -123,8 +181,6 @@ function spoilSignatures(served: Served, forge: Forge): Served {
 }
 
 function appendForgedRoot(served: Served, forge: Forge): Served {
-  const repo = text(forge, 'repo');
-  if (repo !== '' && repo !== forge.repo) return served;
   const expires = expiryText(Date.now(), TEN_YEARS_SECONDS);
   return { ...served, roots: [...served.roots, forgeRoot(forge.trust, forge.keyType, expires)] };
 }
@@ -160,93 +216,23 @@ function reissue(served: Served, { trust, issued }: Forge, edits: Edits): Served
   });
   const editTimestamp = edits.timestamp ?? relistSnapshot;
   const timestamp = sign('timestamp', editTimestamp(payloadOf(before.timestamp)));
-  return { ...served, set: { ...before, targets, snapshot, timestamp } };
-}
-
-function eachTarget(edit: (entry: JsonMap, filename: string) => JsonMap): Edit {
-  return (payload) => ({
-    ...raise(payload),
-    targets: Object.fromEntries(
-      Object.entries(map(payload, 'targets')).map(([filename, entry]) => [
-        filename,
-        isMap(entry) ? edit(entry, filename) : entry,
-      ]),
-    ),
-  });
-}
-
-function eachEcu(edit: (ecu: JsonMap) => JsonMap): Edit {
-  return eachTarget((entry) => {
-    const custom = map(entry, 'custom');
-    const ecus = Object.entries(map(custom, 'ecuIdentifiers')).map(([serial, ecu]) => [
-      serial,
-      isMap(ecu) ? { ...ecu, ...edit(ecu) } : ecu,
-    ]);
-    return { ...entry, custom: { ...custom, ecuIdentifiers: Object.fromEntries(ecus) as JsonMap } };
-  });
-}
-
-function withEcu(entry: JsonMap, serial: string): JsonMap {
-  const custom = map(entry, 'custom');
-  const ecus = map(custom, 'ecuIdentifiers');
-  const hardware = Object.values(ecus)[0] ?? { hardwareId: serial };
-  return { ...entry, custom: { ...custom, ecuIdentifiers: { ...ecus, [serial]: hardware } } };
-}
-
-function repeatTargets(payload: JsonMap): JsonMap {
-  const targets = Object.entries(map(payload, 'targets'));
-  const again = targets.map(([filename, entry]) => [`again-${filename}`, entry]);
-  return { ...raise(payload), targets: Object.fromEntries([...targets, ...again]) as JsonMap };
-}
-
-function delegate({ trust }: Forge): Edit {
-  const [key] = trust.keys.targets.keys;
-  const role = {
-    keyids: [key?.id ?? ''],
-    name: 'anyone',
-    paths: ['*'],
-    terminating: false,
-    threshold: 1,
-  };
-  return (payload) => ({ ...raise(payload), delegations: { keys: {}, roles: [role] } });
-}
-
-/** As if one more bit of the image had been different: still well-formed, still signed. */
-function otherHashes(entry: JsonMap): JsonMap {
-  const hashes = Object.entries(map(entry, 'hashes')).map(([algorithm, hex]) => [
-    algorithm,
-    typeof hex === 'string' ? `${hex.startsWith('0') ? '1' : '0'}${hex.slice(1)}` : hex,
-  ]);
-  return { ...entry, hashes: Object.fromEntries(hashes) as JsonMap };
-}
-
-function expire(payload: JsonMap): JsonMap {
-  return { ...raise(payload), expires: LONG_AGO };
-}
-
-function raise(payload: JsonMap): JsonMap {
-  return { ...payload, version: Number(payload['version']) + 1 };
+  const set = { ...before, targets, snapshot, timestamp };
+  const { stale } = edits;
+  if (stale === undefined) return { ...served, set };
+  const text = served.set[stale].padEnd(set[stale].length, ' ');
+  return { ...served, set: { ...set, [stale]: text } };
 }
 
 function spoiled(envelope: string): string {
   return envelope.replaceAll(
     /"sig":"(?<first>.)/gu,
-    (_match, first: string) => `"sig":"${/^a$/iu.test(first) ? 'B' : 'A'}`,
+    // Both are digits of Base64 and of hex.
+    (_match, first: string) => `"sig":"${first === '0' ? '1' : '0'}`,
   );
-}
-
-function payloadOf(envelope: string): JsonMap {
-  const payload = new JsonReader(parseJson(envelope)).raw('signed');
-  return isMap(payload) ? payload : {};
 }
 
 export function versionOf(envelope: string): number {
   return Number(payloadOf(envelope)['version']);
-}
-
-function map(value: JsonMap, name: string): JsonMap {
-  const member = value[name];
-  return isMap(member) ? member : {};
 }
 
 function text({ parameters }: Forge, name: string): string {

@@ -1,8 +1,9 @@
 /** Which faults are on, for whom, and what they have sent: `faults.json`. */
 import { Refusal } from '../failure.ts';
-import { rowOf, type ActiveFault, type FaultName, type Parameters, type Stage } from '../faults.ts';
+import { rowOf, type ActiveFault, type FaultName } from '../faults.ts';
 import type { JsonReader } from '../json/read-json.ts';
 import { readState, writeState, type Access } from '../state/state-file.ts';
+import type { Parameters, Stage } from './row.ts';
 
 interface FaultState {
   readonly active: readonly ActiveFault[];

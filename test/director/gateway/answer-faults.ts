@@ -1,6 +1,7 @@
 /** Faults that answer instead of the route. */
 import { Refusal } from '../failure.ts';
-import type { Parameters } from '../faults.ts';
+import type { Parameters } from '../faults/row.ts';
+import type { FaultSwitch } from '../faults/switch.ts';
 import type { World } from '../world.ts';
 import type { Gateway, PeerOf } from './peers.ts';
 
@@ -22,9 +23,22 @@ export function addAnswerFaults(app: Gateway, { faults }: World, peerOf: PeerOf)
       const headers = { 'retry-after': String(unavailable['retryAfterSeconds']) };
       throw new Refusal(503, 'service_unavailable', 'fault http-503 is on', { headers });
     }
+    const skewMs = clockSkewMs(faults, device);
+    // Without a header of its own the answer gets the date of the machine.
+    if (skewMs !== 0) reply.header('date', new Date(Date.now() + skewMs).toUTCString());
     const isEvents = request.method === 'POST' && request.url === '/events';
     if (isEvents && faults.strike('events-301', device) !== undefined) {
       await reply.redirect('/events/', 301);
     }
   });
+}
+
+const SKEWS: Readonly<Record<string, 1 | -1>> = { 'clock-ahead': 1, 'clock-behind': -1 };
+
+/** How far the clock of this server is ahead for a device. */
+function clockSkewMs(faults: FaultSwitch, device: string): number {
+  const seconds = faults
+    .at('answer', device)
+    .map(({ name, parameters }) => (SKEWS[name] ?? 0) * Number(parameters['seconds'] ?? 0));
+  return 1000 * seconds.reduce((all, one) => all + one, 0);
 }

@@ -14,7 +14,7 @@ const CHUNK_BYTES = 256 * 1024;
 const HASHED = /^(?<directory>.*\/)?(?<hash>[0-9a-f]{64,128})\.(?<base>[^/]+)$/su;
 
 export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
-  app.get(`${PREFIX}*`, (request, reply) => {
+  app.get(`${PREFIX}*`, async (request, reply) => {
     const { device, socket } = peerOf(request);
     const name = fileName(request.url, PREFIX);
     const image =
@@ -24,11 +24,13 @@ export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void
     // A commit has no bytes here: see /treehub.
     if (image?.sha512 === undefined)
       throw new Refusal(404, 'missing_entity', `there is no image ${name}`);
-    const honest = planDownload(
-      image,
-      request.headers.range,
-      world.images.files.pathOf(image.sha256),
-    );
+    const file =
+      image.encrypt === true ? await world.metadata.cipherText(device, image.filename) : image;
+    if (file === undefined) {
+      throw new Refusal(404, 'missing_entity', `${name} is not encrypted for ${device}`);
+    }
+    const path = world.images.files.pathOf(file.sha256);
+    const honest = planDownload(file, request.headers.range, path);
     const reset = (): void => {
       socket.resetAndDestroy();
     };
@@ -59,7 +61,11 @@ interface Span {
 }
 
 /** @throws Refusal 416 `range_not_satisfiable` */
-export function planDownload(image: Image, header: string | undefined, path: string): Download {
+export function planDownload(
+  image: Pick<Image, 'lengthBytes'>,
+  header: string | undefined,
+  path: string,
+): Download {
   const total = image.lengthBytes;
   const span = readRange(header ?? '', total);
   if (span === undefined) {

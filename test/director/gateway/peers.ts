@@ -69,6 +69,10 @@ export class Peers {
     }
   }
 
+  cutAll(): void {
+    for (const tls of this.#open) tls.destroy();
+  }
+
   #admit(tls: TLSSocket): void {
     const { subject, serialNumber: serial, valid_to: validTo } = tls.getPeerCertificate();
     const { CN: device } = subject;

@@ -17,9 +17,13 @@ export function addSecretsRoutes(app: Gateway, world: World, peerOf: PeerOf): vo
   app.get('/secrets', async (request) => {
     const { device: id } = peerOf(request);
     const { secretsKey: key, secrets } = (await world.store.find(id)) ?? {};
-    if (secrets === undefined) throw new Refusal(404, 'no_secrets', `none are kept for ${id}`);
+    const { images } = world.images;
+    // A Director that encrypts images has to be given a key, though it has no secrets.
+    const wantsKey = images.some(({ encrypt: wanted }) => wanted === true);
+    if (secrets === undefined && !wantsKey)
+      throw new Refusal(404, 'no_secrets', `none are kept for ${id}`);
     if (key === undefined) return { key: '', version: 0, secrets: {} };
-    const { version, values } = secrets;
+    const { version, values } = secrets ?? { version: 0, values: {} };
     const entries = Object.entries(values).map(([name, value]) => {
       const content = Buffer.from(value, 'base64');
       return [name, encrypt(content, key, { sub: id, name, version })];

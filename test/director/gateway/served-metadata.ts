@@ -1,15 +1,21 @@
 /** What each device is served now: the honest set of both repositories, and what faults make of it. */
 import type { Director } from '../director.ts';
-import { rowOf, type ActiveFault, type Stage } from '../faults.ts';
+import { rowOf, type ActiveFault } from '../faults.ts';
+import { listedCipherText, type CipherText } from '../faults/encryption.ts';
 import { forgeMetadata, versionOf, type Repo, type Served } from '../faults/forgery.ts';
+import type { Stage } from '../faults/row.ts';
 import type { FaultSwitch } from '../faults/switch.ts';
 import type { ImageRepo } from '../image-repo.ts';
 import type { IssuedSet } from '../metadata/metadata-set.ts';
 import type { RootOfTrust } from '../metadata/repository-keys.ts';
 import type { SettingsFile } from '../state/settings.ts';
+import type { Store } from '../state/store.ts';
+import type { SecretsKey } from './encrypt.ts';
+import { tufFile, uptaneFile } from './file-names.ts';
 
 export interface ServedMetadataParts {
   readonly director: Director;
+  readonly store: Pick<Store, 'find'>;
   readonly images: ImageRepo;
   readonly faults: FaultSwitch;
   readonly settings: SettingsFile;
@@ -23,13 +29,6 @@ interface Honest {
   readonly issued: IssuedSet;
 }
 
-const DELEGATED_FILE = /^delegations\/(?<role>[^/]+)\.json$/u;
-const METADATA_FILE =
-  /^(?:(?<version>[1-9]\d{0,8})\.)?(?<role>root|targets|snapshot|timestamp)\.json$/u;
-
-const CONSISTENT_FILE =
-  /^(?:(?<version>[1-9]\d{0,8})\.)?(?<role>[a-zA-Z0-9_-][a-zA-Z0-9_.-]*)\.json$/u;
-
 export class ServedMetadata {
   readonly #parts: ServedMetadataParts;
   /** RSA signatures are random: a forged set must stay the same from one request to the next. */
@@ -42,8 +41,24 @@ export class ServedMetadata {
   /** One file, by the name it is asked for under, or `undefined` when there is none. */
   async file(repo: Repo, deviceId: string, name: string): Promise<string | undefined> {
     const honest = repo === 'director' ? await this.#director(deviceId) : this.#image();
-    const served = this.#served(honest, deviceId);
-    return honest.trust.dialect === 'tuf' ? consistent(served, name) : unversioned(served, name);
+    const served = await this.#served(honest, deviceId);
+    if (!this.isConsistent(repo)) return uptaneFile(served, name);
+    const { previous } = honest.issued;
+    // A client that has the timestamp from before finds what that one lists.
+    const older = previous === undefined ? undefined : { roots: served.roots, set: previous };
+    return tufFile(served, name) ?? (older && tufFile(older, name));
+  }
+
+  /** Whether a repository serves consistent snapshots, as TUF has them. */
+  isConsistent(repo: Repo): boolean {
+    const { director, images } = this.#parts;
+    return (repo === 'director' ? director : images).trust.dialect === 'tuf';
+  }
+
+  /** What stands in the place of an image for one device: as its Director's Targets say it now. */
+  async cipherText(deviceId: string, filename: string): Promise<CipherText | undefined> {
+    const { set } = await this.#served(await this.#director(deviceId), deviceId);
+    return listedCipherText(set.targets, filename);
   }
 
   async #director(deviceId: string): Promise<Honest> {
@@ -60,24 +75,32 @@ export class ServedMetadata {
     return { repo: 'image', scope: 'image', stage: 'image-metadata', trust: images.trust, issued };
   }
 
-  #served(honest: Honest, deviceId: string): Served {
+  async #served(honest: Honest, deviceId: string): Promise<Served> {
     const { trust, issued } = honest;
     const plain = { roots: trust.roots, set: issued.current };
     const active = this.#parts.faults.at(honest.stage, deviceId);
     if (active.length === 0) return plain;
+    const recipient = (await this.#parts.store.find(deviceId))?.secretsKey;
     const key = `${honest.repo}/${deviceId}`;
     const of = JSON.stringify([active, trust.roots.length, issued.current.timestamp]);
     const known = this.#forged.get(key);
     if (known?.of === of) return known.served;
-    const served = this.#forge(honest, plain, active);
+    const served = this.#forge(honest, plain, active, recipient);
     this.#forged.set(key, { of, served });
     return served;
   }
 
-  #forge(honest: Honest, plain: Served, active: readonly ActiveFault[]): Served {
+  #forge(
+    honest: Honest,
+    plain: Served,
+    active: readonly ActiveFault[],
+    recipient: SecretsKey | undefined,
+  ): Served {
+    const { files } = this.#parts.images;
     const { keyType } = this.#parts.settings.current;
     const served = active.reduce(
-      (set, { name, parameters }) => forgeMetadata(name, set, { ...honest, keyType, parameters }),
+      (set, { name, parameters }) =>
+        forgeMetadata(name, set, { ...honest, keyType, parameters, files, recipient }),
       plain,
     );
     if (active.some(({ name }) => rowOf(name).raisesVersions === true)) {
@@ -87,35 +110,4 @@ export class ServedMetadata {
     }
     return served;
   }
-}
-
-function unversioned(served: Served, name: string): string | undefined {
-  return delegated(served, name) ?? topLevel(served, name);
-}
-
-/** With consistent snapshots everything but the timestamp is asked for by version. */
-function consistent(served: Served, name: string): string | undefined {
-  const { version, role = '' } = CONSISTENT_FILE.exec(name)?.groups ?? {};
-  if (role === 'root' || (role === 'timestamp' && version === undefined)) {
-    return topLevel(served, name);
-  }
-  const { set } = served;
-  const found =
-    role === 'snapshot' || role === 'targets'
-      ? set[role]
-      : Object.entries(set.delegations).find(([delegate]) => delegate === role)?.[1];
-  return found !== undefined && Number(version) === versionOf(found) ? found : undefined;
-}
-
-function delegated({ set }: Served, name: string): string | undefined {
-  const role = DELEGATED_FILE.exec(name)?.groups?.['role'] ?? '';
-  return Object.hasOwn(set.delegations, role) ? set.delegations[role] : undefined;
-}
-
-function topLevel({ roots, set }: Served, name: string): string | undefined {
-  const { version, role } = METADATA_FILE.exec(name)?.groups ?? {};
-  if (role === 'root') return roots.at(version === undefined ? -1 : Number(version) - 1);
-  if (version !== undefined) return undefined;
-  const isRole = role === 'targets' || role === 'snapshot' || role === 'timestamp';
-  return isRole ? set[role] : undefined;
 }

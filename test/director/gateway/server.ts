@@ -12,6 +12,7 @@ import { addAnswerFaults } from './answer-faults.ts';
 import { addImageRoutes } from './images.ts';
 import { addMetadataRoutes } from './metadata.ts';
 import { Peers, type Gateway, type PeerOf } from './peers.ts';
+import { presentedIdentity } from './presented.ts';
 import { addReportRoutes } from './reports.ts';
 import { addSecretsRoutes } from './secrets.ts';
 import { addTimeRoute } from './time.ts';
@@ -21,6 +22,8 @@ export interface RunningGateway {
   readonly app: Gateway;
   /** Takes the current revocation list over and cuts the connections of revoked certificates. */
   readonly reloadRevocations: () => Promise<void>;
+  /** Presents the certificate that is wanted now, and cuts every connection. */
+  readonly reloadCertificate: () => Promise<void>;
 }
 
 /** lshw of a large machine is about 1 MiB. */
@@ -74,22 +77,33 @@ export async function createGateway(world: World, requestMs: number): Promise<Ru
   addSecretsRoutes(app, world, peerOf);
   addTimeRoute(app, world, peerOf);
   addSharedRoute(app, world, peerOf);
+  const reload = async (): Promise<void> => {
+    app.server.setSecureContext(await secureContext(world));
+    // A ticket made before would otherwise spare its holder the handshake.
+    app.server.setTicketKeys(randomBytes(48));
+  };
+  const reloadRevocations = async (): Promise<void> => {
+    await reload();
+    peers.cutRevoked();
+  };
   app.addHook('onRequest', async () => {
     if (world.follow()) await reloadRevocations();
   });
-  const reloadRevocations = async (): Promise<void> => {
-    app.server.setSecureContext(await secureContext(world));
-    // A ticket made before the revocation would otherwise spare its holder the handshake.
-    app.server.setTicketKeys(randomBytes(48));
-    peers.cutRevoked();
+  return {
+    app,
+    reloadRevocations,
+    reloadCertificate: async () => {
+      await reload();
+      peers.cutAll();
+    },
   };
-  return { app, reloadRevocations };
 }
 
 async function secureContext(world: World): Promise<SecureContextOptions> {
+  const server = await presentedIdentity(world);
   return {
-    key: readFileSync(world.server.keyPath),
-    cert: readFileSync(world.server.certificatePath),
+    key: readFileSync(server.keyPath),
+    cert: readFileSync(server.certificatePath),
     ca: readFileSync(world.deviceCa.identity.certificatePath),
     crl: await world.deviceCa.revocationLists(),
     minVersion: 'TLSv1.2',

@@ -14,6 +14,8 @@ export interface Image extends Omit<ImageFile, 'sha512'> {
   readonly custom: JsonMap;
   /** The delegated role that signs for it; absent: top-level targets. */
   readonly role?: string;
+  /** Never served as it is, but to each device encrypted for it alone. */
+  readonly encrypt?: true;
 }
 
 export interface Delegation {

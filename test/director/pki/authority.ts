@@ -80,6 +80,29 @@ export async function createServerIdentity(
   hosts: readonly string[],
 ): Promise<void> {
   if (isComplete(identity) && covers(identity.certificatePath, hosts)) return;
+  await certifyServer(identity, authority, { hosts, days: YEARS_10_DAYS });
+}
+
+/** Makes a certificate that no client should accept from this server, unless it is there. */
+export async function createFaultyIdentity(
+  identity: Identity,
+  authority: Identity,
+  certificate: ServerCertificate,
+): Promise<void> {
+  if (!isComplete(identity)) await certifyServer(identity, authority, certificate);
+}
+
+interface ServerCertificate {
+  readonly hosts: readonly string[];
+  /** From now on; negative: it ended so long ago. */
+  readonly days: string;
+}
+
+async function certifyServer(
+  identity: Identity,
+  authority: Identity,
+  { hosts, days }: ServerCertificate,
+): Promise<void> {
   await inScratch(async (scratch) => {
     const names = hosts.map((host) => `${isIP(host) === 0 ? 'DNS' : 'IP'}:${host}`).join(',');
     await writeFile(
@@ -110,7 +133,7 @@ export async function createServerIdentity(
       '-CAserial',
       'serial',
     ];
-    const out = ['-days', YEARS_10_DAYS, '-extfile', 'extensions', '-out', 'cert.pem'];
+    const out = ['-days', days, '-extfile', 'extensions', '-out', 'cert.pem'];
     await openssl(['x509', '-req', '-in', 'request.pem', ...ca, ...out], { cwd: scratch });
     await keepIdentity(scratch, identity);
   });

@@ -1,6 +1,7 @@
 /** What is known of each device. The device id is the CN of its certificate. */
 import type { SecretsKey } from '../gateway/encrypt.ts';
 import type { JsonMap } from '../json/canonical-json.ts';
+import type { ImageFile } from './image-files.ts';
 
 export interface RegisteredEcu {
   readonly serial: string;
@@ -23,6 +24,13 @@ export interface InstalledImage {
   readonly hashes: JsonMap;
 }
 
+/** An image as it was encrypted for one device, and the wrapped key. */
+export interface Encryption extends ImageFile {
+  readonly chunkBytes: number;
+  /** Compact JWE. */
+  readonly key: string;
+}
+
 export interface AssignedTarget {
   readonly filename: string;
   readonly lengthBytes: number;
@@ -31,6 +39,8 @@ export interface AssignedTarget {
   readonly sha512?: string;
   readonly format: string;
   readonly releaseCounter?: number;
+  /** Absent where the device downloads the image as it is. */
+  readonly encryption?: Encryption;
   /** Serial to hardware id. */
   readonly ecus: Readonly<Record<string, string>>;
 }

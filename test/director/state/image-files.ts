@@ -1,6 +1,6 @@
 /** Published images on disk, by content: `images/SHA256`. Never held in memory as a whole. */
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, readdirSync, rmSync } from 'node:fs';
+import { createReadStream, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -50,37 +50,65 @@ export class ImageFiles {
    * @throws Refusal 400 `image_unreadable` when `source` cannot be read
    */
   async add(source: string, compression?: Compression): Promise<PackedFile> {
-    const incoming = join(this.#directory, `${INCOMING}${randomUUID()}`);
+    const content = new Hashes();
+    const packed = (): AsyncIterable<unknown> => {
+      const read = content.watch(createReadStream(source, { highWaterMark: CHUNK_BYTES }));
+      return compression === undefined ? read : pack(read, compression);
+    };
     try {
-      const file = await copyHashed(source, incoming, compression);
-      await rename(incoming, this.pathOf(file.sha256));
-      syncDirectory(this.#directory);
-      return file;
+      return { ...(await this.#keep(packed)), content: content.end() };
     } catch (cause) {
-      rmSync(incoming, { force: true });
       throw new Refusal(400, 'image_unreadable', `cannot take ${source}: ${reasonOf(cause)}`, {
         cause,
       });
     }
   }
+
+  /** A published image, made into another on the way. */
+  async addFrom(
+    sha256: string,
+    convert: (bytes: AsyncIterable<Buffer>) => AsyncIterable<Buffer>,
+  ): Promise<ImageFile> {
+    return this.#keep(() => convert(createReadStream(this.pathOf(sha256))));
+  }
+
+  /** What a fault made of an image; it is small, and asked for before the next request is answered. */
+  addSpoiled(content: Buffer): ImageFile {
+    const digest = (algorithm: string): string =>
+      createHash(algorithm).update(content).digest('hex');
+    const sha256 = digest('sha256');
+    writeFileSync(this.pathOf(sha256), content, { mode: 0o600 });
+    return { lengthBytes: content.length, sha256, sha512: digest('sha512') };
+  }
+
+  /** @param open - called when its bytes are read: a stream that nobody reads fails on its own */
+  async #keep(open: () => AsyncIterable<unknown>): Promise<ImageFile> {
+    const incoming = join(this.#directory, `${INCOMING}${randomUUID()}`);
+    try {
+      const file = await copyHashed(open, incoming);
+      await rename(incoming, this.pathOf(file.sha256));
+      syncDirectory(this.#directory);
+      return file;
+    } catch (cause) {
+      rmSync(incoming, { force: true });
+      throw cause;
+    }
+  }
 }
 
 async function copyHashed(
-  source: string,
+  source: () => AsyncIterable<unknown>,
   destination: string,
-  compression: Compression | undefined,
-): Promise<PackedFile> {
-  const [content, packed] = [new Hashes(), new Hashes()];
+): Promise<ImageFile> {
+  const hashes = new Hashes();
   const file = await open(destination, 'wx', 0o600);
   try {
-    const read = content.watch(createReadStream(source, { highWaterMark: CHUNK_BYTES }));
-    const sent = compression === undefined ? read : pack(read, compression);
-    for await (const bytes of packed.watch(sent)) await file.write(bytes);
+    for await (const bytes of hashes.watch(source())) await file.write(bytes);
     await file.sync();
   } finally {
     await file.close();
   }
-  return { ...packed.end(), content: content.end() };
+  return hashes.end();
 }
 
 class Hashes {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { isMap, type JsonMap } from '../../director/json/canonical-json.ts';
-import { FAULTS, rowOf, type FaultName, type Parameters } from '../../director/faults.ts';
+import { FAULTS, rowOf, type FaultName } from '../../director/faults.ts';
 import { forgeMetadata, type Repo, type Served } from '../../director/faults/forgery.ts';
+import type { Parameters } from '../../director/faults/row.ts';
 import { issueSet, type Content, type IssuedSet } from '../../director/metadata/metadata-set.ts';
 import { createRootOfTrust } from '../../director/metadata/repository-keys.ts';
 import { examine, payload, version } from './examine.ts';
@@ -79,12 +80,28 @@ describe('forged metadata', () => {
     });
   }
 
-  test('snapshot-rollback: the previous snapshot and targets, under a newer timestamp (§5.4.4.5)', () => {
-    const served = forged('snapshot-rollback');
-    assert.deepEqual(examine(served, NOW), []);
-    assert.deepEqual(versions(served), [1, 1, 3]);
-    assert.deepEqual(Object.keys(targetsOf(served)), ['fw-1']);
-  });
+  for (const name of ['snapshot-rollback', 'director-snapshot-rollback'] as const) {
+    test(`${name}: the previous snapshot and targets, under a newer timestamp (§5.4.4.5)`, () => {
+      const served = forged(name);
+      assert.deepEqual(examine(served, NOW), []);
+      assert.deepEqual(versions(served), [1, 1, 3]);
+      assert.deepEqual(Object.keys(targetsOf(served)), ['fw-1']);
+    });
+  }
+
+  for (const [prefix, file, expected] of [
+    ['', 'snapshot', [2, 2, 3]],
+    ['director-', 'snapshot', [2, 2, 3]],
+    ['', 'targets', [2, 3, 3]],
+    ['director-', 'targets', [2, 3, 3]],
+  ] as const) {
+    test(`${prefix}mixed-${file}: newer files above the ${file} from before (§5.4.4.5, §5.4.4.6)`, () => {
+      const served = forged(`${prefix}mixed-${file}`);
+      assert.equal(served.set[file].trimEnd(), HONEST.set[file]);
+      assert.deepEqual(examine(served, NOW), [`${file}.json hash`, `${file}.json version`]);
+      assert.deepEqual(versions(served), expected);
+    });
+  }
 
   for (const name of ['targets-rollback', 'director-targets-rollback'] as const) {
     test(`${name}: the previous targets, under newer snapshot and timestamp (§5.4.4.6)`, () => {
@@ -98,6 +115,8 @@ describe('forged metadata', () => {
   for (const [name, level] of [
     ['expired-timestamp', 'timestamp'],
     ['director-expired-timestamp', 'timestamp'],
+    ['expired-snapshot', 'snapshot'],
+    ['director-expired-snapshot', 'snapshot'],
     ['expired-targets', 'targets'],
     ['director-expired-targets', 'targets'],
   ] as const) {
@@ -154,6 +173,40 @@ describe('forged metadata', () => {
       assert.deepEqual(examine(served, NOW), [`${role} signature`]);
     }
     assert.equal(forged('signature-invalid', 'image', { repo: 'director' }), HONEST);
+  });
+
+  for (const [name, prefix] of [
+    ['image-unlisted', 'unlisted-'],
+    ['unsafe-filename', '../'],
+  ] as const) {
+    test(`${name}: other names, and nothing else`, () => {
+      const served = forged(name, 'director');
+      assert.deepEqual(examine(served, NOW), []);
+      const { 'fw-2': entry } = targetsOf(HONEST);
+      assert.deepEqual(targetsOf(served), { [`${prefix}fw-2`]: entry });
+    });
+  }
+
+  test('wrong-type: a good snapshot that says it is targets', () => {
+    const served = forged('wrong-type', 'image', { repo: 'image' });
+    assert.deepEqual(examine(served, NOW), []);
+    assert.equal(payload(served.set.snapshot)['_type'], 'Targets');
+    assert.equal(forged('wrong-type', 'director', { repo: 'image' }), HONEST);
+  });
+
+  test('snapshot-drops-file: nothing else is gone (§5.4.4.5 step 6)', () => {
+    const { set } = forged('snapshot-drops-file');
+    const { 'targets.json': gone, ...left } = payload(HONEST.set.snapshot)['meta'] as JsonMap;
+    assert.ok(gone);
+    assert.deepEqual(payload(set.snapshot)['meta'], left);
+    assert.equal(forged('snapshot-drops-file', 'image', { repo: 'director' }), HONEST);
+  });
+
+  test('root-repeated: the newest root once more (§5.4.4.3)', () => {
+    const { roots, set } = forged('root-repeated');
+    assert.deepEqual(roots, [...HONEST.roots, HONEST.roots[0]]);
+    assert.deepEqual(set, HONEST.set);
+    assert.equal(forged('root-repeated', 'image', { repo: 'director' }), HONEST);
   });
 
   test('root-not-signed-by-old: one more root, signed by itself only (§5.4.4.3)', () => {

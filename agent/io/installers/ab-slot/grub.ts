@@ -1,12 +1,15 @@
 /**
  * The choice in GRUB's environment block, which `load_env` reads and `save_env` counts down in.
  *
- * Written by us and not by `grub-editenv`: that truncates the file before it writes it, and a power
- * cut between the two leaves an empty environment. What else is in the block stays there.
+ * Written where it is, one sector, as GRUB itself does. Not as a new file that takes its name: GRUB does
+ * not replay the journal of ext4, so that after a power cut it would read an older choice, or blocks
+ * that have become another file's. And not by `grub-editenv`, which truncates the file first. What else
+ * is in the block stays there.
  *
- * Source: GRUB manual 2.06, "Environment block"; agent/INSTALLERS.md has the script for `grub.cfg`.
+ * Source: GRUB manual 2.06, "Environment block"; GRUB 2.06, fs/ext2.c, "journal";
+ *   agent/INSTALLERS.md has the script for `grub.cfg`.
  */
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 import { replaceFile } from '../../durable-file.ts';
@@ -31,7 +34,7 @@ export class GrubEnvironment implements BootChoice {
   }
 
   async read(): Promise<Chosen> {
-    const values = await this.#load();
+    const { values } = await this.#load();
     const active = values.get('ota_active') ?? 'a';
     if (!isSlot(active))
       throw this.#unusable(`ota_active is ${JSON.stringify(active)}, not a or b`);
@@ -40,7 +43,9 @@ export class GrubEnvironment implements BootChoice {
 
   async demandUsable(): Promise<void> {
     await this.read();
-    await demandWritable(dirname(this.#path));
+    const before = await this.#load();
+    this.#demandFits(new Map([...before.values, ...Object.entries(this.#trial('a', 'b'))]));
+    await demandWritable(before.text === undefined ? dirname(this.#path) : this.#path);
   }
 
   async only(slot: Slot): Promise<void> {
@@ -48,30 +53,43 @@ export class GrubEnvironment implements BootChoice {
   }
 
   async attempt(slot: Slot, fallback: Slot): Promise<void> {
+    await this.#change(this.#trial(slot, fallback));
+  }
+
+  #trial(slot: Slot, fallback: Slot): Readonly<Record<string, string>> {
     const trial = { ota_state: 'trial', ota_tries: String(this.#tries) };
-    await this.#change({ ota_active: slot, ...trial, ota_fallback: fallback });
+    return { ota_active: slot, ...trial, ota_fallback: fallback };
   }
 
   async #change(changes: Readonly<Record<string, string>>): Promise<void> {
     const before = await this.#load();
-    if (Object.entries(changes).every(([name, value]) => before.get(name) === value)) return;
-    const block = formatBlock(new Map([...before, ...Object.entries(changes)]));
-    if (block === undefined) {
-      throw this.#unusable(`its ${String(BLOCK_BYTES)} bytes are full: unset what nobody needs`);
-    }
-    await replaceFile(this.#path, block, 0o644);
+    const isSo = ([name, value]: [string, string]): boolean => before.values.get(name) === value;
+    if (Object.entries(changes).every(isSo)) return;
+    const after = new Map([...before.values, ...Object.entries(changes)]);
+    const block = this.#demandFits(after);
+    const isOneSector = before.text?.slice(SECTOR_BYTES) === block.slice(SECTOR_BYTES);
+    if (isOneSector) await overwrite(this.#path, block.slice(0, SECTOR_BYTES));
+    // As `grub-editenv create` does not leave it: there is nothing yet, or more than is understood.
+    else await replaceFile(this.#path, block, 0o644);
   }
 
-  async #load(): Promise<ReadonlyMap<string, string>> {
+  #demandFits(values: ReadonlyMap<string, string>): string {
+    const block = formatBlock(values);
+    if (block !== undefined) return block;
+    const room = `its first ${String(SECTOR_BYTES)} bytes, which a disk writes whole,`;
+    throw this.#unusable(`${room} are full: unset what nobody needs`);
+  }
+
+  async #load(): Promise<Loaded> {
     const text = await readFile(this.#path, 'latin1').catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return SIGNATURE;
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
       throw error;
     });
-    const values = parseBlock(text);
+    const values = parseBlock(text ?? SIGNATURE);
     if (values === undefined) {
       throw this.#unusable('it is no environment block: run grub-editenv FILE create');
     }
-    return values;
+    return { text, values };
   }
 
   #unusable(problem: string): Error {
@@ -79,8 +97,27 @@ export class GrubEnvironment implements BootChoice {
   }
 }
 
-/** GRUB reads and writes this many, whole. */
+interface Loaded {
+  /** `undefined`: there is no file. */
+  readonly text: string | undefined;
+  readonly values: ReadonlyMap<string, string>;
+}
+
+/** Durable when it resolves; the file keeps its blocks. */
+async function overwrite(path: string, text: string): Promise<void> {
+  const handle = await open(path, 'r+');
+  try {
+    await handle.write(text, 0, 'latin1');
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** GRUB reads and writes this many. */
 const BLOCK_BYTES = 1024;
+/** What a disk writes whole, whatever happens meanwhile. */
+const SECTOR_BYTES = 512;
 const SIGNATURE = '# GRUB Environment Block\n';
 
 /** @returns `undefined` if it is not one */
@@ -96,11 +133,11 @@ export function parseBlock(text: string): ReadonlyMap<string, string> | undefine
   return values;
 }
 
-/** @returns `undefined` if it does not fit */
+/** @returns `undefined` if it does not fit into a sector */
 export function formatBlock(values: ReadonlyMap<string, string>): string | undefined {
   const lines = Array.from(values, ([name, value]) => {
     return `${name}=${value.replace(/[\\\n]/gu, '\\$&')}\n`;
   });
   const text = `${SIGNATURE}${lines.join('')}`;
-  return text.length > BLOCK_BYTES ? undefined : text.padEnd(BLOCK_BYTES, '#');
+  return text.length > SECTOR_BYTES ? undefined : text.padEnd(BLOCK_BYTES, '#');
 }

@@ -1,12 +1,10 @@
 /** From the network to the slot: limited, hashed, unpacked where that was signed, written, synced. */
-import type { FileHandle } from 'node:fs/promises';
-
 import { isOtaError, OtaError } from '../../../errors.ts';
 import type { OpenImage, Progress } from '../../../ports.ts';
 import { contentOf, type Compressed, type TrustedTarget } from '../../../uptane/plan.ts';
 import { ImageDigest } from '../../image-file.ts';
 import { limitBytes } from '../../limit-bytes.ts';
-import { SlotWriter, type Checkpoints } from './slot-writer.ts';
+import { SlotWriter, type Checkpoints, type OpenSlot } from './slot-writer.ts';
 import { NotUnpackable, openZlib, unpack } from './unpack.ts';
 import { openXz } from './xz.ts';
 
@@ -20,19 +18,14 @@ export interface Reception {
 }
 
 /**
- * Receives what `digest` does not have yet.
+ * Receives what the sink of `slot` does not have yet.
  *
- * @param digest - of what is in the slot already
  * @throws OtaError IMAGE_TOO_LARGE, IMAGE_TRUNCATED, IMAGE_HASH_MISMATCH, IMAGE_MALFORMED
  */
-export async function receiveImage(
-  handle: FileHandle,
-  digest: ImageDigest,
-  reception: Reception,
-): Promise<void> {
+export async function receiveImage(slot: OpenSlot, reception: Reception): Promise<void> {
   const { target, checkpoints } = reception;
   const { compressed, filename } = target;
-  const writer = new SlotWriter(handle, contentOf(target), digest, {
+  const writer = new SlotWriter(slot, contentOf(target), {
     ...checkpoints,
     // The state of what unpacks cannot be kept, so that there is nothing to go on from but the end.
     everyBytes: compressed === undefined ? checkpoints.everyBytes : Infinity,
@@ -40,7 +33,7 @@ export async function receiveImage(
   try {
     const body =
       compressed === undefined
-        ? plain(reception, digest.lengthBytes)
+        ? plain(reception, slot.sink.lengthBytes)
         : unpacked(reception, compressed);
     for await (const chunk of body) await writer.add(chunk);
     await writer.finish();

@@ -119,7 +119,8 @@ async function feed(
       // It is done or broken: what follows is only counted and hashed.
       if (!input.writable || output.readableEnded) continue;
       unpacker.hasTheTurn(true);
-      if (!input.write(chunk)) await roomIn(input, output);
+      // A copy: it may still be waiting to be written when the next is asked for.
+      if (!input.write(Buffer.from(chunk))) await roomIn(input, output);
       unpacker.hasTheTurn(false);
     }
     unpacker.hasTheTurn(true);

@@ -5,7 +5,8 @@
  * what runs is asked of the engine. A power cut between the two is mended by rolling back, or again.
  */
 import { createHash } from 'node:crypto';
-import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 
@@ -223,6 +224,7 @@ export class ComposeInstaller implements StagedInstaller {
   async #demandReady(): Promise<Readonly<Record<string, string>>> {
     const directory = dirname(this.#settings.path);
     if (!(await stat(directory)).isDirectory()) throw new Error(`${directory} is not a directory`);
+    await access(directory, constants.W_OK);
     await this.#versions.current();
     return this.#engine.versions();
   }

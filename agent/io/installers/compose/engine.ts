@@ -87,7 +87,12 @@ export class Engine {
     const ids = await this.#ids();
     if (ids.length === 0) return;
     await this.#run(this.#settings.engine, ['stop', '-t', String(STOP_SECONDS), ...ids]);
-    await this.#run(this.#settings.engine, ['rm', '-f', ...ids]);
+    try {
+      await this.#run(this.#settings.engine, ['rm', '-f', ...ids]);
+    } catch (error) {
+      // podman that was killed when it started one forgets it, and complains of a mount that it left.
+      if ((await this.#ids()).length > 0) throw error;
+    }
   }
 
   async containers(): Promise<readonly Container[]> {

@@ -10,9 +10,11 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { OtaError } from '../../../errors.ts';
 import type { Treehub, TreehubFile } from '../../treehub.ts';
+import { DeltaTurn } from './delta-turn.ts';
 
 /** Never resolves (RFC 6761 §6.4): without the proxy a pull reaches nobody. */
 export const TREEHUB_URL = 'http://treehub.invalid';
@@ -22,6 +24,12 @@ const SERVED =
   /^(?:config|summary(?:\.sig)?|objects\/[0-9a-f]{2}\/[0-9a-f]{62}\.(?:commit|commitmeta|dirtree|dirmeta|filez)|delta-indexes\/[\w+-]{2}\/[\w+-]{41}\.index|deltas\/[\w+-]{2}\/[\w+-]{41,85}\/(?:superblock|\d{1,6}))$/u;
 /** Nobody promised these, so that their absence explains nothing. */
 const OPTIONAL = /^(?:summary|delta|config$)|\.commitmeta$/u;
+const DELTA = 'deltas/';
+const DETACHED = '.commitmeta';
+/** libostree gives up on an answer that stays below 1000 bytes a second for 30 s. */
+const DRIP = Buffer.alloc(200, '\n');
+const DRIP_MS = 50;
+const MAX_HOLD_MS = 20_000;
 
 export interface PullLimits {
   /** Names the image in failures. */
@@ -40,6 +48,7 @@ export class TreehubProxy {
   readonly #treehub: Treehub;
   readonly #limits: PullLimits;
   readonly #expected: Buffer;
+  readonly #turn = new DeltaTurn();
   #received = 0;
 
   static async open(treehub: Treehub, limits: PullLimits): Promise<TreehubProxy> {
@@ -82,8 +91,8 @@ export class TreehubProxy {
     const path = pathOf(request);
     try {
       const file = await this.#treehub.open(path);
-      if (file === undefined) this.#absent(path, response);
-      else await this.#send(file, response);
+      if (file === undefined) await this.#absent(path, response);
+      else await this.#send(path, file, response);
     } catch (error) {
       if (!isHangUp(error)) this.failure = asError(error);
       if (response.headersSent) response.destroy();
@@ -99,14 +108,37 @@ export class TreehubProxy {
     return SERVED.test(pathOf(request)) ? undefined : 403;
   }
 
-  #absent(path: string, response: ServerResponse): void {
+  async #absent(path: string, response: ServerResponse): Promise<void> {
     if (!OPTIONAL.test(path)) this.failure = new Error(`the treehub has no ${path}`);
-    refuse(response, 404);
+    if (!path.endsWith(DETACHED) || this.#turn.isOver) {
+      refuse(response, 404);
+      return;
+    }
+    response.writeHead(404);
+    await pipeline(Readable.from(this.#dripping(), { objectMode: false }), response);
   }
 
-  async #send({ lengthBytes, body }: TreehubFile, response: ServerResponse): Promise<void> {
+  async *#dripping(): AsyncGenerator<Uint8Array> {
+    while (!this.#turn.isOver) {
+      yield DRIP;
+      await sleep(DRIP_MS);
+    }
+  }
+
+  async #send(
+    path: string,
+    { lengthBytes, body }: TreehubFile,
+    response: ServerResponse,
+  ): Promise<void> {
+    if (path.endsWith(DETACHED)) await this.#hold();
     if (lengthBytes !== undefined) response.setHeader('content-length', lengthBytes);
-    await pipeline(Readable.from(this.#counted(body), { objectMode: false }), response);
+    const followed = path.startsWith(DELTA) ? this.#turn.follow(body) : body;
+    await pipeline(Readable.from(this.#counted(followed), { objectMode: false }), response);
+  }
+
+  async #hold(): Promise<void> {
+    const endMs = performance.now() + MAX_HOLD_MS;
+    while (!this.#turn.isOver && performance.now() < endMs) await sleep(DRIP_MS);
   }
 
   /** Stops the endless-data attack (Uptane Standard 2.1 §4.3.3). */

@@ -16,9 +16,9 @@ import { changedBlocks, DirectoryIndex, type DirectoryChange } from './dirfile.t
 import {
   hasHiddenSuccessor,
   lastCommitted,
+  openListed,
   openTree,
   readContent,
-  versionOf,
   type HashTree,
 } from './htree.ts';
 import { imageOf, newTree, stageTree } from './htree-stage.ts';
@@ -124,9 +124,9 @@ function openNewest(image: FileImage, { key, anchor }: DirectoryPorts): HashTree
     if (!hasHiddenSuccessor(image, tree)) return tree;
     throw rolledBack('the counter of its last commit was changed');
   }
-  const version = versionOf(image, rootHash);
-  if (version === undefined) throw rolledBack('is not the anchored version');
-  return openTree(image, key, version);
+  const tree = openListed(image, key, rootHash);
+  if (tree === undefined) throw rolledBack('is not the anchored version');
+  return tree;
 }
 
 function rolledBack(how: string): StorageFailure {

@@ -17,6 +17,8 @@ import {
 import { blockVersion, childVersion, hashNode, nodeAt, readNode, type Node } from './node.ts';
 import { unsealBlock, unsealMeta, type FileKey } from './seal.ts';
 
+const VERSIONS: readonly Version[] = [0, 1];
+
 /** The committed version of one file. */
 export interface HashTree extends FileKey {
   /** Number of commits since the file was made. */
@@ -64,10 +66,32 @@ export function hasHiddenSuccessor(file: FileImage, tree: HashTree): boolean {
   }
 }
 
-/** The version whose root has this hash; `undefined` when the file was rolled back or is another. */
-export function versionOf(file: FileImage, rootHash: Uint8Array): Version | undefined {
-  const versions: readonly Version[] = [0, 1];
-  return versions.find((version) => readNode(file, 1, version).hash.equals(rootHash));
+/**
+ * Opens the version whose root has this hash.
+ *
+ * Both versions can have it: a commit that changes no block writes the same root again. Cut off before
+ * its head, it leaves a root without a head of its own, so the version that verifies is taken. OP-TEE
+ * takes the first, and so would lose such a file.
+ *
+ * @param taKey - of the TA the file belongs to
+ * @returns `undefined` when no root has the hash: the file was rolled back or is another
+ * @throws StorageFailure TEE_ERROR_CORRUPT_OBJECT when none that has it verifies
+ */
+export function openListed(
+  file: FileImage,
+  taKey: Uint8Array,
+  rootHash: Uint8Array,
+): HashTree | undefined {
+  const [first, second] = VERSIONS.filter((version) =>
+    readNode(file, 1, version).hash.equals(rootHash),
+  );
+  if (first === undefined) return undefined;
+  if (second === undefined) return openTree(file, taKey, first);
+  const trees = [openIfWhole(file, taKey, first), openIfWhole(file, taKey, second)];
+  const newest = trees
+    .filter((tree) => tree !== undefined)
+    .toSorted((a, b) => b.counter - a.counter)[0];
+  return newest ?? openTree(file, taKey, first);
 }
 
 /**
@@ -102,6 +126,15 @@ export function readContent(file: FileImage, tree: HashTree): Uint8Array {
     return unsealBlock(tree, { ...node, cipherText }, `${file.name}: block ${String(block)}`);
   });
   return Buffer.concat(blocks).subarray(0, tree.lengthBytes);
+}
+
+function openIfWhole(file: FileImage, taKey: Uint8Array, version: Version): HashTree | undefined {
+  try {
+    return openTree(file, taKey, version);
+  } catch (error) {
+    if (error instanceof StorageFailure) return undefined;
+    throw error;
+  }
 }
 
 export function blocksOf(lengthBytes: number): number {

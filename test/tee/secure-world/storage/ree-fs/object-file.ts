@@ -5,7 +5,7 @@
  */
 import { MAX_FILE_BYTES, withFile, type BlockDirectory, type BlockFile } from '../block-file.ts';
 import type { Entry } from './dirfile.ts';
-import { blocksOf, openTree, readContent, versionOf, type HashTree } from './htree.ts';
+import { blocksOf, openListed, readContent, type HashTree } from './htree.ts';
 import { blocksIn, imageOf, newTree, stageTree, type Staged } from './htree-stage.ts';
 import { corrupt, fileBytes, type FileImage } from './layout.ts';
 import { StorageFailure, TEE_ERROR_STORAGE_NO_SPACE } from '../trusted-storage.ts';
@@ -16,7 +16,7 @@ export function fileName(fileNumber: number): string {
 
 /** @throws StorageFailure TEE_ERROR_CORRUPT_OBJECT when the file is not what dirf.db lists */
 export function readObject(disk: BlockDirectory, entry: Entry, taKey: Uint8Array): Uint8Array {
-  return withFile(openListed(disk, entry), (file) => {
+  return withFile(openFileOf(disk, entry), (file) => {
     const { image, tree } = openVersion(file, entry, taKey);
     return new Uint8Array(readContent(image, tree));
   });
@@ -53,7 +53,7 @@ export function replaceObject(
   entry: Entry,
   { taKey, data }: { readonly taKey: Uint8Array; readonly data: Uint8Array },
 ): Uint8Array {
-  return withFile(openListed(disk, entry), (file) => {
+  return withFile(openFileOf(disk, entry), (file) => {
     const staged = stageObject(openVersion(file, entry, taKey).tree, data);
     for (const placed of [...staged.body, staged.head]) file.write(placed);
     file.sync();
@@ -70,7 +70,7 @@ function stageObject(tree: HashTree, data: Uint8Array): Staged {
   return stageTree(tree, data.byteLength, blocksIn(data));
 }
 
-function openListed(disk: BlockDirectory, entry: Entry): BlockFile {
+function openFileOf(disk: BlockDirectory, entry: Entry): BlockFile {
   const name = fileName(entry.fileNumber);
   const file = disk.open(name);
   if (file === undefined) throw corrupt(name, 'dirf.db lists it but it is missing');
@@ -83,7 +83,7 @@ function openVersion(
   taKey: Uint8Array,
 ): { readonly image: FileImage; readonly tree: HashTree } {
   const image = { name: fileName(entry.fileNumber), bytes: file.read() };
-  const version = versionOf(image, entry.rootHash);
-  if (version === undefined) throw corrupt(image.name, 'is not the version that dirf.db lists');
-  return { image, tree: openTree(image, taKey, version) };
+  const tree = openListed(image, taKey, entry.rootHash);
+  if (tree === undefined) throw corrupt(image.name, 'is not the version that dirf.db lists');
+  return { image, tree };
 }

@@ -10,7 +10,8 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 
-import { readBytes } from '../../image-file.ts';
+import { readBytes } from './image-file.ts';
+import { outcome, settled } from './outcome.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 /** No device needs more; memory that Node hands out is aligned to 16. */
@@ -45,24 +46,40 @@ export async function openReadBack(path: string): Promise<ReadBack> {
 
 /** Found by trying: Node does not say at which address a buffer is. */
 async function alignedBuffer(handle: FileHandle): Promise<Uint8Array | undefined> {
-  const all = Buffer.allocUnsafeSlow(CHUNK_BYTES + PAGE_BYTES);
+  const all = Buffer.allocUnsafeSlow(2 * CHUNK_BYTES + PAGE_BYTES);
   for (let at = 0; at < PAGE_BYTES; at += STEP_BYTES) {
     const read = await handle.read(all, at, PAGE_BYTES, 0).catch(refused);
-    if (read !== undefined) return all.subarray(at, at + CHUNK_BYTES);
+    if (read !== undefined) return all.subarray(at, at + 2 * CHUNK_BYTES);
   }
   return undefined;
 }
 
+/** One half of `buffer` is read into while the other is looked at. */
 async function* readDirectly(
   handle: FileHandle,
   buffer: Uint8Array,
   lengthBytes: number,
 ): AsyncGenerator<Uint8Array> {
-  for (let position = 0; position < lengthBytes; position += CHUNK_BYTES) {
-    // Past the end, too: lengths are aligned, and a device gives what it has.
-    const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, position);
-    if (bytesRead > 0) yield buffer.subarray(0, Math.min(bytesRead, lengthBytes - position));
-    if (bytesRead < CHUNK_BYTES) return;
+  // Past the end, too: lengths are aligned, and a device gives what it has.
+  const read = async (half: number, position: number): Promise<number> =>
+    position < lengthBytes
+      ? (await handle.read(buffer, half * CHUNK_BYTES, CHUNK_BYTES, position)).bytesRead
+      : 0;
+  let half = 0;
+  let reading = outcome(read(half, 0));
+  try {
+    for (let position = 0; position < lengthBytes; position += CHUNK_BYTES) {
+      const bytesRead = await settled(reading);
+      const whole = buffer.subarray(half * CHUNK_BYTES, half * CHUNK_BYTES + bytesRead);
+      half = 1 - half;
+      reading = outcome(
+        bytesRead < CHUNK_BYTES ? Promise.resolve(0) : read(half, position + CHUNK_BYTES),
+      );
+      if (bytesRead > 0) yield whole.subarray(0, lengthBytes - position);
+      if (bytesRead < CHUNK_BYTES) return;
+    }
+  } finally {
+    await reading;
   }
 }
 
