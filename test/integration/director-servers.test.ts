@@ -91,6 +91,22 @@ describe('several servers behind one database', () => {
     for (const one of [device, there, elsewhere]) one?.close();
   });
 
+  test('a faulty certificate is presented by the first server only', async () => {
+    const here = await SimulatedDevice.create(leader, 'untouched');
+    const connections = [here, here.reconnect(joined), here.reconnect(joined)] as const;
+    const [, noticing, after] = connections;
+    await leader.fault('certificate-wrong-name', 'on');
+    try {
+      const code = 'ERR_TLS_CERT_ALTNAME_INVALID';
+      await assert.rejects(here.get('/repo/root.json'), { code });
+      for (const one of [noticing, after])
+        assert.equal((await one.get('/repo/root.json')).status, 200);
+    } finally {
+      await leader.fault('certificate-wrong-name', 'off');
+    }
+    for (const one of connections) one.close();
+  });
+
   test('through kill -9 of each and a crash of PostgreSQL no manifest is lost and nobody is assigned twice', async () => {
     for (const device of devices) await device.register();
     await publish('rollout.bin');
