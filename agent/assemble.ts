@@ -201,7 +201,7 @@ async function networkPorts(
       },
     }),
     director: new HttpDirector(http, urls),
-    installers: openInstallers(loaded, primary?.serial, treehubAt),
+    installers: await openInstallers(loaded, primary?.serial, treehubAt),
   };
 }
 
@@ -264,17 +264,18 @@ async function sayProtection(token: Token, store: SqliteStore, log: Log): Promis
 }
 
 /** @param treehubAt - what a commit is made of is downloaded by its installer; absent without network */
-function openInstallers(
+async function openInstallers(
   loaded: LoadedSettings,
   primarySerial: string | undefined,
   treehubAt?: (url: string) => Treehub,
-): Installers {
-  const open = (rules: InstallerSettings): Installer =>
+): Promise<Installers> {
+  const open = (rules: InstallerSettings): Promise<Installer> =>
     openInstaller(rules, rules.type === 'ostree' ? treehubAt?.(rules.url) : undefined);
-  const components = requireComponents(loaded).map(
-    ({ serial, installer }) => [serial, open(installer)] as const,
-  );
-  return installersOf(open(requireInstaller(loaded)), new Map(components), primarySerial);
+  const components = new Map<string, Installer>();
+  for (const { serial, installer } of requireComponents(loaded)) {
+    components.set(serial, await open(installer));
+  }
+  return installersOf(await open(requireInstaller(loaded)), components, primarySerial);
 }
 
 async function openTimeServer(
@@ -313,7 +314,7 @@ async function localPorts(
   return {
     store,
     staging: new StagingDirectory(join(storage.path, 'staging'), download.reserve),
-    installers: openInstallers(loaded, registered?.serial),
+    installers: await openInstallers(loaded, registered?.serial),
     health: openHealth({ ...health, timeoutMs: health.command_timeout }),
     brake: openBrake(),
     boot: await openBoot(boot.boot_id_file, installer.reboot_command),

@@ -1,6 +1,7 @@
 /** PKCS#12 (RFC 7292): a private key and certificates, as other people's tools pack them. */
 import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
+import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import { causeOf } from '../agent/errors.ts';
@@ -29,6 +30,7 @@ export interface Pkcs12Identity {
 export class Pkcs12Problem extends Error {}
 
 export const MAX_PKCS12_BYTES = 256 * 1024;
+const WORKER = join(import.meta.dirname, `pkcs12-worker${extname(import.meta.filename)}`);
 /** A second is usual; a file may ask for years. */
 const LONGEST_MS = 20_000;
 const MEMORY_MIB = 64;
@@ -74,7 +76,7 @@ export function pemOf({ privateKey, certificate, others }: Pkcs12Identity): {
 }
 
 async function inThread(workerData: Pkcs12Input, longestMs: number): Promise<Pkcs12Content> {
-  const worker = new Worker(new URL('pkcs12-worker.ts', import.meta.url), {
+  const worker = new Worker(WORKER, {
     workerData,
     resourceLimits: { maxOldGenerationSizeMb: MEMORY_MIB },
   });

@@ -1,7 +1,7 @@
 /** HTTP to the gateway: the only importer of undici. One connection, kept or resumed. */
 import type { SecureContext } from 'node:tls';
 
-import { Agent, type Dispatcher } from 'undici';
+import type { Agent, Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import { NO_TUNNEL, type ProxyFor } from './http-proxy.ts';
@@ -40,17 +40,18 @@ export interface Response {
 }
 
 export class HttpClient {
-  #agent: Agent;
+  #agent: Promise<Agent> | undefined;
   readonly #connector: TlsConnector;
   readonly #options: HttpOptions;
 
   constructor(options: HttpOptions) {
     this.#options = options;
     this.#connector = new TlsConnector(options);
-    this.#agent = this.#open();
   }
 
-  #open(): Agent {
+  /** undici costs more memory than everything else: it is loaded when there is something to ask. */
+  async #open(): Promise<Agent> {
+    const { Agent } = (await import('undici')).default;
     const { timeoutMs } = this.#options;
     return new Agent({
       connect: this.#connector.connect,
@@ -72,7 +73,8 @@ export class HttpClient {
   async send(request: Request): Promise<Response> {
     const url = new URL(request.url);
     try {
-      const response = await this.#agent.request({
+      const agent = await (this.#agent ??= this.#open());
+      const response = await agent.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: request.method,
@@ -92,14 +94,15 @@ export class HttpClient {
 
   /** The next request opens a connection, with the identity of then; those in progress go on. */
   async reconnect(): Promise<void> {
-    const before = this.#agent;
-    this.#agent = this.#open();
-    await before.close();
+    const before = await this.#agent;
+    this.#agent = undefined;
+    await before?.close();
   }
 
   /** Ends the connections; requests in progress fail. */
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    const agent = await this.#agent;
+    await agent?.destroy();
   }
 
   #answer(url: string, response: Dispatcher.ResponseData): Response {
