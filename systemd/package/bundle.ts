@@ -1,7 +1,7 @@
 /**
  * Puts the agent and its JavaScript libraries into few files: what a device runs.
  *
- *     node systemd/package/bundle.ts DIRECTORY [--metafile FILE]
+ *     node systemd/package/bundle.ts DIRECTORY [--metafile FILE] [--native MODULES]
  *
  * The same sources give the same bytes, wherever the checkout and the directory are. All files lie flat
  * in `DIRECTORY/agent`: a program that the agent starts, or a file that it reads, lies beside whoever
@@ -37,11 +37,14 @@ const REQUIRE =
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { metafile: { type: 'string' } },
+  options: {
+    metafile: { type: 'string' },
+    native: { type: 'string', default: join(ROOT, 'node_modules') },
+  },
 });
 const [directory] = positionals;
 if (directory === undefined) {
-  process.stderr.write('usage: bundle.ts DIRECTORY [--metafile FILE]\n');
+  process.stderr.write('usage: bundle.ts DIRECTORY [--metafile FILE] [--native MODULES]\n');
   process.exit(2);
 }
 const modules = join(directory, 'node_modules');
@@ -76,7 +79,7 @@ for (const name of [...NATIVE, ...LOADED_BY_NATIVE]) copyModule(name);
 if (values.metafile !== undefined) writeFileSync(values.metafile, JSON.stringify(metafile));
 
 function copyModule(name: string): void {
-  const from = realpathSync(join(ROOT, 'node_modules', name));
+  const from = realpathSync(join(values.native, name));
   const filter = (path: string): boolean =>
     path === from || LOADED.test(path.slice(from.length + 1));
   cpSync(from, join(modules, name), { recursive: true, filter });
