@@ -3,7 +3,8 @@
  *
  *     npm run package:check
  *
- * Outside `npm test`, because two packages are built; some minutes. Nothing on this machine changes.
+ * Outside `npm test`, because two packages are built; some minutes. Needs the Debian package lintian.
+ * Nothing on this machine changes.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
