@@ -201,7 +201,7 @@ async function networkPorts(
     repositories,
     director: new HttpDirector(http, urls),
     installers: decryptingInstallers(
-      openInstallers(loaded, primary?.serial, {
+      await openInstallers(loaded, primary?.serial, {
         treehubAt,
         link: linkTo(loaded, store, repositories),
       }),
@@ -305,7 +305,7 @@ async function localPorts(
   return {
     store,
     staging: new StagingDirectory(join(storage.path, 'staging'), download.reserve),
-    installers: openInstallers(loaded, registered?.serial, { link }),
+    installers: await openInstallers(loaded, registered?.serial, { link }),
     health: openHealth({ ...health, timeoutMs: health.command_timeout }),
     brake: openBrake(),
     ...openGate(loaded.settings.update),

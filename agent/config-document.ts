@@ -1,5 +1,5 @@
 /** The settings as documents: the JSON Schema and the table of config/README.md. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import {
   COMPONENT,

@@ -1,6 +1,6 @@
 /** What is known about each key, read off the settings' schema: for checks, messages and documents. */
 import { closest } from 'fastest-levenshtein';
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { componentSchema } from './settings-component.ts';
 import { settingsSchema, type Settings } from './settings.ts';

@@ -17,20 +17,24 @@ interface Ways {
   readonly link: InstallerLink | undefined;
 }
 
-export function openInstallers(
+export async function openInstallers(
   loaded: LoadedSettings,
   primarySerial: string | undefined,
   { treehubAt, link }: Ways,
-): Installers {
-  const open = (rules: InstallerSettings, ecu: string): Installer => {
-    const own = openInstaller(rules, rules.type === 'ostree' ? treehubAt?.(rules.url) : undefined);
+): Promise<Installers> {
+  const open = async (rules: InstallerSettings, ecu: string): Promise<Installer> => {
+    const own = await openInstaller(
+      rules,
+      rules.type === 'ostree' ? treehubAt?.(rules.url) : undefined,
+    );
     return link === undefined ? own : new SeparateInstaller(link, ecu, own);
   };
-  const components = requireComponents(loaded).map(
-    ({ serial, installer }) => [serial, open(installer, serial)] as const,
-  );
-  const primary = open(requireInstaller(loaded), loaded.settings.ecu.serial ?? '');
-  return installersOf(primary, new Map(components), primarySerial);
+  const components = new Map<string, Installer>();
+  for (const { serial, installer } of requireComponents(loaded)) {
+    components.set(serial, await open(installer, serial));
+  }
+  const primary = await open(requireInstaller(loaded), loaded.settings.ecu.serial ?? '');
+  return installersOf(primary, components, primarySerial);
 }
 
 /** @param repositories - absent without network */

@@ -1,5 +1,5 @@
 /** Settings of what is installed beside the Primary's image: other ECUs and components of this device. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { installerSettings } from './settings-installer.ts';
 import { text } from './settings-values.ts';

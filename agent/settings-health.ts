@@ -1,5 +1,5 @@
 /** Settings of the checks that a new image has to pass before it is confirmed. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { duration, text } from './settings-values.ts';
 

@@ -1,5 +1,5 @@
 /** Settings of the installers: which one, and what each needs. A new one adds its name and its keys. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { duration, optionalSize, path, size, text, url, wholeNumber } from './settings-values.ts';
 

@@ -1,5 +1,5 @@
 /** The settings of the token, and of what is made in it. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { age, path, pkcs11Uri, wholeNumber } from './settings-values.ts';
 

@@ -1,5 +1,5 @@
 /** The kinds of values that settings are made of: `title` names each for people. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { parsePkcs11Uri, PKCS11_PREFIX, type UriUse } from './config-pkcs11-uri.ts';
 import { isOtaError } from './errors.ts';

@@ -5,7 +5,7 @@
  * are made from it, so `title` names the type for people and `Unset:` says what then happens. No
  * secret is ever a setting: PINs and enrolment secrets are named by file.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { componentSettings } from './settings-component.ts';
 import { healthSettings } from './settings-health.ts';

@@ -1,14 +1,11 @@
 /** PKCS#12 (RFC 7292): a private key and certificates, as other people's tools pack them. */
 import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
-import { extname } from 'node:path';
+import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import { causeOf } from '../agent/errors.ts';
 import { issuersOf } from '../agent/io/certificate-chain.ts';
-
-/** Beside this file, and compiled where this is. */
-const WORKER = new URL(`pkcs12-worker${extname(import.meta.filename)}`, import.meta.url);
 
 /** What the thread is given. */
 export interface Pkcs12Input {
@@ -33,6 +30,8 @@ export interface Pkcs12Identity {
 export class Pkcs12Problem extends Error {}
 
 export const MAX_PKCS12_BYTES = 256 * 1024;
+/** Beside this file, and compiled where this is. */
+const WORKER = join(import.meta.dirname, `pkcs12-worker${extname(import.meta.filename)}`);
 /** A second is usual; a file may ask for years. */
 const LONGEST_MS = 20_000;
 const MEMORY_MIB = 64;

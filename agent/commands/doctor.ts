@@ -1,15 +1,13 @@
 /** `ota-agent doctor`: everything that has to be right, one line each, with the remedy. */
 import { fork } from 'node:child_process';
-import { extname, join } from 'node:path';
 
 import { handlingOf } from '../errors.ts';
 import type { Result } from './doctor/check.ts';
 import { CHECKS } from './doctor/checks.ts';
-import { failed } from './doctor/examine.ts';
+import { EXAMINER, failed } from './doctor/examine.ts';
 import type { Order, Report } from './doctor/examiner.ts';
 import type { CommandResult } from './result.ts';
 
-const EXAMINER = join(import.meta.dirname, 'doctor', `examiner${extname(import.meta.filename)}`);
 /** Above what a check gives itself: one that reaches this blocks its process. */
 const STUCK_MS = 15_000;
 

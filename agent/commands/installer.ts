@@ -89,7 +89,7 @@ async function partsOf(
   const staging = new StagingDirectory(join(separation.storage, 'staging'), download.reserve);
   return {
     verdicts: new Verdicts(store, clock, { separation, formats, vehicleId: device.id }),
-    installers: openInstallers({ ...loaded, settings }, separation.ecus[0]?.serial, {
+    installers: await openInstallers({ ...loaded, settings }, separation.ecus[0]?.serial, {
       link: undefined,
     }),
     staging,

@@ -1,8 +1,6 @@
 /** HTTP proxies: which server is reached through one, and the tunnel to it (CONNECT). */
 import type { Duplex } from 'node:stream';
 
-import { Client } from 'undici';
-
 import { OtaError } from '../errors.ts';
 
 /** @returns the proxy for a server, or `undefined` where it is reached directly */
@@ -56,6 +54,7 @@ function isExcepted(exception: string, host: string, port: number): boolean {
  * Source: RFC 9110 §9.3.6.
  */
 export async function openTunnel(proxy: URL, server: string, timeoutMs: number): Promise<Duplex> {
+  const { Client } = (await import('undici')).default;
   const client = new Client(proxy.origin, {
     connectTimeout: timeoutMs,
     headersTimeout: timeoutMs,

@@ -2,11 +2,9 @@
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 
-import { Agent, type Dispatcher } from 'undici';
+import type { Agent, Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
-import { askFor } from './http-download.ts';
-import { Inlet } from './http-inlet.ts';
 import { NO_TUNNEL, type ProxyFor } from './http-proxy.ts';
 import { HUNG_UP, TlsConnector } from './tls-connector.ts';
 import type { ServerPolicy } from './tls-policy.ts';
@@ -43,7 +41,7 @@ export interface Response {
 }
 
 export class HttpClient {
-  #agent: Agent;
+  #agent: Promise<Agent> | undefined;
   readonly #connector: TlsConnector;
   readonly #options: HttpOptions;
   readonly #downloads = new Set<Socket>();
@@ -51,10 +49,11 @@ export class HttpClient {
   constructor(options: HttpOptions) {
     this.#options = options;
     this.#connector = new TlsConnector(options);
-    this.#agent = this.#open();
   }
 
-  #open(): Agent {
+  /** undici costs more memory than everything else: it is loaded when there is something to ask. */
+  async #open(): Promise<Agent> {
+    const { Agent } = (await import('undici')).default;
     const { timeoutMs } = this.#options;
     return new Agent({
       connect: this.#connector.connect,
@@ -76,7 +75,8 @@ export class HttpClient {
   async send(request: Request): Promise<Response> {
     const url = new URL(request.url);
     try {
-      const response = await this.#agent.request({
+      const agent = await (this.#agent ??= this.#open());
+      const response = await agent.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: request.method,
@@ -101,6 +101,8 @@ export class HttpClient {
     if (to.protocol !== 'https:') return this.send({ method: 'GET', url, headers });
     const { timeoutMs, userAgent } = this.#options;
     try {
+      const { askFor } = await import('./http-download.ts');
+      const { Inlet } = await import('./http-inlet.ts');
       const inlet = new Inlet();
       const socket = await this.#connector.open(to, inlet.onread);
       this.#downloads.add(socket);
@@ -121,15 +123,16 @@ export class HttpClient {
 
   /** The next request opens a connection, with the identity of then; those in progress go on. */
   async reconnect(): Promise<void> {
-    const before = this.#agent;
-    this.#agent = this.#open();
-    await before.close();
+    const before = await this.#agent;
+    this.#agent = undefined;
+    await before?.close();
   }
 
   /** Ends the connections; requests in progress fail. */
   async close(): Promise<void> {
     for (const socket of this.#downloads) socket.destroy();
-    await this.#agent.destroy();
+    const agent = await this.#agent;
+    await agent?.destroy();
   }
 
   #answer(url: string, response: Dispatcher.ResponseData): Response {

@@ -4,7 +4,7 @@ import { connect as connectPlain, type OnReadOpts, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream';
 import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from 'node:tls';
 
-import { errors, type buildConnector } from 'undici';
+import type { buildConnector } from 'undici';
 
 import type { Instant } from '../uptane/time.ts';
 import { openTunnel, type ProxyFor } from './http-proxy.ts';
@@ -20,6 +20,15 @@ class HungUp extends Error {
 
   constructor() {
     super('the gateway hung up right after the handshake, before it was asked anything');
+  }
+}
+
+/** As undici's own, which would have to be loaded for it. */
+class ConnectTimeout extends Error {
+  readonly code = 'UND_ERR_CONNECT_TIMEOUT';
+
+  constructor() {
+    super('no connection in time');
   }
 }
 
@@ -298,7 +307,7 @@ export class TlsConnector {
     callback: buildConnector.Callback,
   ): void {
     const timer = setTimeout(() => {
-      socket.destroy(new errors.ConnectTimeoutError());
+      socket.destroy(new ConnectTimeout());
     }, this.#options.timeoutMs);
     const failed = (error: Error): void => {
       clearTimeout(timer);

@@ -1,7 +1,7 @@
 /** A station: every device of the list, one after the other, and a record of each. */
 import { fork } from 'node:child_process';
 import { on, once } from 'node:events';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 
 import { isOtaError, OtaError } from '../../agent/errors.ts';
 import type { Settings } from '../../agent/settings.ts';
@@ -17,6 +17,7 @@ export interface Station {
   readonly say: (deviceId: string, text: string) => void;
 }
 
+const DEVICE_MAIN = join(import.meta.dirname, `device-main${extname(import.meta.filename)}`);
 /** Tries are few, and the next device may have the same PIN file. */
 const STOPPING = new Set(['TOKEN_PIN_INCORRECT', 'TOKEN_LOCKED', 'TOKEN_PIN_MISSING']);
 /** Of one device, beside waiting for approval; a key on a slow token takes half a minute. */
@@ -114,7 +115,7 @@ async function* converse(
   device: ListedDevice,
   isKnown: boolean,
 ): AsyncGenerator<DeviceMessage> {
-  const child = fork(join(import.meta.dirname, 'device-main.ts'), [], {
+  const child = fork(DEVICE_MAIN, [], {
     env: { ...process.env, ...device.env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });

@@ -22,6 +22,8 @@ export interface DeviceOptions {
     readonly roots: readonly [string, string];
   };
   readonly token: { readonly module: string; readonly env: Readonly<Record<string, string>> };
+  /** By default the sources. */
+  readonly program?: string;
   /** Of each slot file. */
   readonly slotBytes?: number;
 }
@@ -94,12 +96,16 @@ export class Device {
     env: Readonly<Record<string, string>> = {},
     output: 'pipe' | 'inherit' = 'pipe',
   ): ChildProcess {
-    return spawn(process.execPath, [AGENT, ...args, '--config', this.configPath], {
-      stdio: ['ignore', output, output],
-      // In a group of its own, so that it can be ended with all that it started.
-      detached: output === 'pipe',
-      env: { ...process.env, ...this.options.token.env, ...env },
-    });
+    return spawn(
+      process.execPath,
+      [this.options.program ?? AGENT, ...args, '--config', this.configPath],
+      {
+        stdio: ['ignore', output, output],
+        // In a group of its own, so that it can be ended with all that it started.
+        detached: output === 'pipe',
+        env: { ...process.env, ...this.options.token.env, ...env },
+      },
+    );
   }
 
   /** Runs one command with `--json` to its end. */

@@ -9,7 +9,7 @@ import { takeImage } from '../contract/installer.contract.ts';
 import { targetFrom } from './install-process.ts';
 
 const [settings = '', target = '', staged = '', ...steps] = process.argv.slice(2);
-const installer = openInstaller(JSON.parse(settings) as InstallerSettings);
+const installer = await openInstaller(JSON.parse(settings) as InstallerSettings);
 const image = targetFrom(target);
 for (const step of steps) {
   switch (step) {

