@@ -15,8 +15,9 @@ const RETRY_AFTER = { 'retry-after': '2' };
 /** Of Node, of SQLite, and SQLSTATEs: connection lost, server stops or starts, too many clients. */
 const UNREACHABLE =
   /^(?:ECONN|EPIPE|ENOENT|EHOSTUNREACH|ETIMEDOUT|SQLITE_BUSY|SQLITE_LOCKED|08|57P0|53300|25P03)/u;
+/** Messages of pg, which have no code; knex may put the statement before. */
 const LOST =
-  /^(?:Connection terminated|Client has encountered a connection error|Connection ended)/u;
+  /(?:^| - )(?:Connection terminated|Client has encountered a connection error|Connection ended)[a-z ]*$/u;
 
 export async function openDatabase(
   where: string,
