@@ -85,6 +85,7 @@ describe('the manual page', () => {
   test('shows every command, every option and every exit code as --help does', () => {
     const text = execFileSync('sh', ['-c', `groff -man -Tutf8 -P-c ${page()} | col -b`], {
       encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C.UTF-8' },
     }).replace(/\s+/gu, ' ');
     for (const name of NAMES) {
       for (const line of commandHelp(name).split('\n')) {
