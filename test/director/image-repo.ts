@@ -139,18 +139,19 @@ export class ImageRepo {
   /**
    * Adds an image; the same one again changes nothing.
    *
-   * @throws Refusal as `verifyPlace`, and 409 `image_exists` for other content under a known name
+   * @throws Refusal as `verifyPlace`, and 409 `image_exists` for other content under a known name, or the
+   *   same that is to be encrypted now or no more
    */
   add(image: Image): void {
     this.verifyPlace(image.filename, image.role);
     const known = this.findImage(image.filename);
-    if (known?.sha256 === image.sha256 && known.role === image.role) return;
     if (known !== undefined) {
-      throw new Refusal(
-        409,
-        'image_exists',
-        `${image.filename} is published with other content; choose another name`,
-      );
+      const isSame = known.sha256 === image.sha256 && known.role === image.role;
+      if (isSame && known.encrypt === image.encrypt) return;
+      const what = isSame
+        ? `published ${known.encrypt === true ? '' : 'un'}encrypted`
+        : 'published with other content';
+      throw new Refusal(409, 'image_exists', `${image.filename} is ${what}; choose another name`);
     }
     this.#save({ ...this.#state, images: [...this.#state.images, image] });
     this.issued(0);

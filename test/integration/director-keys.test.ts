@@ -146,6 +146,7 @@ describe('publishing and assigning by control', () => {
     const files = (): readonly string[] => readdirSync(join(fixture.director.stateDir, 'images'));
     const before = files();
     await controlRefuses(publish('twice.bin', { path }), 409, 'image_exists');
+    await controlRefuses(publish('twice.bin', { encrypt: true }), 409, 'image_exists');
     assert.deepEqual(files(), before);
   });
 
