@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
 import { useMemory } from '../support/ostree-device.ts';
-import { disturbAt, type Fault } from './faults.ts';
+import { disturbAt, type Disturbed, type Fault } from './faults.ts';
 import { problemAfter } from './system-calls.ts';
 
 useMemory();
@@ -37,8 +37,15 @@ describe('an update converges', () => {
   for (const [scenario, at] of SAMPLE) {
     const { fault, call, when, path } = at;
     test(`by ${scenario} after ${fault} at ${call} ${String(when)} of ${path}`, async () => {
-      const after = await disturbAt(scenario, at);
+      const after = await disturbed(scenario, at);
       assert.equal(problemAfter(after), undefined, JSON.stringify(after));
     });
   }
 });
+
+/** A fault that met nothing says nothing of the agent: it is tried again, and has to be met in the end. */
+async function disturbed(scenario: string, at: Fault): Promise<Disturbed> {
+  let after = await disturbAt(scenario, at);
+  for (let again = 0; again < 2 && !after.met; again += 1) after = await disturbAt(scenario, at);
+  return after;
+}
