@@ -5,8 +5,7 @@
  */
 import type { Socket } from 'node:net';
 
-import { errors } from 'undici';
-
+import { HttpFailure } from './http-failure.ts';
 import type { Inlet } from './http-inlet.ts';
 
 const HEAD_BYTES = 16 * 1024;
@@ -24,7 +23,7 @@ export interface Answer {
   readonly body: AsyncGenerator<Uint8Array>;
 }
 
-/** @throws Error with a code of undici's, as undici would */
+/** @throws HttpFailure as undici would; MalformedAnswer */
 export async function askFor(
   url: URL,
   headers: Readonly<Record<string, string>>,
@@ -133,7 +132,10 @@ class Received {
   async headLine(): Promise<string> {
     const line = await this.#lineWithin(HEAD_BYTES - this.#headBytes, () => {
       const leftMs = Math.max(this.#headDeadlineMs - performance.now(), 0);
-      return this.#inlet.next(leftMs, () => new errors.HeadersTimeoutError());
+      return this.#inlet.next(
+        leftMs,
+        () => new HttpFailure('UND_ERR_HEADERS_TIMEOUT', 'Headers Timeout Error'),
+      );
     });
     this.#headBytes += line.length + 2;
     return line;
@@ -161,7 +163,10 @@ class Received {
   }
 
   #next(): Promise<Uint8Array | undefined> {
-    return this.#inlet.next(this.#timeoutMs, () => new errors.BodyTimeoutError());
+    return this.#inlet.next(
+      this.#timeoutMs,
+      () => new HttpFailure('UND_ERR_BODY_TIMEOUT', 'Body Timeout Error'),
+    );
   }
 
   async #lineWithin(
@@ -185,7 +190,7 @@ class Received {
 }
 
 function ended(): never {
-  throw new errors.SocketError('other side closed');
+  throw new HttpFailure('UND_ERR_SOCKET', 'other side closed');
 }
 
 function malformed(problem: string): MalformedAnswer {

@@ -7,7 +7,7 @@
  */
 import type { OnReadOpts, Socket } from 'node:net';
 
-import { errors } from 'undici';
+import { HttpFailure } from './http-failure.ts';
 
 const READ_BYTES = 64 * 1024;
 /** From here on the connection waits. */
@@ -68,7 +68,8 @@ export class Inlet {
   /** @returns `false` if nothing more should come for now */
   #keep(bytes: Uint8Array): boolean {
     if (this.#used + bytes.byteLength > this.#filling.byteLength) {
-      this.#socket?.destroy(new errors.SocketError('more was received than there is room for'));
+      const what = 'more was received than there is room for';
+      this.#socket?.destroy(new HttpFailure('UND_ERR_SOCKET', what));
       return false;
     }
     this.#filling.set(bytes, this.#used);
