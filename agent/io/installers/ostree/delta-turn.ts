@@ -17,18 +17,20 @@ export class DeltaTurn {
   #receivedBytes = 0;
   #lastEndMs: number | undefined;
 
-  /** Counts one file of a delta, from its request to its last byte. */
-  async *follow(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  /** One file of a delta, from its request to its last byte: a server may think about it for long. */
+  async during(serve: () => Promise<void>): Promise<void> {
     this.#underWay += 1;
     try {
-      for await (const chunk of body) {
-        this.#receivedBytes += chunk.byteLength;
-        yield chunk;
-      }
+      await serve();
     } finally {
       this.#underWay -= 1;
-      this.#lastEndMs = performance.now();
+      // A delta that is not there holds nothing up.
+      if (this.#receivedBytes > 0) this.#lastEndMs = performance.now();
     }
+  }
+
+  received(bytes: number): void {
+    this.#receivedBytes += bytes;
   }
 
   get isOver(): boolean {

@@ -89,15 +89,20 @@ export class TreehubProxy {
       return;
     }
     const path = pathOf(request);
+    const serve = (): Promise<void> => this.#serve(path, response);
     try {
-      const file = await this.#treehub.open(path);
-      if (file === undefined) await this.#absent(path, response);
-      else await this.#send(path, file, response);
+      await (path.startsWith(DELTA) ? this.#turn.during(serve) : serve());
     } catch (error) {
       if (!isHangUp(error)) this.failure = asError(error);
       if (response.headersSent) response.destroy();
       else refuse(response, 502);
     }
+  }
+
+  async #serve(path: string, response: ServerResponse): Promise<void> {
+    const file = await this.#treehub.open(path);
+    if (file === undefined) await this.#absent(path, response);
+    else await this.#send(path, file, response);
   }
 
   #refusal(request: IncomingMessage): number | undefined {
@@ -132,8 +137,7 @@ export class TreehubProxy {
   ): Promise<void> {
     if (path.endsWith(DETACHED)) await this.#hold();
     if (lengthBytes !== undefined) response.setHeader('content-length', lengthBytes);
-    const followed = path.startsWith(DELTA) ? this.#turn.follow(body) : body;
-    await pipeline(Readable.from(this.#counted(followed), { objectMode: false }), response);
+    await pipeline(Readable.from(this.#counted(path, body), { objectMode: false }), response);
   }
 
   async #hold(): Promise<void> {
@@ -142,13 +146,14 @@ export class TreehubProxy {
   }
 
   /** Stops the endless-data attack (Uptane Standard 2.1 §4.3.3). */
-  async *#counted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  async *#counted(path: string, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     const { filename, maxBytes, onBytes } = this.#limits;
     for await (const chunk of body) {
       this.#received += chunk.byteLength;
       if (this.#received > maxBytes) {
         throw new OtaError('IMAGE_TOO_LARGE', { filename, lengthBytes: maxBytes });
       }
+      if (path.startsWith(DELTA)) this.#turn.received(chunk.byteLength);
       onBytes(this.#received);
       yield chunk;
     }
