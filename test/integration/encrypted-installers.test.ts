@@ -1,14 +1,13 @@
 /** Installers that ship, behind decryption: the contract, and cipher text that whoever signs has spoiled. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 
 import { OtaError } from '../../agent/errors.ts';
 import { decrypting } from '../../agent/io/encrypted/decrypting-installer.ts';
-import { FileInstaller } from '../../agent/io/installers/file.ts';
 import type { OpenImage, StreamingInstaller } from '../../agent/ports.ts';
 import type { TrustedTarget } from '../../agent/uptane/plan.ts';
 import { trust } from '../../agent/uptane/trust.ts';
@@ -17,19 +16,12 @@ import {
   takeImage,
   type InstallerFixture,
 } from '../contract/installer.contract.ts';
-import {
-  download,
-  FACTORY,
-  fileSlots,
-  ignore,
-  openAbSlot,
-  UPDATE,
-  whichImage,
-} from '../support/ab-slot.ts';
+import { download, fileSlots, ignore, openAbSlot, UPDATE } from '../support/ab-slot.ts';
 import { withMarker } from '../support/ab-slot-devices.ts';
 import { openBoard, UPDATE as TREE } from '../support/directory-board.ts';
 import { decryptionOf, encryptedFor, type EncryptedImage } from '../support/encrypted-image.ts';
 import { rejectsCode } from '../support/expect-code.ts';
+import { fileDevice } from '../support/file-device.ts';
 import { RaucBench } from '../support/rauc-bench.ts';
 import { raucProblem } from '../support/rauc-device.ts';
 import { softwareKey } from '../support/secrets-key.ts';
@@ -58,20 +50,8 @@ function packed(content: Buffer, by: 'gzip' | 'zstd'): TrustedTarget {
   return targetFor(content, { compressed: { by, lengthBytes, hashes } });
 }
 
-function file(directory: string): InstallerFixture {
-  const path = join(directory, 'installed.bin');
-  writeFileSync(path, FACTORY);
-  return {
-    installer: new FileInstaller(path),
-    target: targetFor(UPDATE),
-    content: UPDATE,
-    running: () => whichImage(readFileSync(path)),
-    boot: () => undefined,
-  };
-}
-
 const DEVICES = {
-  file,
+  file: fileDevice,
   'ab-slot, marker': withMarker,
   'ab-slot, packed with gzip': (directory) => {
     const content = gzipSync(UPDATE, { level: 0 });
@@ -165,7 +145,7 @@ interface Sent {
   readonly problem: string;
 }
 
-for (const [name, open] of Object.entries({ file, 'ab-slot': withMarker })) {
+for (const [name, open] of Object.entries({ file: fileDevice, 'ab-slot': withMarker })) {
   describe(`${name}: cipher text that is signed as it is, but is none of this image`, () => {
     const refuses = async (
       t: TestContext,

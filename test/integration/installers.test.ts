@@ -1,24 +1,13 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { FileInstaller } from '../../agent/io/installers/file.ts';
 import { installerContract } from '../contract/installer.contract.ts';
-import { FACTORY, UPDATE, whichImage } from '../support/ab-slot.ts';
+import { UPDATE } from '../support/ab-slot.ts';
 import { rejectsCode } from '../support/expect-code.ts';
+import { fileDevice } from '../support/file-device.ts';
 import { targetFor } from '../support/targets.ts';
 
-installerContract('file', (directory) => {
-  const path = join(directory, 'installed.bin');
-  writeFileSync(path, FACTORY);
-  return {
-    installer: new FileInstaller(path),
-    target: targetFor(UPDATE),
-    content: UPDATE,
-    running: () => whichImage(readFileSync(path)),
-    boot: () => undefined,
-  };
-});
+installerContract('file', fileDevice);
 
 test('an image that had to be unpacked first is refused before it is downloaded', async () => {
   const { lengthBytes, hashes } = targetFor(UPDATE);

@@ -19,6 +19,7 @@ import { download, FACTORY, ignore, UPDATE, whichImage } from '../support/ab-slo
 import { withMarker } from '../support/ab-slot-devices.ts';
 import * as board from '../support/directory-board.ts';
 import { rejectsCode } from '../support/expect-code.ts';
+import { fileDevice } from '../support/file-device.ts';
 import { separated, SignedRelease, type Separated } from '../support/separate-installer.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -33,18 +34,6 @@ async function behindSocket(
   const device = await separated(directory, fixture.installer, release);
   const { installer } = device;
   return { ...fixture, installer, target, close: () => device.close() };
-}
-
-function fileDevice(directory: string): InstallerFixture {
-  const path = join(directory, 'installed.bin');
-  writeFileSync(path, FACTORY);
-  return {
-    installer: new FileInstaller(path),
-    target: targetFor(UPDATE),
-    content: UPDATE,
-    running: () => whichImage(readFileSync(path)),
-    boot: () => undefined,
-  };
 }
 
 function directoryDevice(directory: string): InstallerFixture {

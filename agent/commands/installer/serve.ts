@@ -164,10 +164,11 @@ async function prove(
   return installer.write(target, path, progress);
 }
 
-// eslint-disable-next-line require-yield, @typescript-eslint/require-await
-async function* absent(installer: string, { ecu, filename }: Target): AsyncGenerator<Uint8Array> {
+/** Of an image that has to be here already. */
+function absent(installer: string, { ecu, filename }: Target): AsyncIterable<Uint8Array> {
   const cause = `${filename} was never received, or swept away since`;
-  throw new OtaError('INSTALL_FAILED', { installer, ecu, cause });
+  const failure = new OtaError('INSTALL_FAILED', { installer, ecu, cause });
+  return { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(failure) }) };
 }
 
 /** How often the agent hears of progress: bytes are not worth a frame each. */
