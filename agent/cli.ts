@@ -56,7 +56,7 @@ export const EXIT_CODES: readonly (readonly [number, string])[] = [
   [3, 'not provisioned'],
   [10, 'update available (check)'],
   [11, 'installed, takes effect after reboot'],
-  [12, 'deferred: window, consent, inhibitor'],
+  [12, 'deferred: window, consent, inhibitor, pause, back-off'],
   [20, 'metadata refused'],
   [21, 'gateway unreachable or answering wrongly'],
   [30, 'download failed'],
@@ -208,9 +208,9 @@ function helpText(): string {
     ...commands,
     '',
     'ota-agent COMMAND --help says more. Exit codes: 0 done, 2 usage or configuration,',
-    '3 not provisioned, 10 update available, 11 reboot needed, 20 metadata refused,',
-    '21 gateway, 30 download, 31 image refused, 32 space, 40 install failed,',
-    '41 rolled back, 50 token or identity, 1 a bug.',
+    '3 not provisioned, 10 update available, 11 reboot needed, 12 deferred,',
+    '20 metadata refused, 21 gateway, 30 download, 31 image refused, 32 space,',
+    '40 install failed, 41 rolled back, 50 token or identity, 1 a bug.',
   ].join('\n');
 }
 
