@@ -111,6 +111,7 @@ async function main(): Promise<number> {
   });
   const rows: Row[] = [];
   for (const scenario of values.scenario ?? Object.keys(SCENARIOS)) {
+    const begun = performance.now();
     const problem = scenarioOf(scenario).problem?.();
     if (problem !== undefined) {
       process.stderr.write(`${scenario}: skipped: ${problem}\n`);
@@ -119,6 +120,10 @@ async function main(): Promise<number> {
     const row = await rowOf(scenario, Number(values.every), Number(values.jobs));
     rows.push(row);
     process.stderr.write(row.failures.map((failure) => `${failure}\n`).join(''));
+    const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+    process.stderr.write(
+      `${scenario}: ${String(row.points)} points in ${seconds} s, ${String(row.failures.length)} failed\n`,
+    );
   }
   process.stdout.write('converged to the new image + to the old one, of those tried:\n');
   process.stdout.write(`${format(rows)}\n`);

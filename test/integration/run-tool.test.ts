@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { runTool, ToolFailure, type ToolOptions } from '../../agent/io/run-tool.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -16,12 +17,18 @@ function fails(reason: ToolFailure['reason'], message: RegExp): (error: unknown)
     error instanceof ToolFailure && error.reason === reason && message.test(error.message);
 }
 
-/** Gone, or waiting for its parent to take note. */
-function isDead(pid: number): boolean {
+/** SIGKILL is on its way to it: it is given its turn to end. */
+async function hasEnded(pid: number): Promise<boolean> {
+  for (let tries = 0; tries < 500 && isAlive(pid); tries += 1) await sleep(10);
+  return !isAlive(pid);
+}
+
+/** Not gone, nor waiting for its parent to take note. */
+function isAlive(pid: number): boolean {
   try {
-    return /\) [ZX] /u.test(readFileSync(`/proc/${String(pid)}/stat`, 'utf8'));
+    return !/\) [ZX] /u.test(readFileSync(`/proc/${String(pid)}/stat`, 'utf8'));
   } catch {
-    return true;
+    return false;
   }
 }
 
@@ -66,7 +73,7 @@ test('a program that hangs is killed, with all that it started', async (t) => {
   const hanging = shell(`sleep 600 & echo $! >${pidFile}; wait`, { timeoutMs: 500 });
   await assert.rejects(hanging, fails('timeout', /^\/bin\/sh did not end within 0.5 s$/u));
   const pid = Number(readFileSync(pidFile, 'utf8'));
-  assert.ok(isDead(pid));
+  assert.ok(await hasEnded(pid));
 });
 
 test('a program that crashes says by which signal, and what it said last', async () => {
@@ -93,7 +100,7 @@ test('a program that leaves others running is waited for alone, and they end wit
   const begun = performance.now();
   assert.equal((await shell(leaving)).stdout, 'begun\n');
   assert.ok(performance.now() - begun < 2500);
-  assert.ok(isDead(Number(readFileSync(pids, 'utf8'))));
+  assert.ok(await hasEnded(Number(readFileSync(pids, 'utf8'))));
 });
 
 test('a program that says more than it may is killed', async () => {

@@ -30,6 +30,7 @@ export const FAULTS = [
 /** The n-th call of one kind for one path, in one cycle (from 1) of an update. */
 export interface Site {
   readonly cycle: number;
+  /** Or several, with commas. */
   readonly call: string;
   /** As the call has it; `@` is the device's directory. */
   readonly path: string;
