@@ -34,6 +34,7 @@ export const COMMANDS = {
   verify: 'verify repositories before they are published: no token needed',
   config: 'check | show | schema | reference | import-aktualizr FILE',
   explain: 'what a failure code means, and what to do',
+  openapi: 'the OpenAPI document of the local API, without a daemon',
   bundle: 'everything that support needs, without secrets, as one archive',
   completion: 'bash | zsh | fish: a script that completes commands and options',
   man: 'the manual page, for man -l',
@@ -118,6 +119,8 @@ anchor accept    after a deliberate restore or exchange: what the storage holds 
   explain: `
   CODE                such as METADATA_EXPIRED; without, all codes
   --markdown          all of them as FAILURES.md`,
+  openapi: `
+  --markdown          the same for people, as API.md`,
   bundle: `
   --output FILE       where to (default: ota-agent-bundle.tar.gz here); mode 0600`,
   config: `

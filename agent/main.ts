@@ -10,13 +10,14 @@ import { VERSION } from './version.ts';
 
 type Command = (context: CommandContext) => Promise<CommandResult>;
 
+/** They read no configuration. */
+const DOCUMENT_COMMANDS = ['explain', 'completion', 'man', 'openapi'] as const;
+type DocumentCommand = (typeof DOCUMENT_COMMANDS)[number];
+
 /** Loaded when asked for: `verify` needs no library of the token. */
 const COMMANDS: Readonly<
   Record<
-    Exclude<
-      CommandName,
-      'verify' | 'config' | 'doctor' | 'anchor' | 'explain' | 'completion' | 'man'
-    >,
+    Exclude<CommandName, 'verify' | 'config' | 'doctor' | 'anchor' | DocumentCommand>,
     () => Promise<Command>
   >
 > = {
@@ -50,13 +51,19 @@ const TAKE_MORE: ReadonlySet<CommandName> = new Set([
   'installer',
 ]);
 
-/** Commands that read no configuration. */
 async function documentCommand(
-  command: 'explain' | 'completion' | 'man',
+  command: DocumentCommand,
   rest: readonly string[],
 ): Promise<CommandResult> {
   if (command === 'explain') return (await import('./commands/explain.ts')).explainCommand(rest);
+  if (command === 'openapi') {
+    return (await import('./commands/api-reference.ts')).openapiCommand(rest);
+  }
   return (await import('./commands/documents.ts')).documentsCommand(command, rest);
+}
+
+function isDocumentCommand(command: CommandName): command is DocumentCommand {
+  return DOCUMENT_COMMANDS.some((one) => one === command);
 }
 
 async function runCommand(line: CommandLine): Promise<CommandResult> {
@@ -69,9 +76,7 @@ async function runCommand(line: CommandLine): Promise<CommandResult> {
       loadSettings({ config }),
     );
   }
-  if (command === 'explain' || command === 'completion' || command === 'man') {
-    return documentCommand(command, rest);
-  }
+  if (isDocumentCommand(command)) return documentCommand(command, rest);
   if (command === 'anchor') {
     const { anchorCommand } = await import('./commands/anchor.ts');
     const loaded = await loadSettings({ config });

@@ -5,10 +5,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
+import { format } from 'prettier';
+
 import { completionScript, manPage, type Shell } from '../../agent/cli-documents.ts';
 import { commandHelp, COMMANDS, EXIT_CODES, type CommandName } from '../../agent/cli.ts';
+import { openapiCommand } from '../../agent/commands/api-reference.ts';
 import { explainCommand } from '../../agent/commands/explain.ts';
 import { FAILURE_CODES } from '../../agent/errors.ts';
+import { openApiDocument } from '../../agent/io/api/openapi.ts';
+import { VERSION } from '../../agent/version.ts';
 import { throwsCode } from '../support/expect-code.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -97,6 +102,32 @@ describe('the manual page', () => {
   });
 
   const oneSpaced = (line: string): string => line.replace(/\s+/gu, ' ').trim();
+});
+
+describe('openapi', () => {
+  test('API.md is what `openapi --markdown` prints', async () => {
+    const written = readFileSync(join(import.meta.dirname, '../../agent/API.md'), 'utf8');
+    const made = openapiCommand(['--markdown']).lines.join('\n');
+    const style = { parser: 'markdown', singleQuote: true, printWidth: 100 };
+    assert.equal(written, await format(made, style));
+  });
+
+  test('the document is the one that the daemon serves', () => {
+    const { exit, json, lines } = openapiCommand([]);
+    assert.equal(exit, 0);
+    assert.deepEqual(json, openApiDocument(VERSION));
+    assert.deepEqual(JSON.parse(lines.join('\n')), json);
+  });
+
+  test('what it does not take is told with what it takes', () => {
+    assert.throws(() => openapiCommand(['--yaml']), {
+      code: 'USAGE',
+      details: {
+        what: 'openapi does not take --yaml',
+        remedy: 'ota-agent openapi [--markdown]',
+      },
+    });
+  });
 });
 
 describe('explain', () => {
