@@ -162,6 +162,21 @@ describe('HTTP to the gateway', () => {
     });
   }
 
+  test('GATEWAY_ANSWER says for how long the gateway wants to be left alone, in seconds or until a date', async () => {
+    const asks = async (retryAfter: string): Promise<void> => {
+      handler = (_request, response) =>
+        response
+          .writeHead(503, { date: 'Fri, 01 Jan 2100 00:00:00 GMT', 'retry-after': retryAfter })
+          .end();
+      await repositories().fetchMetadata('image', 'root.json', 100);
+    };
+    const file = { url: `${url}/repo/root.json`, status: 503, answer: '' };
+    const minute = { ...file, retryAfterSeconds: 60 };
+    await rejectsCode(asks('60'), 'GATEWAY_ANSWER', minute);
+    await rejectsCode(asks('Fri, 01 Jan 2100 00:01:00 GMT'), 'GATEWAY_ANSWER', minute);
+    await rejectsCode(asks('soon'), 'GATEWAY_ANSWER', file);
+  });
+
   for (const [status, code] of [
     [404, undefined],
     [503, 'GATEWAY_ANSWER'],
