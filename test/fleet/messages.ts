@@ -30,7 +30,7 @@ export type FromWorker =
   | { readonly is: 'polls'; readonly polls: readonly Poll[]; readonly usage: Usage }
   | { readonly is: 'stopped'; readonly images: Readonly<Record<string, number>> };
 
-/** Of a process, since its start. */
+/** Of a process, since its devices began to poll. */
 export interface Usage {
   readonly cpuMs: number;
   readonly residentBytes: number;

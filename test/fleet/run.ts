@@ -23,6 +23,7 @@ const IMAGE_BYTES = 4096;
 const LOOK_MS = 500;
 /** More than any image fails: a fleet that is simulated goes on to its end, unless it is a third. */
 const FAILURE_PERCENT = 33;
+const SUCCESS_PERCENT = 50;
 
 /** @param say - is given one line after the other */
 export async function runFleet(options: Arguments, say: Say): Promise<Summary> {
@@ -145,7 +146,7 @@ class Fleet {
         percentage,
         soakSeconds: Math.ceil((options.soakMinutes * 60) / options.compress),
         failurePercent: FAILURE_PERCENT,
-        successPercent: 100 - FAILURE_PERCENT,
+        successPercent: SUCCESS_PERCENT,
       })),
     })) as Rollout;
     await leader.control('POST', `/rollouts/${id}/start`);

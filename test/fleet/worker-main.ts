@@ -20,6 +20,7 @@ class Worker {
   #time: SimulatedTime | undefined;
   #keys: UptaneKeys | undefined;
   #polls: Poll[] = [];
+  #cpuBefore = process.cpuUsage();
   #reports: NodeJS.Timeout | undefined;
 
   async prepare(share: Share): Promise<void> {
@@ -57,6 +58,7 @@ class Worker {
     const time = this.#time;
     if (time === undefined) throw new Error('the fleet is not prepared');
     time.start(startedAtMs);
+    this.#cpuBefore = process.cpuUsage();
     const intervalMs = options.intervalMinutes * MINUTE_MS;
     for (const device of this.#devices) {
       this.#runs.push(this.#run(device, Math.random() * intervalMs, time));
@@ -87,7 +89,7 @@ class Worker {
   }
 
   #report(): void {
-    say({ is: 'polls', polls: this.#polls, usage: usage() });
+    say({ is: 'polls', polls: this.#polls, usage: usage(this.#cpuBefore) });
     this.#polls = [];
   }
 }
@@ -104,8 +106,8 @@ function surroundingsOf(share: Share, gatewayUrl: string, time: SimulatedTime): 
   };
 }
 
-function usage(): Usage {
-  const { user, system } = process.cpuUsage();
+function usage(before: NodeJS.CpuUsage): Usage {
+  const { user, system } = process.cpuUsage(before);
   return { cpuMs: (user + system) / 1000, residentBytes: process.memoryUsage.rss() };
 }
 
