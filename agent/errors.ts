@@ -54,7 +54,7 @@ export interface FailureDetails {
 
   GATEWAY_UNREACHABLE: { url: string; cause: string; remedy: string };
   GATEWAY_TLS: { url: string; cause: string; remedy: string };
-  GATEWAY_ANSWER: { url: string; status: number; answer: string };
+  GATEWAY_ANSWER: { url: string; status: number; answer: string; retryAfterSeconds?: number };
   GATEWAY_TIMEOUT: { url: string; phase: string; timeoutMs: number };
 
   DOWNLOAD_FAILED: { filename: string; url: string; cause: string };

@@ -1,8 +1,9 @@
 /** Runs cycles for ever: at a jittered interval, sooner when asked, later when the way is bad. */
-import { isOtaError } from '../errors.ts';
+import { isOtaError, type AnyOtaError } from '../errors.ts';
 import type { Ports, Reporter } from '../ports.ts';
 import type { Instant } from '../uptane/time.ts';
 import { mayGoOn, runCycle, type Outcome } from './cycle.ts';
+import { waitMs, type Misfortune } from './schedule.ts';
 
 export interface DaemonOptions {
   readonly pollIntervalMs: number;
@@ -10,17 +11,25 @@ export interface DaemonOptions {
   readonly gateMs?: number;
   /** Told after every cycle, with what the service should show. */
   readonly progressed: (status: string) => void;
+  /** Calls `act` so much later on the clock of the ports, unless it is cancelled; for simulations. */
+  readonly after?: After;
 }
+
+/** @returns what cancels it */
+export type After = (ms: number, act: () => void) => () => void;
 
 /** Longer than any wait that a limit of ours allows within a cycle. */
 const STUCK_MS = 10 * 60_000;
-const FIRST_BACKOFF_MS = 15_000;
 /** How soon a new image that is not healthy yet is asked again. */
 const RECHECK_MS = 10_000;
 /** How soon it is asked again whether an update still has to wait: costs no network. */
 const GATE_MS = 60_000;
-/** Share of the interval by which polls are spread, so that a fleet does not come all at once. */
-const JITTER = 0.1;
+
+/** How a cycle ended, as far as the next one is concerned. */
+interface End {
+  readonly went: 'well' | 'badly' | 'unconfirmed' | 'held';
+  readonly retryAfterMs?: number;
+}
 
 /** What others may ask of a running daemon; served between cycles, never during one. */
 export class Daemon {
@@ -58,12 +67,12 @@ export class Daemon {
     while (!signal.aborted) {
       this.#dueMs = undefined;
       this.#aliveMs = clock.monotonicMs();
-      const ended = await this.#cycle();
-      failures = ended === 'badly' ? failures + 1 : 0;
-      const waitMs = ended === 'unconfirmed' ? RECHECK_MS : this.#waitMs(failures);
-      this.#dueMs = clock.monotonicMs() + waitMs;
-      if (ended === 'held') await this.#waitHeld(waitMs, signal);
-      else await this.#wait(waitMs, signal);
+      const { went, retryAfterMs } = await this.#cycle();
+      failures = went === 'badly' ? failures + 1 : 0;
+      const ms = went === 'unconfirmed' ? RECHECK_MS : this.#waitMs({ failures, retryAfterMs });
+      this.#dueMs = clock.monotonicMs() + ms;
+      if (went === 'held') await this.#waitHeld(ms, signal);
+      else await this.#wait(ms, signal);
     }
   }
 
@@ -79,20 +88,21 @@ export class Daemon {
     return turn;
   }
 
-  /** @returns when the next cycle should come: at the usual time, sooner, or after a back-off */
-  async #cycle(): Promise<'well' | 'badly' | 'unconfirmed' | 'held'> {
+  async #cycle(): Promise<End> {
     try {
       const outcome = await this.exclusively(runCycle);
       this.#options.progressed(statusText(outcome));
-      if (outcome.outcome === 'unconfirmed' || outcome.outcome === 'held') return outcome.outcome;
-      return outcome.outcome === 'failed' ? 'badly' : 'well';
+      if (outcome.outcome === 'unconfirmed' || outcome.outcome === 'held')
+        return { went: outcome.outcome };
+      return { went: outcome.outcome === 'failed' ? 'badly' : 'well' };
     } catch (error) {
       if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
       // Keys that the TLS library has found are dead once their token restarts: a new process helps.
       if (error.code === 'TOKEN_FAILED') throw error;
       this.#ports.reporter.refused(error);
       this.#options.progressed(error.code);
-      return error.handling.retry === 'backoff' ? 'badly' : 'well';
+      if (error.handling.retry !== 'backoff') return { went: 'well' };
+      return { went: 'badly', ...retryAfter(error) };
     }
   }
 
@@ -117,11 +127,8 @@ export class Daemon {
     };
   }
 
-  #waitMs(failures: number): number {
-    const { pollIntervalMs } = this.#options;
-    const spread = 1 + JITTER * (2 * this.#ports.clock.random() - 1);
-    if (failures === 0) return pollIntervalMs * spread;
-    return Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), pollIntervalMs) * spread;
+  #waitMs(misfortune: Misfortune): number {
+    return waitMs(this.#options.pollIntervalMs, misfortune, this.#ports.clock.random());
   }
 
   /** Until the next poll is due, or nothing holds the update back any more. */
@@ -137,7 +144,7 @@ export class Daemon {
   #wait(ms: number, signal: AbortSignal): Promise<boolean> {
     return new Promise((resolve) => {
       const end = (isEarly: boolean): void => {
-        clearTimeout(timer);
+        cancel();
         signal.removeEventListener('abort', early);
         this.#wake = () => undefined;
         resolve(isEarly);
@@ -145,12 +152,29 @@ export class Daemon {
       const early = (): void => {
         end(true);
       };
-      const timer = setTimeout(end, ms, false);
+      const cancel = (this.#options.after ?? later)(ms, () => {
+        end(false);
+      });
       this.#wake = early;
       signal.addEventListener('abort', early);
       if (signal.aborted) early();
     });
   }
+}
+
+/** Node fires a longer timer at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+const later: After = (ms, act) => {
+  const timer = setTimeout(act, Math.min(ms, LONGEST_TIMER_MS));
+  return () => {
+    clearTimeout(timer);
+  };
+};
+
+function retryAfter(error: AnyOtaError): Pick<End, 'retryAfterMs'> {
+  const { retryAfterSeconds } = error.code === 'GATEWAY_ANSWER' ? error.details : {};
+  return retryAfterSeconds === undefined ? {} : { retryAfterMs: retryAfterSeconds * 1000 };
 }
 
 function statusText(outcome: Outcome): string {

@@ -52,9 +52,13 @@ export async function offerManifest(ports: Ports, result: Result | undefined): P
   if (attacks.length > 0) await store.attacksReported(attacks);
 }
 
+/** Not a word about the report: it was not even looked at. */
+const TOO_MANY_REQUESTS = 429;
+
 function isRefusal(error: AnyOtaError): boolean {
   if (error.code !== 'GATEWAY_ANSWER') return false;
-  return error.details.status >= 400 && error.details.status < 500;
+  const { status } = error.details;
+  return status >= 400 && status < 500 && status !== TOO_MANY_REQUESTS;
 }
 
 /** Attacks are the Primary's to report: it is the one that verifies for the whole vehicle. */

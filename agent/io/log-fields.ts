@@ -60,6 +60,7 @@ const DETAILS: Readonly<Record<DetailName, true>> = {
   problem: true,
   receivedBytes: true,
   remedy: true,
+  retryAfterSeconds: true,
   repo: true,
   role: true,
   roles: true,

@@ -10,6 +10,7 @@ import { parseHttpDate } from './http-date.ts';
 import type { HttpClient, Response } from './http.ts';
 import { ImagePlaces, type ImageSource } from './image-places.ts';
 import { demandRate, limitRate, type MinimumRate } from './limit-bytes.ts';
+import { parseRetryAfter } from './retry-after.ts';
 
 /** Statuses with which the field's servers say "there is no such file"; 424 is OTA-CE's. */
 const ABSENT = new Set([403, 404, 424]);
@@ -177,7 +178,13 @@ export async function answered(
     if (text.length > ANSWER_BYTES || performance.now() - start > ANSWER_MS) break;
   }
   const answer = text.slice(0, ANSWER_BYTES).replace(/\s+/gu, ' ');
-  return new OtaError('GATEWAY_ANSWER', { url, status: response.status, answer });
+  const retryAfterSeconds = parseRetryAfter(response.headers);
+  return new OtaError('GATEWAY_ANSWER', {
+    url,
+    status: response.status,
+    answer,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  });
 }
 
 /** A whole body, as long as it stays within `maxBytes`. */

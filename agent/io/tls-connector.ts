@@ -10,6 +10,7 @@ import type { Instant } from '../uptane/time.ts';
 import { openTunnel, type ProxyFor } from './http-proxy.ts';
 import { signedChain } from './tls-pins.ts';
 import { isAboutClock, judgeServer, type ServerPolicy } from './tls-policy.ts';
+import { isForgotten, resumption } from './tls-resumption.ts';
 
 const DIAGNOSIS_MS = 2000;
 /** Code of the error for a server that hangs up after the handshake. */
@@ -126,11 +127,19 @@ export class TlsConnector {
 
   #secure(place: Place, tunnel: Duplex | undefined, callback: buildConnector.Callback): void {
     const server = `${place.host}:${String(place.port)}`;
-    const socket = this.#open(place, { ticket: this.#ticketFor(server), tunnel });
-    this.#keepTickets(socket, server);
+    const ticket = this.#ticketFor(server);
+    const socket = this.#open(place, { ticket, tunnel });
+    this.#keepTickets(socket, server, ticket === undefined ? 'full' : 'resuming');
     this.#settle(socket, 'secureConnect', (...result) => {
       // A ticket that the server no longer honours must not be offered for ever.
       if (result[0] !== null) this.#tickets.delete(server);
+      if (ticket !== undefined && isForgotten(socket, result[0])) {
+        this.#tickets.delete(server);
+        socket.destroy();
+        this.lastAlert = undefined;
+        this.#connect(place, callback);
+        return;
+      }
       const { verifyChain } = this.#policy;
       if (
         verifyChain !== undefined &&
@@ -245,9 +254,10 @@ export class TlsConnector {
       host,
       port,
       servername: isAddress(host) ? '' : host,
-      secureContext: this.#currentContext(),
       requestOCSP: this.#policy.verifyStaple !== undefined,
-      ...(ticket === undefined ? {} : { session: ticket }),
+      ...(ticket === undefined
+        ? { secureContext: this.#currentContext() }
+        : { ...resumption(), session: ticket }),
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
@@ -275,7 +285,7 @@ export class TlsConnector {
    * A ticket is worth what its handshake proved. So a resumed connection passes on what was left of it,
    * and one that was refused leaves none: its tickets, which may come later, find no place.
    */
-  #keepTickets(socket: TLSSocket, server: string): void {
+  #keepTickets(socket: TLSSocket, server: string, handshake: 'full' | 'resuming'): void {
     const offered = this.#tickets.get(server)?.until;
     const early: Buffer[] = [];
     let staple: Buffer | undefined;
@@ -288,6 +298,8 @@ export class TlsConnector {
       else this.#tickets.set(server, { session, until });
     });
     socket.once('secureConnect', () => {
+      // Nothing was verified, and the connection ends.
+      if (handshake === 'resuming' && !socket.isSessionReused()) return;
       this.protocol = socket.getProtocol() ?? undefined;
       try {
         until = socket.isSessionReused() ? offered : judgeServer(socket, staple, this.#policy);

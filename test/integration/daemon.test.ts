@@ -72,3 +72,15 @@ test('a gateway that cannot be reached is asked again after 15 s, not after the 
   stop.abort();
   await ended;
 });
+
+test('a gateway that asks to be left alone is, and a report that it had no time for is no refused one', async () => {
+  for (const status of [429, 503]) {
+    device.outside.gateway = { answers: status, retryAfterSeconds: 1200 };
+    const { daemon, status: said, ended } = await polled();
+    assert.equal(said, 'GATEWAY_ANSWER');
+    assert.equal(daemon.nextPollAt, NOW + 1.05 * 1_200_000);
+    stop.abort();
+    await ended;
+    stop = new AbortController();
+  }
+});

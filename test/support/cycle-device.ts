@@ -25,7 +25,11 @@ import { NOW, PRIMARY, World } from './uptane-world.ts';
 
 /** What a test may break, and what the outside world saw. */
 interface Outside {
-  gateway: 'up' | 'down' | 'refuses-manifests';
+  gateway:
+    | 'up'
+    | 'down'
+    | 'refuses-manifests'
+    | { readonly answers: number; readonly retryAfterSeconds: number };
   image: (offset: number, target: TrustedTarget) => AsyncIterable<Uint8Array>;
   /** What the checks of health find wrong. */
   sick: string | undefined;
@@ -210,8 +214,18 @@ export class TestDevice {
         putManifest: async (body) => {
           demandGateway();
           await Promise.resolve();
-          if (outside.gateway === 'refuses-manifests') {
+          const { gateway } = outside;
+          if (gateway === 'refuses-manifests') {
             throw new OtaError('GATEWAY_ANSWER', { url: 'u', status: 400, answer: 'no' });
+          }
+          if (typeof gateway === 'object') {
+            const { answers: status, retryAfterSeconds } = gateway;
+            throw new OtaError('GATEWAY_ANSWER', {
+              url: 'u',
+              status,
+              answer: '',
+              retryAfterSeconds,
+            });
           }
           outside.manifests.push(Buffer.from(body).toString());
           return outside.date;

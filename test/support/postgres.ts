@@ -15,6 +15,8 @@ const START_MS = 60_000;
 export interface Postgres {
   /** For DATABASE_URL. */
   readonly url: string;
+  /** Of the process that all others belong to. */
+  readonly pid: number;
   /** Stops it as a crash of the machine would, and starts it again over what it had written. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -31,6 +33,9 @@ export async function startPostgres(): Promise<Postgres> {
   let server = await serve(data, directory.path);
   return {
     url: `postgres://director@localhost/postgres?host=${encodeURIComponent(directory.path)}`,
+    get pid() {
+      return server.pid ?? 0;
+    },
     restart: async () => {
       await end(server, 'SIGQUIT');
       server = await serve(data, directory.path);
