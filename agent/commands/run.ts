@@ -12,13 +12,18 @@ import { DaemonView, serveDaemon } from './serve-api.ts';
 
 /** Runs until SIGTERM or SIGINT. Being killed in any other way loses nothing either. */
 export function runCommand(context: CommandContext): Promise<CommandResult> {
-  return withAgent(context, (agent) => serve(context, agent));
+  // Before anything that may hang: opening the token, say.
+  const stop = stopSignal();
+  return withAgent(context, (agent) => serve(context, agent, stop));
 }
 
-async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<CommandResult> {
+async function serve(
+  { loaded, log }: CommandContext,
+  agent: Agent,
+  stop: AbortSignal,
+): Promise<CommandResult> {
   const { settings } = loaded;
   const notifier = openServiceNotifier(process.env);
-  const stop = stopSignal();
   const view = new DaemonView(agent);
   const daemon = new Daemon(
     { ...agent.ports, reporter: view.observed },
@@ -45,7 +50,7 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
   }
 }
 
-const STOP_GRACE_MS = 1500;
+const STOP_GRACE_MS = 500;
 
 /** Power-fail safety makes stopping simple: a cycle that does not end in time is ended with us. */
 function stopSignal(): AbortSignal {
