@@ -5,9 +5,14 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 
 import { CommandInstaller } from '../../agent/io/installers/command.ts';
-import { installerContract, type Running } from '../contract/installer.contract.ts';
+import {
+  installerContract,
+  type InstallerFixture,
+  type Running,
+} from '../contract/installer.contract.ts';
 import { rejectsCode } from '../support/expect-code.ts';
 import { runInstall } from '../support/install-process.ts';
+import { behindSocket } from '../support/separate-installer.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -29,7 +34,7 @@ function exampleIn(directory: string): string {
   return firmware;
 }
 
-installerContract('command, with the example of config/', (directory) => {
+function exampleDevice(directory: string): InstallerFixture {
   const firmware = exampleIn(directory);
   return {
     installer: new CommandInstaller({ command: [EXAMPLE, firmware], timeoutMs: 20_000 }),
@@ -38,7 +43,11 @@ installerContract('command, with the example of config/', (directory) => {
     running: () => running(firmware),
     boot: () => undefined,
   };
-});
+}
+installerContract('command, with the example of config/', exampleDevice);
+installerContract('separate, command', (directory) =>
+  behindSocket(directory, exampleDevice(directory)),
+);
 
 /** A program that does `script` for every verb but `describe`. */
 function program(t: TestContext, script: string, timeoutMs = 20_000): Program {

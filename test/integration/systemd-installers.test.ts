@@ -14,15 +14,28 @@ const directory = temporaryDirectory('installers');
 const agent = new InstalledAgent(directory.path);
 const { assign, demand, demandStopped, partial, property, until, untilInstalled } = agent;
 
-before(async () => {
-  await agent.boot();
-});
+before(() => agent.boot());
 after(async () => {
   await agent.close();
   directory.remove();
 });
 
-agent.test('provisions', () => provision(agent.system, true));
+/** A component of the device, which runs its image after a reboot: when somebody moves `next`. */
+const COMPONENT = '/opt/app/component.sh';
+
+agent.test('provisions a device of two ECUs', async () => {
+  agent.system.write('/etc/ota-agent/boot-id', 'first boot');
+  agent.system.write(
+    '/etc/ota-agent/conf.d/15-component.toml',
+    `boot.boot_id_file = "/etc/ota-agent/boot-id"
+    [[component]]
+    serial = "app-1"
+    hardware_id = "app"
+    installer = { type = "command", command = ["${COMPONENT}"] }
+`,
+  );
+  await provision(agent.system, true);
+});
 
 const SLOW = '/etc/ota-agent/conf.d/20-slow.toml';
 
@@ -141,3 +154,50 @@ agent.test('the installer serves the agent and root, and nobody else', async () 
   const inGroup = await demand('runuser', '-u', 'nobody', '-g', 'ota-agent', '--', ...node);
   assert.match(inGroup, /"code":"USAGE".*may not install/u);
 });
+
+agent.test(
+  'several ECUs and their reboot: all of it is done by the installer, as root',
+  async () => {
+    agent.system.write(
+      COMPONENT,
+      `#!/bin/sh
+    cd /opt/app
+    digest() { printf '{"sha256":"%s"}\n' "$(sha256sum < "$1" | cut -d' ' -f1)"; }
+    case $1 in
+      describe) echo '{"reboot":true}' ;;
+      write) cp "$OTA_IMAGE_PATH" next && digest next ;;
+      booted) test -e current || exit 64; digest current ;;
+    esac
+`,
+      0o755,
+    );
+    agent.system.write(
+      '/etc/ota-agent/conf.d/50-reboot.toml',
+      'installer.reboot_command = ["touch", "/opt/app/would-reboot"]\n',
+    );
+    await demand('systemctl', 'restart', 'ota-agent');
+    const [whole, part] = [Buffer.from('the whole'), Buffer.from('a part')];
+    await agent.publish('whole-1', whole, 'gateway');
+    await agent.publish('part-1', part, 'app');
+    const targets = [
+      { image: 'whole-1', ecu: 'gw-1' },
+      { image: 'part-1', ecu: 'app-1' },
+    ];
+    await agent.director.control('POST', '/assignments', { device: 'device-1', targets });
+    await until('the reboot', () => agent.exists('/opt/app/would-reboot'));
+    assert.equal(await demand('stat', '-c', '%U', '/opt/app/would-reboot'), 'root');
+    await demandStopped();
+
+    await demand('mv', '/opt/app/next', '/opt/app/current');
+    agent.system.write('/etc/ota-agent/boot-id', 'second boot');
+    await demand('systemctl', 'start', 'ota-agent');
+    await untilInstalled(whole, '/opt/app/app.img');
+    await until('the report', async () => {
+      const device = await agent.director.control('GET', '/devices/device-1');
+      const { installed } = device as {
+        readonly installed: Record<string, { readonly filename: string }>;
+      };
+      return installed['gw-1']?.filename === 'whole-1' && installed['app-1']?.filename === 'part-1';
+    });
+  },
+);

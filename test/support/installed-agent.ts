@@ -86,10 +86,14 @@ export class InstalledAgent {
     }
   };
 
-  readonly assign = async (name: string, content: Buffer): Promise<void> => {
+  async publish(name: string, content: Buffer, hardwareId: string): Promise<void> {
     const path = join(this.#directory, name);
     writeFileSync(path, content);
-    await this.director.publish({ path, name, hardwareIds: ['gateway'], version: name });
+    await this.director.publish({ path, name, hardwareIds: [hardwareId], version: name });
+  }
+
+  readonly assign = async (name: string, content: Buffer): Promise<void> => {
+    await this.publish(name, content, 'gateway');
     await this.director.assign('device-1', name);
   };
 
