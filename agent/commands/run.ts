@@ -6,9 +6,10 @@ import type { Agent } from '../assemble.ts';
 import { Daemon } from '../cycle/daemon.ts';
 import { openServiceNotifier } from '../io/systemd.ts';
 import { withAgent, type CommandContext } from './context.ts';
+import { metricsFile } from './metrics-file.ts';
 import type { CommandResult } from './result.ts';
 import { secretsNow } from './secrets.ts';
-import { DaemonView, serveDaemon } from './serve-api.ts';
+import { DaemonView, metricsOf, serveDaemon } from './serve-api.ts';
 
 /** Runs until SIGTERM or SIGINT. Being killed in any other way loses nothing either. */
 export function runCommand(context: CommandContext): Promise<CommandResult> {
@@ -32,12 +33,15 @@ async function serve(
       progressed: (text) => {
         view.cycleEnded(text);
         notifier.status(text);
+        void writeMetrics();
       },
     },
   );
+  const shown = { agent, daemon, view, settings };
+  const writeMetrics = metricsFile(settings.metrics.textfile, () => metricsOf(shown), log);
   await mkdir(dirname(settings.api.socket), { recursive: true });
   const secrets = (): Promise<CommandResult> => secretsNow(agent, loaded, log);
-  const api = await serveDaemon({ agent, daemon, view, settings, secrets });
+  const api = await serveDaemon({ ...shown, secrets });
   try {
     await notifier.ready();
     notifier.startWatchdog(() => daemon.isAlive());

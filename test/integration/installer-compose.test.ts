@@ -145,7 +145,8 @@ describe('compose with podman', { skip: NO_PODMAN ?? false }, () => {
       await device.close?.();
       directory.remove();
     });
-    const { installer, target, content, running } = device;
+    const { installer, target, content } = device;
+    const running = (): Promise<Running> => Promise.resolve(device.running());
     const staged = join(directory.path, 'update.tar.gz');
     writeFileSync(staged, content);
     await installer.check(target);
