@@ -1,6 +1,7 @@
 /** What settings mean together: contradictions, and what a command cannot do without. */
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
 import { requireComponents, requireInstaller } from './config-installer.ts';
+import { readSeparation } from './config-separation.ts';
 
 /**
  * Refuses settings that are each right and together wrong.
@@ -13,6 +14,7 @@ export function checkTogether(loaded: LoadedSettings): void {
   const { settings } = loaded;
   if (settings.installer.type !== 'file') requireInstaller(loaded);
   requireComponents(loaded);
+  readSeparation(loaded);
   if (settings.provisioning.mode === 'est' && settings.provisioning.est_url === undefined) {
     throw missing(loaded, 'provisioning.est_url', 'provisioning.mode = "est" needs it');
   }

@@ -1,6 +1,6 @@
 /** What installing in a service of its own needs of the settings. */
 import { invalid, missing, type LoadedSettings } from './config-problem.ts';
-import { requireComponents, requireInstaller } from './config-installer.ts';
+import { requireComponents, requireInstaller, type InstallerSettings } from './config-installer.ts';
 
 /** Who is installed on, by the configuration alone: what the agent says of itself may be a lie. */
 export interface Separation {
@@ -25,11 +25,9 @@ export function readSeparation(loaded: LoadedSettings): Separation | undefined {
   if (ecu.hardware_id === undefined) throw missing(loaded, 'ecu.hardware_id', why);
   if (uptane.roots === undefined) throw missing(loaded, 'uptane.roots', why);
   const components = requireComponents(loaded);
-  const types = [requireInstaller(loaded), ...components.map(({ installer }) => installer)];
-  if (types.some(({ type }) => type === 'ostree')) {
-    const problem = 'pulls over the network, which the installer has not';
-    const remedy = 'set separation.installer = false, or another type';
-    throw invalid(loaded, 'installer.type', { problem, remedy });
+  demandSeparable(loaded, 'installer', requireInstaller(loaded));
+  for (const [index, { installer }] of components.entries()) {
+    demandSeparable(loaded, `component[${String(index)}].installer`, installer);
   }
   const primary = { serial: ecu.serial, hardwareId: ecu.hardware_id };
   const [director, image] = uptane.roots;
@@ -39,4 +37,20 @@ export function readSeparation(loaded: LoadedSettings): Separation | undefined {
     roots: [director, image],
     ecus: [primary, ...components.map(({ serial, hardwareId }) => ({ serial, hardwareId }))],
   };
+}
+
+/** Refuses what cannot be done without network, namespaces and capabilities: the installer has none. */
+function demandSeparable(loaded: LoadedSettings, table: string, rules: InstallerSettings): void {
+  const remedy = 'set separation.installer = false';
+  if (rules.type === 'ostree') {
+    const problem = 'pulls over the network, which the installer has not';
+    throw invalid(loaded, `${table}.type`, { problem, remedy: `${remedy}, or another type` });
+  }
+  if (rules.type === 'compose' && rules.engine === 'podman') {
+    const problem = 'makes containers by itself, for which the installer has no privileges';
+    throw invalid(loaded, `${table}.engine`, {
+      problem,
+      remedy: `${remedy}, or engine = "docker"`,
+    });
+  }
 }

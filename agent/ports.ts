@@ -316,8 +316,8 @@ export type Installer = StagedInstaller | StreamingInstaller;
 /** What every installer does. Each method may be called again after a power cut. */
 interface InstallerSteps {
   readonly kind: string;
-  /** Whether a new image runs only after a reboot. */
-  readonly needsReboot: boolean;
+  /** Whether a new image runs only after a reboot; rejects with INSTALL_FAILED where nobody can say. */
+  readonly needsReboot: boolean | Promise<boolean>;
   /**
    * Refuses before anything is downloaded: what is missing, too small, or not for this hardware.
    *

@@ -213,6 +213,15 @@ export const settingsSchema = z.strictObject({
         .describe('Group that may use it, by name or number. Unset: root and the own user alone'),
     })
     .prefault({}),
+  metrics: z
+    .strictObject({
+      textfile: path
+        .regex(/\.prom$/u)
+        .optional()
+        .meta({ title: 'path that ends in ".prom"' })
+        .describe('Written after every cycle, for the textfile collector of node_exporter'),
+    })
+    .prefault({}),
   log: z
     .strictObject({
       level: z

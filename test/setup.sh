@@ -31,6 +31,7 @@ openssh-client            ssh-keygen and ssh-agent, which sign with keys in a to
 openssl                   an independent judge of certificates and signatures
 python3-jwcrypto          an independent judge of what is encrypted to a device
 python3-prometheus-client an independent reader of metrics
+prometheus-node-exporter  the collector that metrics in a file are for
 squashfs-tools            makes the root file systems of the demonstration, and bundles of RAUC
 rauc                      the installer of the same name is tested with it
 dbus                      the bus that it is on

@@ -63,6 +63,10 @@ async function serveLocked(
 ): Promise<void> {
   const database = await Database.open(join(separation.storage, DATABASE));
   try {
+    // An agent that went away in the middle of a step begins it again, and waits for this process to end.
+    void wire.hungUp().then(() => {
+      process.exit(0);
+    });
     await serveSteps(wire, await partsOf(context, separation, new SqliteStore(database)));
   } finally {
     await database.close();

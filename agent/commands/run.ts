@@ -6,19 +6,25 @@ import type { Agent } from '../assemble.ts';
 import { Daemon } from '../cycle/daemon.ts';
 import { openServiceNotifier } from '../io/systemd.ts';
 import { withAgent, type CommandContext } from './context.ts';
+import { metricsFile } from './metrics-file.ts';
 import type { CommandResult } from './result.ts';
 import { secretsNow } from './secrets.ts';
-import { DaemonView, serveDaemon } from './serve-api.ts';
+import { DaemonView, metricsOf, serveDaemon } from './serve-api.ts';
 
 /** Runs until SIGTERM or SIGINT. Being killed in any other way loses nothing either. */
 export function runCommand(context: CommandContext): Promise<CommandResult> {
-  return withAgent(context, (agent) => serve(context, agent));
+  // Before anything that may hang: opening the token, say.
+  const stop = stopSignal();
+  return withAgent(context, (agent) => serve(context, agent, stop));
 }
 
-async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<CommandResult> {
+async function serve(
+  { loaded, log }: CommandContext,
+  agent: Agent,
+  stop: AbortSignal,
+): Promise<CommandResult> {
   const { settings } = loaded;
   const notifier = openServiceNotifier(process.env);
-  const stop = stopSignal();
   const view = new DaemonView(agent);
   const daemon = new Daemon(
     { ...agent.ports, reporter: view.observed },
@@ -27,12 +33,15 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
       progressed: (text) => {
         view.cycleEnded(text);
         notifier.status(text);
+        void writeMetrics();
       },
     },
   );
+  const shown = { agent, daemon, view, settings };
+  const writeMetrics = metricsFile(settings.metrics.textfile, () => metricsOf(shown), log);
   await mkdir(dirname(settings.api.socket), { recursive: true });
   const secrets = (): Promise<CommandResult> => secretsNow(agent, loaded, log);
-  const api = await serveDaemon({ agent, daemon, view, settings, secrets });
+  const api = await serveDaemon({ ...shown, secrets });
   try {
     await notifier.ready();
     notifier.startWatchdog(() => daemon.isAlive());
@@ -45,7 +54,7 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
   }
 }
 
-const STOP_GRACE_MS = 1500;
+const STOP_GRACE_MS = 500;
 
 /** Power-fail safety makes stopping simple: a cycle that does not end in time is ended with us. */
 function stopSignal(): AbortSignal {

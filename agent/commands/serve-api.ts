@@ -63,7 +63,7 @@ export function serveDaemon(served: Served): Promise<Api> {
       socket,
       group,
       hub: served.view.hub,
-      metrics: () => metrics(served),
+      metrics: () => metricsOf(served),
       // Loaded when asked for: the schemas of a document are large.
       document: async () => (await import('../io/api/openapi.ts')).openApiDocument(VERSION),
     },
@@ -136,7 +136,12 @@ async function status({ agent, daemon, view, settings }: Served): Promise<object
   };
 }
 
-async function metrics({ agent, daemon, view, settings }: Served): Promise<string> {
+type Shown = Pick<Served, 'agent' | 'view' | 'settings'> & {
+  readonly daemon: Pick<Daemon, 'nextPollAt'>;
+};
+
+/** In the text format of Prometheus. */
+export async function metricsOf({ agent, daemon, view, settings }: Shown): Promise<string> {
   const { at } = await loadState(agent.store);
   const { warnings } = await readStatus(agent.store, settings.installer.type);
   const snapshot = {

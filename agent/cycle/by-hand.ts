@@ -8,7 +8,7 @@ import { queueEvent } from './events.ts';
 import { goBack } from './go-back.ts';
 import { noteGoodBoot } from './good-boot.ts';
 import { heldUpdate, rememberApproval } from './hold.ts';
-import { checkReturn, rollBack } from './install.ts';
+import { checkReturn, needReboot, rollBack } from './install.ts';
 import { next, type Effect, type Event, type Plan, type State, type Step } from './machine.ts';
 
 /** Marks the running image good without any check of health. */
@@ -161,8 +161,8 @@ async function advance(from: State, event: Event, ports: LocalPorts): Promise<St
   return step;
 }
 
-function rolledBack(plan: Plan, ports: LocalPorts): Outcome {
-  return plan.targets.some(({ ecu }) => ports.installers.of(ecu).needsReboot)
+async function rolledBack(plan: Plan, ports: LocalPorts): Promise<Outcome> {
+  return (await needReboot(plan.targets, ports))
     ? { outcome: 'reboot-required', plan }
     : { outcome: 'rolled-back', plan };
 }

@@ -56,7 +56,7 @@ export async function bootedImage(plan: Plan, ports: LocalPorts): Promise<Event>
   for (const target of plan.targets) {
     const installer = ports.installers.of(target.ecu);
     if (!(await installer.booted(target))) old ??= target.ecu;
-    else if (installer.needsReboot) others = 'new';
+    else if (await installer.needsReboot) others = 'new';
   }
   return old === undefined ? { ...now, image: 'new' } : { ...now, image: 'old', ecu: old, others };
 }

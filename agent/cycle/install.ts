@@ -33,17 +33,25 @@ export async function activate(plan: Plan, ports: Ports): Promise<Event> {
   try {
     for (const target of plan.targets)
       await ofTarget(target, () => activateOne(target, plan, ports));
-    const needsReboot = plan.targets.some(({ ecu }) => ports.installers.of(ecu).needsReboot);
-    const takesEffect = needsReboot ? 'after-reboot' : 'now';
+    const takesEffect = (await needReboot(plan.targets, ports)) ? 'after-reboot' : 'now';
     return { type: 'activated', takesEffect, uptimeMs: ports.boot.uptimeMs() };
   } catch (error) {
     return installFailed(error, ports);
   }
 }
 
+/** Whether any of these images runs only after a reboot. */
+export async function needReboot(
+  targets: readonly TrustedTarget[],
+  ports: LocalPorts,
+): Promise<boolean> {
+  for (const target of targets) if (await installerFor(target, ports).needsReboot) return true;
+  return false;
+}
+
 async function activateOne(target: TrustedTarget, plan: Plan, ports: Ports): Promise<void> {
   const installer = ports.installers.of(target.ecu);
-  if (!installer.needsReboot) return installer.activate(target);
+  if (!(await installer.needsReboot)) return installer.activate(target);
   // Power failed between two of several, and this one has booted already.
   if (!(await installer.booted(target))) await installer.activate(target);
   await queueEvent(ports, 'EcuInstallationApplied', { plan, target });
@@ -69,8 +77,8 @@ export async function rollBack(
   }
   if (targets.length < plan.targets.length && !isLast) return { type: 'roll-back-failed' };
   const { bootId } = ports.boot;
-  const needsReboot = targets.some((target) => installerFor(target, ports).needsReboot);
-  if (needsReboot && untriedBootId !== bootId) return { type: 'roll-back-chosen', bootId };
+  if (untriedBootId !== bootId && (await needReboot(targets, ports)))
+    return { type: 'roll-back-chosen', bootId };
   return rolledBack(plan, ports);
 }
 
@@ -80,7 +88,7 @@ export async function checkReturn(
   ports: LocalPorts,
 ): Promise<Event> {
   for (const target of retry ? plan.targets : []) {
-    if (installerFor(target, ports).needsReboot && (await runs(target, ports))) {
+    if ((await installerFor(target, ports).needsReboot) && (await runs(target, ports))) {
       return { type: 'roll-back-failed' };
     }
   }

@@ -35,6 +35,14 @@ export class ToolFailure extends Error {
   }
 }
 
+/** Groups that still run. */
+const RUNNING = new Set<number | undefined>();
+
+// A program that outlived us would go on beside the one that the next agent starts.
+process.on('exit', () => {
+  for (const pid of RUNNING) killGroup(pid);
+});
+
 const KEPT_CHARACTERS = 64 * 1024;
 /** What is in the pipe is read in that time. */
 const LEFT_OPEN_MS = 1000;
@@ -52,10 +60,12 @@ export async function runTool(
   const { timeoutMs, input = '', env = process.env, cwd, onLine, maxCharacters } = options;
   // A group of its own: what it has started ends with it.
   const child = spawn(program, args, { env, cwd, stdio: 'pipe', detached: true });
+  const { pid } = child;
+  RUNNING.add(pid);
   const late = new AbortController();
   const loud = new AbortController();
   const kill = (): void => {
-    killGroup(child.pid);
+    killGroup(pid);
   };
   const timer = setTimeout(() => {
     late.abort();
@@ -100,6 +110,7 @@ export async function runTool(
   } finally {
     clearTimeout(timer);
     kill();
+    RUNNING.delete(pid);
   }
 }
 

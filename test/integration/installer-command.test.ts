@@ -5,9 +5,14 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 
 import { CommandInstaller } from '../../agent/io/installers/command.ts';
-import { installerContract, type Running } from '../contract/installer.contract.ts';
-import { rejectsCode, throwsCode } from '../support/expect-code.ts';
+import {
+  installerContract,
+  type InstallerFixture,
+  type Running,
+} from '../contract/installer.contract.ts';
+import { rejectsCode } from '../support/expect-code.ts';
 import { runInstall } from '../support/install-process.ts';
+import { behindSocket } from '../support/separate-installer.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -29,7 +34,7 @@ function exampleIn(directory: string): string {
   return firmware;
 }
 
-installerContract('command, with the example of config/', (directory) => {
+function exampleDevice(directory: string): InstallerFixture {
   const firmware = exampleIn(directory);
   return {
     installer: new CommandInstaller({ command: [EXAMPLE, firmware], timeoutMs: 20_000 }),
@@ -38,7 +43,11 @@ installerContract('command, with the example of config/', (directory) => {
     running: () => running(firmware),
     boot: () => undefined,
   };
-});
+}
+installerContract('command, with the example of config/', exampleDevice);
+installerContract('separate, command', (directory) =>
+  behindSocket(directory, exampleDevice(directory)),
+);
 
 /** A program that does `script` for every verb but `describe`. */
 function program(t: TestContext, script: string, timeoutMs = 20_000): Program {
@@ -123,7 +132,7 @@ describe('a program answers', () => {
 
   test('whether it needs a reboot, and what people want to know', async (t) => {
     const { installer, path } = program(t, '');
-    assert.equal(installer.needsReboot, true);
+    assert.equal(await installer.needsReboot, true);
     assert.deepEqual(await installer.describe(), { program: path, reboot: 'true' });
   });
 
@@ -220,7 +229,7 @@ describe('a program goes wrong', () => {
           cause: `${command[0] ?? ''} cannot be run: ENOENT: spawn ${command[0] ?? ''} ENOENT`,
         },
       });
-      assert.throws(() => installer.needsReboot, { code: 'INSTALL_FAILED' });
+      await assert.rejects(installer.needsReboot, { code: 'INSTALL_FAILED' });
     }
     writeFileSync(path, '#!/nonexistent/sh\n');
     await assert.rejects(new CommandInstaller({ command: [path], timeoutMs: 1000 }).describe(), {
@@ -238,7 +247,7 @@ describe('a program goes wrong', () => {
       cause: `${path} describe: its answer has to say "reboot": true or false`,
     };
     await rejectsCode(installer.describe(), 'INSTALL_FAILED', details);
-    throwsCode(() => installer.needsReboot, 'INSTALL_FAILED', details);
+    await rejectsCode(installer.needsReboot, 'INSTALL_FAILED', details);
   });
 });
 

@@ -6,10 +6,16 @@ import { after, before, describe, test } from 'node:test';
 
 import { ComposeInstaller } from '../../agent/io/installers/compose/compose.ts';
 import { parseDefinition } from '../../agent/io/installers/compose/definition.ts';
-import { installerContract, takeImage, type Running } from '../contract/installer.contract.ts';
+import {
+  installerContract,
+  takeImage,
+  type InstallerFixture,
+  type Running,
+} from '../contract/installer.contract.ts';
 import { rejectsCode } from '../support/expect-code.ts';
 import { useMemory } from '../support/ostree-device.ts';
 import { Podman, podmanProblem } from '../support/podman.ts';
+import { behindSocket } from '../support/separate-installer.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -113,7 +119,7 @@ describe('compose with podman', { skip: NO_PODMAN ?? false }, () => {
       healthMs: 20_000,
     });
 
-  installerContract('compose, images in the archive', async (directory) => {
+  const composeDevice = async (directory: string): Promise<InstallerFixture> => {
     podman.clear();
     const installer = installerIn(directory);
     const factory = targetFor(podman.archive('factory'), { filename: 'app-1.tar.gz' });
@@ -129,5 +135,28 @@ describe('compose with podman', { skip: NO_PODMAN ?? false }, () => {
       running: () => podman.running() as Running,
       boot: () => undefined,
     };
+  };
+  installerContract('compose, images in the archive', composeDevice);
+
+  test('behind the socket of an installer it is installed, confirmed, and taken back', async (t) => {
+    const directory = temporaryDirectory('compose');
+    const device = await behindSocket(directory.path, await composeDevice(directory.path));
+    t.after(async () => {
+      await device.close?.();
+      directory.remove();
+    });
+    const { installer, target, content } = device;
+    const running = (): Promise<Running> => Promise.resolve(device.running());
+    const staged = join(directory.path, 'update.tar.gz');
+    writeFileSync(staged, content);
+    await installer.check(target);
+    await takeImage({ installer, target }, staged);
+    assert.equal(await running(), 'factory');
+    await installer.activate(target);
+    assert.equal(await running(), 'update');
+    assert.equal(await installer.booted(target), true);
+    await installer.confirm(target);
+    await installer.rollBack(target);
+    assert.equal(await running(), 'factory');
   });
 });

@@ -7,10 +7,11 @@ import { after, afterEach, describe, test } from 'node:test';
 
 import { isOtaError } from '../../agent/errors.ts';
 import { RaucInstaller } from '../../agent/io/installers/rauc/installer.ts';
-import { installerContract } from '../contract/installer.contract.ts';
+import { installerContract, type InstallerFixture } from '../contract/installer.contract.ts';
 import { RaucBench, silent, type Device, type Staged } from '../support/rauc-bench.ts';
 import { attachLoop, detachLoop } from '../support/loop-device.ts';
 import { makeVendor } from '../support/rauc-bundle.ts';
+import { behindSocket } from '../support/separate-installer.ts';
 import { raucProblem, type RaucOptions } from '../support/rauc-device.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -25,7 +26,7 @@ else test('rauc', { skip: problem }, () => undefined);
 function suite(bench: RaucBench): void {
   const { update } = bench;
 
-  installerContract('rauc', async (directory) => {
+  const raucDevice = async (directory: string): Promise<InstallerFixture> => {
     const device = await bench.open({}, join(directory, 'device'));
     return {
       installer: device.installer,
@@ -37,7 +38,11 @@ function suite(bench: RaucBench): void {
       },
       close: () => device.close(),
     };
-  });
+  };
+  installerContract('rauc', raucDevice);
+  installerContract('separate, rauc', async (directory) =>
+    behindSocket(directory, await raucDevice(directory)),
+  );
 
   describe('rauc', () => {
     const open: Device[] = [];

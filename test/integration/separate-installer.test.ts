@@ -20,21 +20,14 @@ import { withMarker } from '../support/ab-slot-devices.ts';
 import * as board from '../support/directory-board.ts';
 import { rejectsCode } from '../support/expect-code.ts';
 import { fileDevice } from '../support/file-device.ts';
-import { separated, SignedRelease, type Separated } from '../support/separate-installer.ts';
+import {
+  behindSocket,
+  separated,
+  SignedRelease,
+  type Separated,
+} from '../support/separate-installer.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-
-/** The same device, but its installer is behind a socket. */
-async function behindSocket(
-  directory: string,
-  fixture: InstallerFixture,
-): Promise<InstallerFixture> {
-  const release = new SignedRelease();
-  const target = release.publish(fixture.content, fixture.target.filename);
-  const device = await separated(directory, fixture.installer, release);
-  const { installer } = device;
-  return { ...fixture, installer, target, close: () => device.close() };
-}
 
 function directoryDevice(directory: string): InstallerFixture {
   const { installer, path } = board.openBoard(directory);

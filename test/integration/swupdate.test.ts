@@ -4,11 +4,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { installerContract, type Running } from '../contract/installer.contract.ts';
+import {
+  installerContract,
+  type InstallerFixture,
+  type Running,
+} from '../contract/installer.contract.ts';
 import { makeSwu, makeSwuKey, type SwuKey } from '../support/swu.ts';
 import { causeOf, none, SwupdateBenches } from '../support/swupdate-bench.ts';
 import { SwupdateBoard } from '../support/swupdate-board.ts';
 import { devicesOf, installerOn } from '../support/swupdate-installer.ts';
+import { behindSocket } from '../support/separate-installer.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -25,7 +30,7 @@ describe('swupdate', () => {
     keys.remove();
   });
 
-  installerContract('swupdate', async (directory) => {
+  const swupdateDevice = async (directory: string): Promise<InstallerFixture> => {
     const board = SwupdateBoard.create(directory, FACTORY, key.certificatePath);
     const options = { devices: devicesOf(board), attributes: 'installed-directly = true;' };
     const content = makeSwu(directory, UPDATE, key, options);
@@ -40,7 +45,11 @@ describe('swupdate', () => {
       },
       close: () => board.killDaemon(),
     };
-  });
+  };
+  installerContract('swupdate', swupdateDevice);
+  installerContract('separate, swupdate', async (directory) =>
+    behindSocket(directory, await swupdateDevice(directory)),
+  );
 });
 
 describe('swupdate on a board that falls back', () => {

@@ -5,98 +5,47 @@
  * mutual TLS with the token's key), its updates.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { randomBytes } from 'node:crypto';
+import { after, before } from 'node:test';
 
 import type { RequestLine } from '../director/gateway/traffic.ts';
-import { startDirector, type DirectorHandle } from '../director/start.ts';
-import { bootSystem, whyNotBootable, type BootedSystem } from '../support/booted-system.ts';
-import { provision, siteFiles } from '../support/site-files.ts';
+import { InstalledAgent } from '../support/installed-agent.ts';
+import { provision } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
-const REPOSITORY = resolve(import.meta.dirname, '../..');
 const directory = temporaryDirectory('nspawn');
+const agent = new InstalledAgent(directory.path);
+const { assign, demand, demandStopped, journal, partial, property, until, untilInstalled } = agent;
 
-let unable = whyNotBootable();
-let system: BootedSystem;
-let director: DirectorHandle;
-
-before(async () => {
-  if (unable !== undefined) return;
-  const install = (layer: string): Promise<unknown> =>
-    promisify(execFile)('sh', [join(REPOSITORY, 'systemd/install.sh'), layer]);
-  const stateDir = join(directory.path, 'director');
-  mkdirSync(stateDir);
-  director = await startDirector({ stateDir });
-  const booted = await bootSystem(install, siteFiles(director));
-  if (typeof booted === 'string') unable = booted;
-  else system = booted;
-});
-
+before(() => agent.boot());
 after(async () => {
-  await (system as BootedSystem | undefined)?.stop();
-  await (director as DirectorHandle | undefined)?.stop();
+  await agent.close();
   directory.remove();
 });
 
-async function demand(program: string, ...args: readonly string[]): Promise<string> {
-  const { exit, stdout, stderr } = await system.run(program, ...args);
-  assert.equal(exit, 0, `${[program, ...args].join(' ')}\n${stdout}${stderr}${await journal()}`);
-  return stdout.trim();
-}
-
-async function journal(): Promise<string> {
-  const { stdout } = await system.run('journalctl', '-o', 'cat', '-n', '40', '--no-pager');
-  return stdout;
-}
-
-const property = (name: string, unit = 'ota-agent'): Promise<string> =>
-  demand('systemctl', 'show', unit, '--value', '-p', name);
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, `never happened: ${what}\n${await journal()}`);
-    await sleep(100);
-  }
-}
-
-/** Registered before it is known whether the machine can boot a system, so it asks when it runs. */
-function testInside(title: string, act: () => Promise<void>): void {
-  test(title, { timeout: 120_000 }, async (t) => {
-    if (unable === undefined) await act();
-    else t.skip(unable);
-  });
-}
-
-testInside('systemd makes the user, its groups and a directory it does not own', async () => {
+agent.test('systemd makes the user, its groups and a directory it does not own', async () => {
   const groups = await demand('id', '-nG', 'ota-agent');
   assert.deepEqual(groups.split(' ').sort(), ['ota-agent', 'tee', 'teeclnt', 'tss']);
   const format = ['-c', '%U:%G %a', '/run/ota-agent', '/run/ota-agent/conf.d'];
   assert.equal(await demand('stat', ...format), 'root:ota-agent 1775\nroot:root 755');
-  const seized = await system.run(
+  const seized = await agent.system.run(
     'runuser',
     ...['-u', 'ota-agent', '--', 'mv', '/run/ota-agent/conf.d', '/run/ota-agent/mine'],
   );
   assert.notEqual(seized.exit, 0);
 });
 
-testInside('provisioning without a PIN says which one is missing', async () => {
+agent.test('provisioning without a PIN says which one is missing', async () => {
   await demand('mv', '/etc/credstore/ota-agent.pin', '/etc/credstore/absent');
-  await provision(system, false);
+  await provision(agent.system, false);
   await demand('mv', '/etc/credstore/absent', '/etc/credstore/ota-agent.pin');
 });
 
-testInside('provisions in a transient unit that has both PINs as credentials', async () => {
-  await provision(system, true);
+agent.test('provisions in a transient unit that has both PINs as credentials', async () => {
+  await provision(agent.system, true);
 });
 
-testInside(
+agent.test(
   'starts under the sandbox: ready, with its status, and without any privilege',
   async () => {
     await demand('systemctl', 'start', 'ota-agent');
@@ -109,28 +58,13 @@ testInside(
   },
 );
 
-async function assign(name: string, content: Buffer): Promise<void> {
-  const path = join(directory.path, name);
-  writeFileSync(path, content);
-  await director.publish({ path, name, hardwareIds: ['gateway'], version: name });
-  await director.assign('device-1', name);
-}
-
-async function untilInstalled(content: Buffer, path = '/var/lib/ota-agent/app.img'): Promise<void> {
-  const digest = createHash('sha256').update(content).digest('hex');
-  await until('the update', async () => {
-    const { stdout } = await system.run('sha256sum', path);
-    return stdout.startsWith(digest);
-  });
-}
-
-testInside('installs an update that the Director assigns', async () => {
+agent.test('installs an update that the Director assigns', async () => {
   const content = Buffer.from('version 2');
   await assign('app-2', content);
   await untilInstalled(content);
 });
 
-testInside(
+agent.test(
   'a check before boot-complete.target that fails keeps the image unconfirmed',
   async () => {
     const check = '/etc/systemd/system/site-check.service';
@@ -143,16 +77,16 @@ testInside(
     [Install]
     RequiredBy=boot-complete.target
   `;
-    system.write(check, unit('false'));
+    agent.system.write(check, unit('false'));
     await demand('systemctl', 'enable', 'site-check');
-    assert.notEqual((await system.run('systemctl', 'start', 'ota-agent-confirm')).exit, 0);
+    assert.notEqual((await agent.system.run('systemctl', 'start', 'ota-agent-confirm')).exit, 0);
     assert.equal(await property('ExecMainStartTimestampMonotonic', 'ota-agent-confirm'), '0');
-    system.write(check, unit('true'));
+    agent.system.write(check, unit('true'));
     await demand('systemctl', 'daemon-reload');
   },
 );
 
-testInside(
+agent.test(
   'the confirming unit asks the daemon at boot-complete.target, and succeeds',
   async () => {
     await demand('systemctl', 'start', 'ota-agent-confirm');
@@ -162,9 +96,9 @@ testInside(
   },
 );
 
-testInside('a service takes in a secret that the unit of the timer has received', async () => {
+agent.test('a service takes in a secret that the unit of the timer has received', async () => {
   const value = Buffer.from('correct-horse').toString('base64');
-  await director.control('PUT', '/devices/device-1/secrets/db-password', { value });
+  await agent.director.control('PUT', '/devices/device-1/secrets/db-password', { value });
   // Its first run is at the start, which is now.
   await demand('systemctl', 'start', 'ota-agent-secrets.timer');
   const credential = 'LoadCredential=db-password:/run/ota-agent/secrets/db-password';
@@ -178,8 +112,8 @@ testInside('a service takes in a secret that the unit of the timer has received'
   await demand('systemctl', 'stop', 'ota-agent-secrets.timer');
 });
 
-testInside('a daemon that hangs is killed by the watchdog and started again', async () => {
-  system.write(
+agent.test('a daemon that hangs is killed by the watchdog and started again', async () => {
+  agent.system.write(
     '/etc/systemd/system/ota-agent.service.d/watchdog.conf',
     '[Service]\nWatchdogSec=2s\n',
   );
@@ -197,21 +131,13 @@ testInside('a daemon that hangs is killed by the watchdog and started again', as
 
 const SLOW = '/etc/ota-agent/conf.d/20-slow.toml';
 
-/** Bytes of an image that is not there as a whole. */
-async function partial(storage: string): Promise<number> {
-  const { stdout } = await system.run('sh', '-c', `cat ${storage}/staging/*.part | wc -c`);
-  return Number(stdout);
-}
-
-testInside('stops in the middle of a download, at once, and loses nothing of it', async () => {
+agent.test('stops in the middle of a download, at once, and loses nothing of it', async () => {
   const content = randomBytes(6 * 1024 * 1024);
-  system.write(SLOW, 'download.max_rate = "1MiB"\n');
+  agent.system.write(SLOW, 'download.max_rate = "1MiB"\n');
   await demand('systemctl', 'restart', 'ota-agent');
   await assign('app-3', content);
   await until('a download', async () => (await partial('/var/lib/ota-agent')) > 0);
-  await demand('systemctl', 'stop', 'ota-agent');
-  assert.equal(await property('Result'), 'success');
-  assert.equal(await property('ExecMainStatus'), '0');
+  await demandStopped();
   const kept = await partial('/var/lib/ota-agent');
   assert.ok(kept > 0 && kept < content.length, String(kept));
 
@@ -220,14 +146,14 @@ testInside('stops in the middle of a download, at once, and loses nothing of it'
   await demand('rm', SLOW);
   await demand('systemctl', 'kill', '-s', 'KILL', 'ota-agent');
   await untilInstalled(content);
-  const lines = (await director.control('GET', '/requests?device=device-1')) as RequestLine[];
+  const lines = (await agent.director.control('GET', '/requests?device=device-1')) as RequestLine[];
   // 206: from where it was, not from its beginning.
   assert.equal(lines.findLast((line) => line.path.endsWith('app-3'))?.status, 206);
 });
 
-testInside('starts without any network: ready, and says what it waits for', async () => {
+agent.test('starts without any network: ready, and says what it waits for', async () => {
   const cut = '/etc/systemd/system/ota-agent.service.d/no-network.conf';
-  system.write(cut, '[Service]\nPrivateNetwork=yes\n');
+  agent.system.write(cut, '[Service]\nPrivateNetwork=yes\n');
   await demand('systemctl', 'daemon-reload');
   await demand('systemctl', 'restart', 'ota-agent');
   assert.equal(await property('ActiveState'), 'active');
@@ -235,11 +161,10 @@ testInside('starts without any network: ready, and says what it waits for', asyn
   assert.equal(await property('NRestarts'), '0');
   await demand('rm', cut);
   await demand('systemctl', 'daemon-reload');
-  await demand('systemctl', 'stop', 'ota-agent');
-  assert.equal(await property('Result'), 'success');
+  await demandStopped();
 });
 
-testInside('reads a PIN that is encrypted at rest', async () => {
+agent.test('reads a PIN that is encrypted at rest', async () => {
   await demand('mkdir', '-p', '/etc/credstore.encrypted');
   await demand(
     'systemd-creds',
@@ -248,7 +173,7 @@ testInside('reads a PIN that is encrypted at rest', async () => {
   );
   await demand('rm', '/etc/credstore/ota-agent.pin');
   for (const unit of ['ota-agent', 'ota-agent-once']) {
-    system.write(
+    agent.system.write(
       `/etc/systemd/system/${unit}.service.d/encrypted.conf`,
       '[Service]\nLoadCredential=\nLoadCredentialEncrypted=pin:ota-agent.pin\n',
     );
@@ -258,45 +183,7 @@ testInside('reads a PIN that is encrypted at rest', async () => {
   assert.equal(await property('ActiveState'), 'active');
 });
 
-testInside(
-  'what only root may write is installed by the installer, for an agent that may not',
-  async () => {
-    await demand('mkdir', '-p', '/opt/app');
-    system.write(
-      '/etc/ota-agent/conf.d/30-separate.toml',
-      'installer.path = "/opt/app/app.img"\nseparation.installer = true\n',
-    );
-    system.write(
-      '/etc/systemd/system/ota-agent-installer@.service.d/app.conf',
-      '[Service]\nReadWritePaths=/opt/app\n',
-    );
-    await demand('systemctl', 'daemon-reload');
-    await demand('systemctl', 'start', 'ota-agent-installer.socket');
-    system.write(SLOW, 'download.max_rate = "1MiB"\n');
-    await demand('systemctl', 'restart', 'ota-agent');
-    const content = randomBytes(6 * 1024 * 1024);
-    await assign('app-4', content);
-    await until('a download', async () => (await partial('/var/lib/ota-agent-installer')) > 0);
-    // Killed in the middle of it: the agent has another one started.
-    await demand('systemctl', 'kill', '-s', 'KILL', 'ota-agent-installer@*.service');
-    await untilInstalled(content, '/opt/app/app.img');
-    await demand('rm', SLOW);
-    assert.equal(await demand('stat', '-c', '%U', '/opt/app/app.img'), 'root');
-    const staged = await demand('stat', '-c', '%U %a', '/var/lib/ota-agent-installer');
-    assert.equal(staged, 'root 700');
-  },
-);
-
-testInside('the installer serves the agent and root, and nobody else', async () => {
-  const listen = `require('node:net').connect('/run/ota-agent-installer/socket')
-    .on('error', ({ code }) => console.log(code)).on('data', (said) => console.log(String(said)))`;
-  const node = ['/usr/lib/ota-agent/bin/node', '-e', listen];
-  assert.equal(await demand('runuser', '-u', 'nobody', '--', ...node), 'EACCES');
-  const inGroup = await demand('runuser', '-u', 'nobody', '-g', 'ota-agent', '--', ...node);
-  assert.match(inGroup, /"code":"USAGE".*may not install/u);
-});
-
-testInside('whoever asks the API has the daemon started, and no restart refuses them', async () => {
+agent.test('whoever asks the API has the daemon started, and no restart refuses them', async () => {
   await demand('systemctl', 'stop', 'ota-agent');
   await demand('systemctl', 'start', 'ota-agent.socket');
   const status = ['runuser', '-u', 'ota-agent', '--', 'ota-agent', 'status', '--json'] as const;
@@ -314,8 +201,8 @@ testInside('whoever asks the API has the daemon started, and no restart refuses 
   await demand('systemctl', 'stop', 'ota-agent.socket', 'ota-agent');
 });
 
-testInside('the timer does without a daemon what the daemon does', async () => {
-  system.write(
+agent.test('the timer does without a daemon what the daemon does', async () => {
+  agent.system.write(
     '/etc/systemd/system/ota-agent-once.timer.d/now.conf',
     '[Timer]\nOnBootSec=0\nRandomizedDelaySec=0\nAccuracySec=1ms\n',
   );
@@ -323,7 +210,7 @@ testInside('the timer does without a daemon what the daemon does', async () => {
   const content = Buffer.from('without a daemon');
   await assign('app-5', content);
   await demand('systemctl', 'start', 'ota-agent-once.timer');
-  await untilInstalled(content, '/opt/app/app.img');
+  await untilInstalled(content);
   await until(
     'its end',
     async () => (await property('ActiveState', 'ota-agent-once')) === 'inactive',
@@ -332,17 +219,14 @@ testInside('the timer does without a daemon what the daemon does', async () => {
   await demand('systemctl', 'stop', 'ota-agent-once.timer');
 });
 
-testInside('the agent asks for a reboot by a file, and only by that', async () => {
-  system.write(
+agent.test('the agent asks for a reboot by a file, and only by that', async () => {
+  agent.system.write(
     '/etc/systemd/system/ota-agent-reboot.service.d/test.conf',
     '[Service]\nExecStart=\nExecStart=touch /run/would-reboot\nRemainAfterExit=yes\n',
   );
   await demand('systemctl', 'daemon-reload');
   await demand('systemctl', 'start', 'ota-agent-reboot.path');
-  assert.equal((await system.run('test', '-e', '/run/would-reboot')).exit, 1);
+  assert.equal((await agent.system.run('test', '-e', '/run/would-reboot')).exit, 1);
   await demand('runuser', '-u', 'ota-agent', '--', 'touch', '/run/ota-agent/reboot');
-  await until(
-    'the reboot',
-    async () => (await system.run('test', '-e', '/run/would-reboot')).exit === 0,
-  );
+  await until('the reboot', () => agent.exists('/run/would-reboot'));
 });

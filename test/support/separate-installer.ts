@@ -16,6 +16,7 @@ import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { Installer } from '../../agent/ports.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
 import type { TrustedTarget } from '../../agent/uptane/plan.ts';
+import type { InstallerFixture } from '../contract/installer.contract.ts';
 import { hashesOf, type Body } from './build-metadata.ts';
 import { targetFor } from './targets.ts';
 import { TestRepository } from './test-repository.ts';
@@ -61,6 +62,22 @@ export interface Separated {
   /** As when the installer's process ends. */
   hangUp(): void;
   close(): Promise<void>;
+}
+
+/** The same device, but its installer is behind a socket. */
+export async function behindSocket(
+  directory: string,
+  fixture: InstallerFixture,
+): Promise<InstallerFixture> {
+  const release = new SignedRelease();
+  const target = release.publish(fixture.content, fixture.target.filename);
+  const device = await separated(directory, fixture.installer, release);
+  const { installer } = device;
+  const close = async (): Promise<void> => {
+    await device.close();
+    await fixture.close?.();
+  };
+  return { ...fixture, installer, target, close };
 }
 
 /** @param metadata - what the agent hands to the installer */

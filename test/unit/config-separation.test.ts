@@ -53,26 +53,42 @@ for (const [without, key] of [
   [/serial = "gw-1", /u, 'ecu.serial'],
   [/, hardware_id = "gateway"/u, 'ecu.hardware_id'],
   [/uptane.*\n/u, 'uptane.roots'],
+  [/installer.path.*\n/u, 'installer.path'],
 ] as const) {
-  test(`without ${key} it would have to believe the agent: CONFIG_INVALID`, async (t) => {
-    const loaded = await load(t, COMPLETE.replace(without, ''));
-    assert.throws(
-      () => readSeparation(loaded),
-      (error) => isOtaError(error) && error.code === 'CONFIG_INVALID' && error.details.key === key,
+  test(`without ${key} it cannot be: CONFIG_INVALID as soon as it is read`, async (t) => {
+    await assert.rejects(load(t, COMPLETE.replace(without, '')), (error) => refuses(error, key));
+  });
+}
+
+const refuses = (error: unknown, key: string, problem = ''): boolean =>
+  isOtaError(error) &&
+  error.code === 'CONFIG_INVALID' &&
+  error.details.key === key &&
+  error.details.problem.includes(problem);
+
+const OSTREE = 'type = "ostree", ostree_os = "os", ostree_url = "https://g/treehub"';
+const PODMAN = 'type = "compose", engine = "podman", path = "/opt/containers", project = "p"';
+for (const [what, rules, key, problem] of [
+  ['ostree', OSTREE, 'type', 'over the network'],
+  ['compose with podman', PODMAN, 'engine', 'no privileges'],
+] as const) {
+  test(`${what} cannot be installed by it: CONFIG_INVALID, for the Primary and for a component`, async (t) => {
+    const primary = COMPLETE.replace(/installer.path.*/u, `installer = { ${rules} }`);
+    await assert.rejects(load(t, primary), (error) => refuses(error, `installer.${key}`, problem));
+    const component = `
+      [[component]]
+      serial = "app-1"
+      hardware_id = "app"
+      installer = { ${rules} }
+    `;
+    await assert.rejects(load(t, COMPLETE + component), (error) =>
+      refuses(error, `component[0].installer.${key}`, problem),
     );
   });
 }
 
-test('an installer that needs the network is CONFIG_INVALID', async (t) => {
-  const ostree =
-    'installer.type = "ostree"\ninstaller.ostree_os = "os"\ngateway.url = "https://g"\n';
-  const loaded = await load(t, COMPLETE + ostree);
-  assert.throws(
-    () => readSeparation(loaded),
-    (error) =>
-      isOtaError(error) &&
-      error.code === 'CONFIG_INVALID' &&
-      error.details.key === 'installer.type' &&
-      error.details.problem.includes('the network'),
-  );
+test('compose with docker can: its daemon has the privileges', async (t) => {
+  const docker = PODMAN.replace('podman', 'docker');
+  const loaded = await load(t, COMPLETE.replace(/installer.path.*/u, `installer = { ${docker} }`));
+  assert.equal(readSeparation(loaded)?.ecus.length, 1);
 });

@@ -52,6 +52,9 @@ export async function sweepDecrypted(directory: string): Promise<void> {
 function decryptingStream(inner: StreamingInstaller, decryption: Decryption): StreamingInstaller {
   return {
     ...stepsOf(inner, decryption),
+    get needsReboot() {
+      return inner.needsReboot;
+    },
     takes: 'stream',
     prove: (target, progress) => inner.prove(target, progress),
     receive: (target, openCipher, progress) => {
@@ -66,6 +69,9 @@ function decryptingStream(inner: StreamingInstaller, decryption: Decryption): St
 function decryptingStaged(inner: StagedInstaller, decryption: Decryption): StagedInstaller {
   return {
     ...stepsOf(inner, decryption),
+    get needsReboot() {
+      return inner.needsReboot;
+    },
     takes: 'staged',
     write: async (target, stagedPath, progress) => {
       const { encrypted } = target;
@@ -82,13 +88,12 @@ function decryptingStaged(inner: StagedInstaller, decryption: Decryption): Stage
   };
 }
 
-type Steps = Omit<StagedInstaller, 'takes' | 'write'>;
+type Steps = Omit<StagedInstaller, 'takes' | 'write' | 'needsReboot'>;
 
 function stepsOf(inner: Installer, decryption: Decryption): Steps {
   const noteGoodBoot = inner.noteGoodBoot?.bind(inner);
   return {
     kind: inner.kind,
-    needsReboot: inner.needsReboot,
     check: async (target) => {
       await demandDecryptable(target, inner, decryption);
       await inner.check(decryptedOf(target));

@@ -5,8 +5,6 @@
  * digest, and the digests are held against what both repositories signed. agent/INSTALLERS.md has the
  * contract; exit codes and `SECONDARY_*` are those of Torizon's action handlers.
  */
-import { spawnSync } from 'node:child_process';
-
 import { OtaError } from '../../errors.ts';
 import type { Progress, StagedInstaller } from '../../ports.ts';
 import type { Target, TrustedTarget } from '../../uptane/plan.ts';
@@ -29,7 +27,6 @@ const NOTHING_TO_DO = 64;
 const REFUSED = 65;
 /** Of progress and answer; a program that says more has run away. */
 const MAX_CHARACTERS = 256 * 1024;
-/** The event loop waits for the first description. */
 const DESCRIBE_TIMEOUT_MS = 10_000;
 /** Of the agent's own environment; sockets and secrets of the service are not among it. */
 const INHERITED = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR'];
@@ -38,19 +35,22 @@ export class CommandInstaller implements StagedInstaller {
   readonly kind = 'command';
   readonly takes = 'staged';
   readonly #settings: CommandSettings;
-  #needsReboot: boolean | undefined;
+  #needsReboot: Promise<boolean> | undefined;
 
   constructor(settings: CommandSettings) {
     this.#settings = settings;
   }
 
   /**
-   * What the program itself has declared, asked once.
+   * What the program itself has declared, asked until it has said it once.
    *
    * @throws OtaError INSTALL_FAILED
    */
-  get needsReboot(): boolean {
-    this.#needsReboot ??= this.#declaredReboot();
+  get needsReboot(): Promise<boolean> {
+    this.#needsReboot ??= this.describe().then(({ reboot }) => reboot === 'true');
+    this.#needsReboot.catch(() => {
+      this.#needsReboot = undefined;
+    });
     return this.#needsReboot;
   }
 
@@ -107,7 +107,9 @@ export class CommandInstaller implements StagedInstaller {
         maxCharacters: MAX_CHARACTERS,
       });
       const answer = this.#judge('describe', result) ?? new Map<string, unknown>();
-      this.#reboot(answer);
+      if (typeof answer.get('reboot') !== 'boolean') {
+        throw new Error(`${this.#program} describe: its answer has to say "reboot": true or false`);
+      }
       const shown = [...answer].filter(([, value]) => typeof value !== 'object');
       const found = shown.map(([name, value]) => [name, String(value)] as const);
       return { program: this.#program, ...Object.fromEntries(found) };
@@ -165,32 +167,6 @@ export class CommandInstaller implements StagedInstaller {
     } catch (error) {
       throw new Error(`${call}: ${error instanceof Error ? error.message : ''}`, { cause: error });
     }
-  }
-
-  /** Synchronous, because whether to reboot is a property of an installer and no step of it. */
-  #declaredReboot(): boolean {
-    const [program = '', ...args] = this.#settings.command;
-    const { status, stdout, stderr, error } = spawnSync(program, [...args, 'describe'], {
-      env: this.#environment('describe'),
-      encoding: 'utf8',
-      timeout: DESCRIBE_TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-      maxBuffer: MAX_CHARACTERS,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    if (error !== undefined) throw this.#failure('-', `${program} describe: ${error.message}`);
-    try {
-      const answer = this.#judge('describe', { code: status ?? -1, stdout, stderr });
-      return this.#reboot(answer ?? new Map());
-    } catch (failure) {
-      throw this.#failure('-', failure instanceof Error ? failure.message : String(failure));
-    }
-  }
-
-  #reboot(answer: Answer): boolean {
-    const reboot = answer.get('reboot');
-    if (typeof reboot === 'boolean') return (this.#needsReboot = reboot);
-    throw new Error(`${this.#program} describe: its answer has to say "reboot": true or false`);
   }
 
   get #program(): string {

@@ -33,8 +33,10 @@ export class SeparateInstaller implements StreamingInstaller {
     this.#shape = shape;
   }
 
-  get needsReboot(): boolean {
-    return this.#shape.needsReboot;
+  /** What a program of the user declares, it declares to the service: it may run nowhere else. */
+  get needsReboot(): boolean | Promise<boolean> {
+    if (this.kind !== 'command') return this.#shape.needsReboot;
+    return this.describe().then(({ reboot }) => reboot === 'true');
   }
 
   async check(target: TrustedTarget): Promise<void> {

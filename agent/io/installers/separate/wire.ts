@@ -4,6 +4,7 @@
  * A length of four bytes, a kind of one, the content. Both sides bound what they take: neither of them
  * is trusted by the other with its memory.
  */
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 
 import { Fields, parseJson } from '../../../decode.ts';
@@ -28,6 +29,16 @@ export class Wire {
     this.#incoming = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     // What broke is said to whoever reads or writes next.
     socket.on('error', () => undefined);
+  }
+
+  /** Resolves when the other side has hung up, while nobody reads, too. */
+  async hungUp(): Promise<void> {
+    const closed = once(this.#socket, 'close');
+    // An end is noticed by who reads; of nothing, so that nothing is taken from anybody.
+    this.#socket.on('readable', () => {
+      this.#socket.read(0);
+    });
+    await closed;
   }
 
   send(message: object): Promise<void> {
