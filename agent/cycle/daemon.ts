@@ -2,7 +2,9 @@
 import { isOtaError } from '../errors.ts';
 import type { Ports, Reporter } from '../ports.ts';
 import type { Instant } from '../uptane/time.ts';
-import { mayGoOn, runCycle, type Outcome } from './cycle.ts';
+import { runCycle, stillHeld, type Outcome } from './cycle.ts';
+import { mayGoOnAt } from './gate.ts';
+import type { Held } from './hold.ts';
 
 export interface DaemonOptions {
   readonly pollIntervalMs: number;
@@ -10,6 +12,18 @@ export interface DaemonOptions {
   readonly gateMs?: number;
   /** Told after every cycle, with what the service should show. */
   readonly progressed: (status: string) => void;
+}
+
+/** Where the wait for the next poll stands: all of a daemon that has to outlive its process. */
+export interface Wait {
+  readonly leftMs: number;
+  /** Polls that went badly, one after the other. */
+  readonly failures: number;
+  /**
+   * Where an update is held back: how long that cannot end by itself. Infinite where only a person or the
+   * next poll can end it, negative where it has to be asked again and again.
+   */
+  readonly heldMs: number | undefined;
 }
 
 /** Longer than any wait that a limit of ours allows within a cycle. */
@@ -28,8 +42,12 @@ export class Daemon {
   readonly #options: DaemonOptions;
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
+  #isWoken = false;
   /** On the monotonic clock; `undefined` while a poll is in progress. */
   #dueMs: number | undefined;
+  #failures = 0;
+  /** On the monotonic clock: until then an update is held back, if one is. */
+  #heldUntilMs: number | undefined;
   #aliveMs: number;
 
   constructor(ports: Ports, options: DaemonOptions) {
@@ -51,24 +69,39 @@ export class Daemon {
     return this.#aliveMs > stuckMs || (this.#dueMs !== undefined && this.#dueMs > stuckMs);
   }
 
-  /** @param signal - aborting it ends the loop after the cycle in progress */
-  async run(signal: AbortSignal): Promise<void> {
+  /** `undefined` while a cycle is in progress. */
+  get wait(): Wait | undefined {
+    if (this.#dueMs === undefined) return undefined;
+    const nowMs = this.#ports.clock.monotonicMs();
+    const heldMs = this.#heldUntilMs === undefined ? undefined : this.#heldUntilMs - nowMs;
+    return { leftMs: this.#dueMs - nowMs, failures: this.#failures, heldMs };
+  }
+
+  /**
+   * @param signal - aborting it ends the loop after the cycle in progress
+   * @param from - goes on with this wait; by default the first cycle comes at once
+   */
+  async run(signal: AbortSignal, from?: Wait): Promise<void> {
     const { clock } = this.#ports;
-    let failures = 0;
+    if (from !== undefined) await this.#goOn(from, signal);
     while (!signal.aborted) {
       this.#dueMs = undefined;
+      this.#heldUntilMs = undefined;
+      this.#isWoken = false;
       this.#aliveMs = clock.monotonicMs();
       const ended = await this.#cycle();
-      failures = ended === 'badly' ? failures + 1 : 0;
-      const waitMs = ended === 'unconfirmed' ? RECHECK_MS : this.#waitMs(failures);
+      this.#failures = ended === 'badly' ? this.#failures + 1 : 0;
+      const waitMs = ended === 'unconfirmed' ? RECHECK_MS : this.#waitMs(this.#failures);
       this.#dueMs = clock.monotonicMs() + waitMs;
-      if (ended === 'held') await this.#waitHeld(waitMs, signal);
-      else await this.#wait(waitMs, signal);
+      if (typeof ended === 'string') await this.#wait(waitMs, signal);
+      else await this.#waitHeld(ended, signal);
     }
   }
 
   /** Polls now instead of at the due time. */
   wake(): void {
+    // A cycle in progress is what was asked for.
+    this.#isWoken = this.#dueMs !== undefined;
     this.#wake();
   }
 
@@ -80,11 +113,12 @@ export class Daemon {
   }
 
   /** @returns when the next cycle should come: at the usual time, sooner, or after a back-off */
-  async #cycle(): Promise<'well' | 'badly' | 'unconfirmed' | 'held'> {
+  async #cycle(): Promise<'well' | 'badly' | 'unconfirmed' | Held> {
     try {
       const outcome = await this.exclusively(runCycle);
       this.#options.progressed(statusText(outcome));
-      if (outcome.outcome === 'unconfirmed' || outcome.outcome === 'held') return outcome.outcome;
+      if (outcome.outcome === 'unconfirmed') return outcome.outcome;
+      if (outcome.outcome === 'held') return outcome.held;
       return outcome.outcome === 'failed' ? 'badly' : 'well';
     } catch (error) {
       if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
@@ -124,13 +158,36 @@ export class Daemon {
     return Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), pollIntervalMs) * spread;
   }
 
-  /** Until the next poll is due, or nothing holds the update back any more. */
-  async #waitHeld(ms: number, signal: AbortSignal): Promise<void> {
-    const gateMs = this.#options.gateMs ?? GATE_MS;
-    for (let leftMs = ms; leftMs > 0; leftMs -= gateMs) {
-      const isOver = await this.#wait(Math.min(leftMs, gateMs), signal);
-      if (isOver || (await this.exclusively(mayGoOn))) return;
+  /** As the process before this one would have. */
+  async #goOn({ leftMs, failures, heldMs }: Wait, signal: AbortSignal): Promise<void> {
+    this.#failures = failures;
+    if (leftMs <= 0) return;
+    this.#dueMs = this.#ports.clock.monotonicMs() + leftMs;
+    if (heldMs === undefined) {
+      await this.#wait(leftMs, signal);
+      return;
     }
+    const held = await this.exclusively(stillHeld);
+    if (held !== 'released') await this.#waitHeld(held, signal);
+  }
+
+  /** Until the next poll is due, or nothing holds the update back any more. */
+  async #waitHeld(found: Held | 'nothing', signal: AbortSignal): Promise<void> {
+    const gateMs = this.#options.gateMs ?? GATE_MS;
+    let held: Held | 'nothing' | 'released' = found;
+    while (held !== 'released') {
+      const { leftMs = 0 } = this.wait ?? {};
+      if (leftMs <= 0) return;
+      this.#heldUntilMs = this.#heldUntil(held);
+      if (await this.#wait(Math.min(leftMs, gateMs), signal)) return;
+      held = await this.exclusively(stillHeld);
+    }
+  }
+
+  #heldUntil(held: Held | 'nothing'): number | undefined {
+    if (held === 'nothing') return undefined;
+    const { clock } = this.#ports;
+    return clock.monotonicMs() + mayGoOnAt(held.reasons, held.deadline) - clock.now();
   }
 
   /** @returns whether it ended before its time */
@@ -148,7 +205,7 @@ export class Daemon {
       const timer = setTimeout(end, ms, false);
       this.#wake = early;
       signal.addEventListener('abort', early);
-      if (signal.aborted) early();
+      if (signal.aborted || this.#isWoken) early();
     });
   }
 }
