@@ -25,7 +25,7 @@ import type { Log } from './io/log.ts';
 import { HttpDirector, HttpRepositories } from './io/repositories.ts';
 import { StagingDirectory } from './io/staging.ts';
 import { Database } from './io/store/database.ts';
-import { takeLock } from './io/store/lock.ts';
+import { lockWork, takeLock } from './io/store/lock.ts';
 import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
 import { followCrls } from './io/crl-files.ts';
@@ -61,6 +61,14 @@ export interface Agent extends LocalAgent {
   readonly askSecrets: Ask | undefined;
 }
 
+/** What whoever started this process has seen to. */
+export interface Given {
+  /** `service`: nobody else answers for the storage; who works on it is locked here. */
+  readonly lock?: 'none' | 'service';
+  /** A process has tried the PKCS#11 library. */
+  readonly isProbed?: boolean;
+}
+
 /** What is remembered, to look at. */
 export interface Storage {
   readonly store: SqliteStore;
@@ -92,12 +100,14 @@ export async function openStorage({ storage }: Settings): Promise<Storage> {
  *
  * @throws OtaError STORAGE_BUSY, STORAGE_CORRUPT, STORAGE_FAILED, FILE_UNREADABLE
  */
-export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<LocalAgent> {
+export async function assembleLocal(
+  loaded: LoadedSettings,
+  log: Log,
+  { lock: has = 'none' }: Given = {},
+): Promise<LocalAgent> {
   const { path } = loaded.settings.storage;
-  // Before anything is made: a mistake in the settings leaves no trace.
-  requireInstaller(loaded);
-  await makeStorage(path);
-  const lock = await takeLock(path);
+  await prepareStorage(loaded);
+  const lock = has === 'service' ? lockWork(path) : takeLock(path);
   try {
     const database = await Database.open(join(path, DATABASE));
     const store = new SqliteStore(database);
@@ -106,11 +116,11 @@ export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<L
       store,
       close: async () => {
         await database.close();
-        await lock.release();
+        lock.release();
       },
     };
   } catch (error) {
-    await lock.release();
+    lock.release();
     throw error;
   }
 }
@@ -120,14 +130,18 @@ export async function assembleLocal(loaded: LoadedSettings, log: Log): Promise<L
  *
  * @throws OtaError NOT_PROVISIONED, TOKEN_* and what `assembleLocal` throws
  */
-export async function assemble(loaded: LoadedSettings, log: Log): Promise<Agent> {
+export async function assemble(
+  loaded: LoadedSettings,
+  log: Log,
+  given: Given = {},
+): Promise<Agent> {
   const { settings } = loaded;
   const urls = requireGateway(loaded);
-  const local = await assembleLocal(loaded, log);
+  const local = await assembleLocal(loaded, log, given);
   let sealing: Sealing | undefined;
   try {
     await demandProvisioned(local.store, requireComponents(loaded));
-    await probeModule(settings.token);
+    if (given.isProbed !== true) await probeModule(settings.token);
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings, process.env);
     // Before the identity: that of another token is not this device's, and may be none at all.
@@ -343,8 +357,15 @@ async function demandProvisioned(
   }
 }
 
-/** Readable by the agent alone: it holds what the device trusts. */
-async function makeStorage(path: string): Promise<void> {
+/**
+ * Makes the storage directory, readable by the agent alone: it holds what the device trusts.
+ *
+ * @throws OtaError CONFIG_INVALID before anything is made: a mistake in the settings leaves no trace
+ * @throws OtaError STORAGE_FAILED
+ */
+export async function prepareStorage(loaded: LoadedSettings): Promise<void> {
+  requireInstaller(loaded);
+  const { path } = loaded.settings.storage;
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
   } catch (error) {

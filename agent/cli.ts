@@ -1,7 +1,6 @@
 /** The command line: which commands there are, what they take, and the text of --help. */
-import { parseArgs } from 'node:util';
-
 import { OtaError } from './errors.ts';
+import { parseArgs } from './io/lean-node.ts';
 
 export interface CommandLine {
   readonly command: CommandName;

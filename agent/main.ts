@@ -1,11 +1,9 @@
 /** Composition root of the command line: settings in, one command run, its result printed. */
 import { parseCommandLine, expectNothing, type CommandLine, type CommandName } from './cli.ts';
 import type { CommandContext } from './commands/context.ts';
-import { errorResult, type CommandResult } from './commands/result.ts';
-import { loadSettings } from './config.ts';
+import type { CommandResult } from './commands/result.ts';
+import type { LoadedSettings } from './config-problem.ts';
 import { causeOf, isOtaError, OtaError } from './errors.ts';
-import { openLog } from './io/log.ts';
-import { keepRefusedPins } from './io/token/refused-pins.ts';
 import { VERSION } from './version.ts';
 
 type Command = (context: CommandContext) => Promise<CommandResult>;
@@ -14,14 +12,13 @@ type Command = (context: CommandContext) => Promise<CommandResult>;
 const DOCUMENT_COMMANDS = ['explain', 'completion', 'man', 'openapi'] as const;
 type DocumentCommand = (typeof DOCUMENT_COMMANDS)[number];
 
-/** Loaded when asked for: `verify` needs no library of the token. */
+/** Loaded when asked for: `verify` needs no library of the token, and a daemon that waits needs none. */
 const COMMANDS: Readonly<
   Record<
-    Exclude<CommandName, 'verify' | 'config' | 'doctor' | 'anchor' | DocumentCommand>,
+    Exclude<CommandName, 'run' | 'verify' | 'config' | 'doctor' | 'anchor' | DocumentCommand>,
     () => Promise<Command>
   >
 > = {
-  run: async () => (await import('./commands/run.ts')).runCommand,
   once: async () => (await import('./commands/once.ts')).onceCommand,
   update: async () => (await import('./commands/once.ts')).updateCommand,
   check: async () => (await import('./commands/check.ts')).checkCommand,
@@ -66,28 +63,37 @@ function isDocumentCommand(command: CommandName): command is DocumentCommand {
   return DOCUMENT_COMMANDS.some((one) => one === command);
 }
 
+async function loadSettings(config: readonly string[]): Promise<LoadedSettings> {
+  return (await import('./config.ts')).loadSettings({ config });
+}
+
+async function contextOf({ config, rest, json }: CommandLine): Promise<CommandContext> {
+  const loaded = await loadSettings(config);
+  const { openLog } = await import('./io/log.ts');
+  return { loaded, rest, json, log: openLog(loaded.settings.log, process.stderr) };
+}
+
 async function runCommand(line: CommandLine): Promise<CommandResult> {
-  const { command, config, rest, json } = line;
+  const { command, config, rest } = line;
   if (command === 'verify') {
     return (await import('./commands/verify.ts')).verifyCommand(rest);
   }
   if (command === 'config') {
-    return (await import('./commands/config.ts')).configCommand(rest, () =>
-      loadSettings({ config }),
-    );
+    return (await import('./commands/config.ts')).configCommand(rest, () => loadSettings(config));
   }
   if (isDocumentCommand(command)) return documentCommand(command, rest);
   if (command === 'anchor') {
     const { anchorCommand } = await import('./commands/anchor.ts');
-    const loaded = await loadSettings({ config });
-    return anchorCommand({ loaded, rest, json, log: openLog(loaded.settings.log, process.stderr) });
+    return anchorCommand(await contextOf(line));
   }
   if (!TAKE_MORE.has(command)) expectNothing(command, rest);
   if (command === 'doctor') return (await import('./commands/doctor.ts')).doctorCommand(config);
+  if (command === 'run') return (await import('./commands/run.ts')).runCommand(config);
   const run = await COMMANDS[command]();
-  const loaded = await loadSettings({ config });
-  keepRefusedPins(loaded.settings.storage.path);
-  return run({ loaded, rest, json, log: openLog(loaded.settings.log, process.stderr) });
+  const context = await contextOf(line);
+  const { keepRefusedPins } = await import('./io/token/refused-pins.ts');
+  keepRefusedPins(context.loaded.settings.storage.path);
+  return run(context);
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -103,7 +109,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return print(await runCommand(line), json);
   } catch (error) {
     if (!isOtaError(error) || error.code === 'BUG') throw error;
-    return print(errorResult(error), json);
+    return print((await import('./commands/result.ts')).errorResult(error), json);
   }
 }
 

@@ -205,6 +205,13 @@ export const settingsSchema = z.strictObject({
       path: path.default('/var/lib/ota-agent').describe('State and staged images; mode 0700'),
     })
     .prefault({}),
+  daemon: z
+    .strictObject({
+      linger: duration('30s').describe(
+        'How long the daemon keeps in memory what a cycle or a question has loaded',
+      ),
+    })
+    .prefault({}),
   api: z
     .strictObject({
       socket: path.default('/run/ota-agent/api.sock').describe('Unix socket of the local API'),

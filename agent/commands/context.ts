@@ -4,6 +4,7 @@ import {
   assembleLocal,
   openStorage,
   type Agent,
+  type Given,
   type LocalAgent,
   type Storage,
 } from '../assemble.ts';
@@ -17,14 +18,16 @@ export interface CommandContext {
   /** Whether JSON is wanted, for commands that write as they go. */
   readonly json: boolean;
   readonly log: Log;
+  /** What whoever started this process has seen to. */
+  readonly given?: Given;
 }
 
 /** Runs `act` with an agent that is connected to its token and its gateway. */
 export async function withAgent<T>(
-  { loaded, log }: CommandContext,
+  { loaded, log, given }: CommandContext,
   act: (agent: Agent) => Promise<T>,
 ): Promise<T> {
-  const agent = await assemble(loaded, log);
+  const agent = await assemble(loaded, log, given);
   try {
     return await act(agent);
   } finally {

@@ -35,7 +35,7 @@ export async function factoryCommand({
   demandMode(loaded);
   const list = chosen(await readDeviceList(options.devices), options.only);
   const records = await DeviceRecords.open(options.records);
-  const lock = await takeLock(options.records);
+  const lock = takeLock(options.records);
   try {
     const station = {
       settings: loaded.settings,
@@ -48,7 +48,7 @@ export async function factoryCommand({
     };
     return render(list, await runStation(station, list), options.records);
   } finally {
-    await lock.release();
+    lock.release();
   }
 }
 

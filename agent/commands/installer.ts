@@ -44,7 +44,7 @@ export async function installerCommand(context: CommandContext): Promise<Command
     try {
       await serveLocked(wire, context, separation);
     } finally {
-      await lock.release();
+      lock.release();
     }
   } catch (error) {
     if (!isOtaError(error)) throw error;
@@ -136,7 +136,7 @@ async function ownStorage({ storage }: Separation): Promise<Lock> {
   await mkdir(storage, { recursive: true, mode: 0o700 });
   for (let waited = 0; ; waited += BUSY_MS) {
     try {
-      return await takeLock(storage);
+      return takeLock(storage);
     } catch (error) {
       const isBusy = isOtaError(error) && error.code === 'STORAGE_BUSY';
       if (!isBusy || waited > LONGEST_BUSY_MS) throw error;

@@ -2,21 +2,22 @@
 import { chmod, rename, writeFile } from 'node:fs/promises';
 
 import { causeOf } from '../errors.ts';
+import { metricsText, type Readings } from '../io/api/metrics.ts';
 import type { Log } from '../io/log.ts';
+import { VERSION } from '../version.ts';
 
 /** Whoever collects is another user. */
 const MODE = 0o644;
-/** The collector has metrics of its own process by these names, and refuses a second one. */
-const OF_PROCESS = /^((?:# (?:HELP|TYPE) )?)process_/gmu;
 
 /**
+ * Without the metrics of a process: the collector has its own by these names, and refuses a second one.
+ *
  * @param path - ends in `.prom`; `undefined` where no file is wanted
- * @param metrics - in the text format of Prometheus
  * @returns replaces the file, one call after the other. Never rejects: what cannot be written is logged
  */
 export function metricsFile(
   path: string | undefined,
-  metrics: () => Promise<string>,
+  readings: () => Promise<Readings>,
   log: Log,
 ): () => Promise<void> {
   if (path === undefined) return () => Promise.resolve();
@@ -24,7 +25,7 @@ export function metricsFile(
   return () => {
     turn = turn.then(async () => {
       try {
-        await replace(path, (await metrics()).replace(OF_PROCESS, '$1ota_agent_process_'));
+        await replace(path, metricsText(VERSION, await readings()));
       } catch (error) {
         log.warn('metrics.textfile cannot be written', { path, cause: causeOf(error) });
       }

@@ -1,11 +1,16 @@
 import { runCycle, type Outcome } from '../cycle/cycle.ts';
 import { isOtaError } from '../errors.ts';
 import type { Agent } from '../assemble.ts';
+import type { Readings } from '../io/api/metrics.ts';
+import type { EventSink } from '../io/api/observed.ts';
 import { byDaemonOr } from './by-daemon.ts';
 import { withAgent, type CommandContext } from './context.ts';
 import { metricsFile } from './metrics-file.ts';
 import { outcomeResult, type CommandResult } from './result.ts';
-import { DaemonView, metricsOf } from './serve-api.ts';
+import { DaemonView, readings } from './serve-api.ts';
+
+/** Nobody can listen to events where no daemon is. */
+const NOBODY: EventSink = { publish: () => undefined };
 
 /** Exactly one cycle in the foreground; resumes an interrupted one first. */
 export function onceCommand(context: CommandContext): Promise<CommandResult> {
@@ -15,10 +20,10 @@ export function onceCommand(context: CommandContext): Promise<CommandResult> {
 /** A cycle of which the metrics tell; on a device without a daemon nobody else does. */
 async function observedCycle({ loaded, log }: CommandContext, agent: Agent): Promise<Outcome> {
   const { settings } = loaded;
-  const view = new DaemonView(agent);
+  const view = new DaemonView(agent, NOBODY);
   const daemon = { nextPollAt: undefined };
-  const metrics = (): Promise<string> => metricsOf({ agent, daemon, view, settings });
-  const writeMetrics = metricsFile(settings.metrics.textfile, metrics, log);
+  const read = (): Promise<Readings> => readings({ agent, daemon, view, settings });
+  const writeMetrics = metricsFile(settings.metrics.textfile, read, log);
   let ended = 'BUG';
   try {
     const outcome = await runCycle({ ...agent.ports, reporter: view.observed });

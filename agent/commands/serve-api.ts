@@ -13,10 +13,10 @@ import type { Outcome } from '../cycle/cycle.ts';
 import type { Daemon } from '../cycle/daemon.ts';
 import { loadState } from '../cycle/drive.ts';
 import { isOtaError } from '../errors.ts';
-import { EventHub } from '../io/api/event-hub.ts';
-import { metricsText } from '../io/api/metrics.ts';
-import { Observed } from '../io/api/observed.ts';
-import { serveApi, type Api, type ApiHandlers } from '../io/api/server.ts';
+import type { ApiAnswer, ApiQuestion } from '../io/api/answer.ts';
+import { dispatcher, type ApiHandlers } from '../io/api/dispatch.ts';
+import type { Readings } from '../io/api/metrics.ts';
+import { Observed, type Counts, type EventSink } from '../io/api/observed.ts';
 import type { LocalPorts } from '../ports.ts';
 import type { Settings } from '../settings.ts';
 import { formatInstant, type Instant } from '../uptane/time.ts';
@@ -26,17 +26,32 @@ import { errorResult, outcomeResult, type CommandResult } from './result.ts';
 import { readRequest, rotateNow } from './rotate.ts';
 import { readHistory, readStatus } from './status.ts';
 
+/** What has to outlive a process of the daemon: only memory has it. */
+export interface Remembered {
+  readonly lastCycle: string;
+  readonly lastCycleAt: Instant | undefined;
+  readonly counts: Counts;
+}
+
 /** What the API shows of the daemon, beside what is on disk. */
 export class DaemonView {
-  readonly hub = new EventHub();
   readonly observed: Observed;
   readonly #now: () => Instant;
-  lastCycle = 'starting';
+  lastCycle: string;
   lastCycleAt: Instant | undefined;
 
-  constructor({ ports }: Agent) {
-    this.observed = new Observed(ports.reporter, this.hub, () => ports.clock.monotonicMs());
-    this.#now = () => ports.clock.now();
+  /** @param before - what the process before this one has left */
+  constructor({ ports }: Agent, events: EventSink, before?: Remembered) {
+    const { clock, reporter } = ports;
+    this.observed = new Observed(reporter, events, () => clock.monotonicMs(), before?.counts);
+    this.#now = () => clock.now();
+    this.lastCycle = before?.lastCycle ?? 'starting';
+    this.lastCycleAt = before?.lastCycleAt;
+  }
+
+  get remembered(): Remembered {
+    const { lastCycle, lastCycleAt, observed } = this;
+    return { lastCycle, lastCycleAt, counts: observed.counts };
   }
 
   cycleEnded(outcome: string): void {
@@ -55,20 +70,12 @@ export interface Served {
   readonly secrets: () => Promise<CommandResult>;
 }
 
-/** @throws OtaError FILE_UNREADABLE if the socket cannot be made */
-export function serveDaemon(served: Served): Promise<Api> {
-  const { socket, group } = served.settings.api;
-  return serveApi(
-    {
-      socket,
-      group,
-      hub: served.view.hub,
-      metrics: () => metricsOf(served),
-      // Loaded when asked for: the schemas of a document are large.
-      document: async () => (await import('../io/api/openapi.ts')).openApiDocument(VERSION),
-    },
-    handlersOf(served),
-  );
+/** Answers what the API is asked. */
+export function answering(served: Served): (question: ApiQuestion) => Promise<ApiAnswer> {
+  // Loaded when asked for: the schemas of a document are large.
+  return dispatcher(handlersOf(served), async () => {
+    return (await import('../io/api/openapi.ts')).openApiDocument(VERSION);
+  });
 }
 
 function handlersOf(served: Served): ApiHandlers {
@@ -140,19 +147,19 @@ type Shown = Pick<Served, 'agent' | 'view' | 'settings'> & {
   readonly daemon: Pick<Daemon, 'nextPollAt'>;
 };
 
-/** In the text format of Prometheus. */
-export async function metricsOf({ agent, daemon, view, settings }: Shown): Promise<string> {
+/** What the metrics are made of. */
+export async function readings({ agent, daemon, view, settings }: Shown): Promise<Readings> {
   const { at } = await loadState(agent.store);
   const { warnings } = await readStatus(agent.store, settings.installer.type);
-  const snapshot = {
-    version: VERSION,
+  return {
     state: at,
     nextPollAt: daemon.nextPollAt,
     lastCycleAt: view.lastCycleAt,
     refusal: await agent.store.refusal(),
     warnings: Array.isArray(warnings) ? warnings.length : 0,
+    progress: view.observed.progressNow,
+    counts: view.observed.counts,
   };
-  return metricsText(snapshot, view.observed);
 }
 
 /** Stops what the cycle in progress downloads: before the turn of the request itself. */

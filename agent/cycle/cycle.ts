@@ -69,11 +69,15 @@ async function update(ports: Ports): Promise<Outcome> {
     : { outcome: 'deferred', plan, until: finding.until };
 }
 
-/** Whether what holds an update back has ended: without network, to be asked often. */
-export async function mayGoOn(ports: LocalPorts): Promise<boolean> {
+/**
+ * What still holds an update back: without network, to be asked often.
+ *
+ * @returns `released` when nothing does any more; `nothing` when no update waits
+ */
+export async function stillHeld(ports: LocalPorts): Promise<Held | 'released' | 'nothing'> {
   const state = await loadState(ports.store);
-  if (state.at !== 'holding') return false;
-  return (await holdBack(state.plan, state.before, ports)) === undefined;
+  if (state.at !== 'holding') return 'nothing';
+  return (await holdBack(state.plan, state.before, ports)) ?? 'released';
 }
 
 /** From idle, or from where an update waited. */

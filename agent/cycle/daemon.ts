@@ -2,8 +2,10 @@
 import { isOtaError, type AnyOtaError } from '../errors.ts';
 import type { Ports, Reporter } from '../ports.ts';
 import type { Instant } from '../uptane/time.ts';
-import { mayGoOn, runCycle, type Outcome } from './cycle.ts';
-import { waitMs, type Misfortune } from './schedule.ts';
+import { runCycle, stillHeld, type Outcome } from './cycle.ts';
+import { mayGoOnAt } from './gate.ts';
+import type { Held } from './hold.ts';
+import { waitMs } from './schedule.ts';
 
 export interface DaemonOptions {
   readonly pollIntervalMs: number;
@@ -18,6 +20,18 @@ export interface DaemonOptions {
 /** @returns what cancels it */
 export type After = (ms: number, act: () => void) => () => void;
 
+/** Where the wait for the next poll stands: all of a daemon that has to outlive its process. */
+export interface Wait {
+  readonly leftMs: number;
+  /** Polls that went badly, one after the other. */
+  readonly failures: number;
+  /**
+   * Where an update is held back: how long that cannot end by itself. Infinite where only a person or the
+   * next poll can end it, negative where it has to be asked again and again.
+   */
+  readonly heldMs: number | undefined;
+}
+
 /** Longer than any wait that a limit of ours allows within a cycle. */
 const STUCK_MS = 10 * 60_000;
 /** How soon a new image that is not healthy yet is asked again. */
@@ -27,7 +41,7 @@ const GATE_MS = 60_000;
 
 /** How a cycle ended, as far as the next one is concerned. */
 interface End {
-  readonly went: 'well' | 'badly' | 'unconfirmed' | 'held';
+  readonly went: 'well' | 'badly' | 'unconfirmed' | Held;
   readonly retryAfterMs?: number;
 }
 
@@ -37,8 +51,12 @@ export class Daemon {
   readonly #options: DaemonOptions;
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
+  #isWoken = false;
   /** On the monotonic clock; `undefined` while a poll is in progress. */
   #dueMs: number | undefined;
+  #failures = 0;
+  /** On the monotonic clock: until then an update is held back, if one is. */
+  #heldUntilMs: number | undefined;
   #aliveMs: number;
 
   constructor(ports: Ports, options: DaemonOptions) {
@@ -60,24 +78,39 @@ export class Daemon {
     return this.#aliveMs > stuckMs || (this.#dueMs !== undefined && this.#dueMs > stuckMs);
   }
 
-  /** @param signal - aborting it ends the loop after the cycle in progress */
-  async run(signal: AbortSignal): Promise<void> {
+  /** `undefined` while a cycle is in progress. */
+  get wait(): Wait | undefined {
+    if (this.#dueMs === undefined) return undefined;
+    const nowMs = this.#ports.clock.monotonicMs();
+    const heldMs = this.#heldUntilMs === undefined ? undefined : this.#heldUntilMs - nowMs;
+    return { leftMs: this.#dueMs - nowMs, failures: this.#failures, heldMs };
+  }
+
+  /**
+   * @param signal - aborting it ends the loop after the cycle in progress
+   * @param from - goes on with this wait; by default the first cycle comes at once
+   */
+  async run(signal: AbortSignal, from?: Wait): Promise<void> {
     const { clock } = this.#ports;
-    let failures = 0;
+    if (from !== undefined) await this.#goOn(from, signal);
     while (!signal.aborted) {
       this.#dueMs = undefined;
+      this.#heldUntilMs = undefined;
+      this.#isWoken = false;
       this.#aliveMs = clock.monotonicMs();
       const { went, retryAfterMs } = await this.#cycle();
-      failures = went === 'badly' ? failures + 1 : 0;
-      const ms = went === 'unconfirmed' ? RECHECK_MS : this.#waitMs({ failures, retryAfterMs });
+      this.#failures = went === 'badly' ? this.#failures + 1 : 0;
+      const ms = went === 'unconfirmed' ? RECHECK_MS : this.#waitMs(retryAfterMs);
       this.#dueMs = clock.monotonicMs() + ms;
-      if (went === 'held') await this.#waitHeld(ms, signal);
-      else await this.#wait(ms, signal);
+      if (typeof went === 'string') await this.#wait(ms, signal);
+      else await this.#waitHeld(went, signal);
     }
   }
 
   /** Polls now instead of at the due time. */
   wake(): void {
+    // A cycle in progress is what was asked for.
+    this.#isWoken = this.#dueMs !== undefined;
     this.#wake();
   }
 
@@ -88,12 +121,13 @@ export class Daemon {
     return turn;
   }
 
+  /** @returns what decides when the next cycle comes: at the usual time, sooner, or after a back-off */
   async #cycle(): Promise<End> {
     try {
       const outcome = await this.exclusively(runCycle);
       this.#options.progressed(statusText(outcome));
-      if (outcome.outcome === 'unconfirmed' || outcome.outcome === 'held')
-        return { went: outcome.outcome };
+      if (outcome.outcome === 'unconfirmed') return { went: outcome.outcome };
+      if (outcome.outcome === 'held') return { went: outcome.held };
       return { went: outcome.outcome === 'failed' ? 'badly' : 'well' };
     } catch (error) {
       if (!isOtaError(error) || error.handling.kind === 'bug') throw error;
@@ -127,17 +161,41 @@ export class Daemon {
     };
   }
 
-  #waitMs(misfortune: Misfortune): number {
+  #waitMs(retryAfterMs: number | undefined): number {
+    const misfortune = { failures: this.#failures, retryAfterMs };
     return waitMs(this.#options.pollIntervalMs, misfortune, this.#ports.clock.random());
   }
 
-  /** Until the next poll is due, or nothing holds the update back any more. */
-  async #waitHeld(ms: number, signal: AbortSignal): Promise<void> {
-    const gateMs = this.#options.gateMs ?? GATE_MS;
-    for (let leftMs = ms; leftMs > 0; leftMs -= gateMs) {
-      const isOver = await this.#wait(Math.min(leftMs, gateMs), signal);
-      if (isOver || (await this.exclusively(mayGoOn))) return;
+  /** As the process before this one would have. */
+  async #goOn({ leftMs, failures, heldMs }: Wait, signal: AbortSignal): Promise<void> {
+    this.#failures = failures;
+    if (leftMs <= 0) return;
+    this.#dueMs = this.#ports.clock.monotonicMs() + leftMs;
+    if (heldMs === undefined) {
+      await this.#wait(leftMs, signal);
+      return;
     }
+    const held = await this.exclusively(stillHeld);
+    if (held !== 'released') await this.#waitHeld(held, signal);
+  }
+
+  /** Until the next poll is due, or nothing holds the update back any more. */
+  async #waitHeld(found: Held | 'nothing', signal: AbortSignal): Promise<void> {
+    const gateMs = this.#options.gateMs ?? GATE_MS;
+    let held: Held | 'nothing' | 'released' = found;
+    while (held !== 'released') {
+      const { leftMs = 0 } = this.wait ?? {};
+      if (leftMs <= 0) return;
+      this.#heldUntilMs = this.#heldUntil(held);
+      if (await this.#wait(Math.min(leftMs, gateMs), signal)) return;
+      held = await this.exclusively(stillHeld);
+    }
+  }
+
+  #heldUntil(held: Held | 'nothing'): number | undefined {
+    if (held === 'nothing') return undefined;
+    const { clock } = this.#ports;
+    return clock.monotonicMs() + mayGoOnAt(held.reasons, held.deadline) - clock.now();
   }
 
   /** @returns whether it ended before its time */
@@ -157,7 +215,7 @@ export class Daemon {
       });
       this.#wake = early;
       signal.addEventListener('abort', early);
-      if (signal.aborted) early();
+      if (signal.aborted || this.#isWoken) early();
     });
   }
 }

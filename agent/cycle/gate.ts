@@ -88,6 +88,16 @@ export function waitsUntil(
   return Number.isFinite(first) ? (first as Instant) : undefined;
 }
 
+/**
+ * When an update may go on by itself: not before, as long as nobody does anything.
+ *
+ * @returns milliseconds since the epoch; minus infinity where a program has to be asked to know
+ */
+export function mayGoOnAt(held: readonly Reason[], deadline: Instant | undefined): number {
+  const ends = held.map(({ by, until }) => (by === 'inhibitor' ? -Infinity : (until ?? Infinity)));
+  return Math.min(Math.max(...ends), deadline ?? Infinity);
+}
+
 function needsConsent({ consent, consentFor }: GateRules, { targets }: Plan): boolean {
   if (consent !== 'listed') return consent === 'always';
   return targets.some(({ filename }) =>

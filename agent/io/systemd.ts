@@ -8,7 +8,6 @@
  * Source: sd_notify(3), systemd-notify(1), sd_watchdog_enabled(3).
  */
 import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 
 import { causeOf, OtaError } from '../errors.ts';
 
@@ -22,7 +21,7 @@ export interface ServiceNotifier {
   /** One line for `systemctl status`. Of lines that come faster than they can be sent, the last. */
   status(text: string): void;
   /** Tells systemd that the service is alive for as long as `isAlive` says so: it has to prove progress. */
-  startWatchdog(isAlive: () => boolean): void;
+  startWatchdog(isAlive: () => boolean | Promise<boolean>): void;
   /** The service is about to stop by itself; also stops the watchdog. Never rejects. */
   stopping(): Promise<void>;
 }
@@ -97,13 +96,14 @@ class SystemdNotifier implements ServiceNotifier {
     });
   }
 
-  startWatchdog(isAlive: () => boolean): void {
+  startWatchdog(isAlive: () => boolean | Promise<boolean>): void {
     const { watchdogMs } = this.#options;
     if (!(watchdogMs > 0) || this.#watchdog !== undefined) return;
     this.#watchdog = setInterval(() => {
-      if (!isAlive() || this.#pinging) return;
+      const alive = isAlive();
+      if (alive === false || this.#pinging) return;
       this.#pinging = true;
-      void this.#sendUnawaited(() => 'WATCHDOG=1').finally(() => {
+      void this.#ping(alive).finally(() => {
         this.#pinging = false;
       });
     }, watchdogMs / 2);
@@ -113,6 +113,10 @@ class SystemdNotifier implements ServiceNotifier {
   async stopping(): Promise<void> {
     clearInterval(this.#watchdog);
     await this.#sendUnawaited(() => 'STOPPING=1');
+  }
+
+  async #ping(isAlive: boolean | Promise<boolean>): Promise<void> {
+    if (await isAlive) await this.#sendUnawaited(() => 'WATCHDOG=1');
   }
 
   async #sendUnawaited(message: () => string): Promise<void> {
@@ -133,7 +137,7 @@ class SystemdNotifier implements ServiceNotifier {
 
 async function notify(message: string, env: NodeJS.ProcessEnv): Promise<void> {
   try {
-    await promisify(execFile)(PROGRAM, ['--', message], { env, timeout: TIMEOUT_MS });
+    await run(message, env);
   } catch (cause) {
     const said = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim() : '';
     throw new OtaError(
@@ -147,4 +151,14 @@ async function notify(message: string, env: NodeJS.ProcessEnv): Promise<void> {
       { cause },
     );
   }
+}
+
+/** Without `node:util`, which a daemon that waits has no other use for. */
+function run(message: string, env: NodeJS.ProcessEnv): Promise<void> {
+  return new Promise((resolve, reject) => {
+    execFile(PROGRAM, ['--', message], { env, timeout: TIMEOUT_MS }, (error, _, stderr) => {
+      if (error === null) resolve();
+      else reject(Object.assign(error, { stderr }));
+    });
+  });
 }

@@ -51,9 +51,9 @@ try {
   await mkdir(job.lockDirectory, { recursive: true });
   // Of each device its own: OP-TEE's tokens are all called the same.
   keepRefusedPins(job.lockDirectory);
-  const lock = await takeLock(job.lockDirectory);
+  const lock = takeLock(job.lockDirectory);
   await work(job);
-  await lock.release();
+  lock.release();
 } catch (error) {
   const failure = isOtaError(error)
     ? { code: error.code, details: error.details }

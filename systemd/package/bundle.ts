@@ -18,6 +18,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const PROGRAMS = [
   'agent/main.ts',
   'agent/commands/doctor/examiner.ts',
+  'agent/commands/run/worker-main.ts',
   'agent/io/image-worker.ts',
   'agent/io/tls-provider-probe.ts',
   'agent/io/token/probe-module-main.ts',

@@ -12,12 +12,14 @@ import { after, before, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 
-import { DaemonView, serveDaemon } from '../../agent/commands/serve-api.ts';
+import { answering, DaemonView, readings } from '../../agent/commands/serve-api.ts';
 import { Daemon } from '../../agent/cycle/daemon.ts';
 import type { Agent } from '../../agent/assemble.ts';
 import { openGate } from '../../agent/io/gate.ts';
+import { EventHub } from '../../agent/io/api/event-hub.ts';
+import { metricsText } from '../../agent/io/api/metrics.ts';
 import { openApiDocument } from '../../agent/io/api/openapi.ts';
-import type { Api } from '../../agent/io/api/server.ts';
+import { serveApi, type Api } from '../../agent/io/api/server.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import { settingsSchema } from '../../agent/settings.ts';
 import { TestDevice } from '../support/cycle-device.ts';
@@ -56,7 +58,8 @@ before(async () => {
   const { store } = ports;
   assert.ok(store instanceof SqliteStore);
   const agent = { ports, store, identity, upkeep } as unknown as Agent;
-  const view = new DaemonView(agent);
+  const hub = new EventHub();
+  const view = new DaemonView(agent, hub);
   stop = new AbortController();
   const first = Promise.withResolvers<undefined>();
   const daemon = new Daemon(
@@ -71,7 +74,15 @@ before(async () => {
   );
   ended = daemon.run(stop.signal);
   await first.promise;
-  api = await serveDaemon({ agent, daemon, view, settings, secrets: never });
+  const served = { agent, daemon, view, settings, secrets: never };
+  const usage = { residentBytes: 0, cpuSeconds: 0 };
+  api = await serveApi({
+    socket,
+    group: undefined,
+    hub,
+    metrics: async () => metricsText('1', await readings(served), usage),
+    ask: answering(served),
+  });
   const { body } = await ask('GET', '/openapi.json');
   document = JSON.parse(body) as Document;
 });

@@ -10,11 +10,12 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { OtaError } from '../../agent/errors.ts';
+import { dispatcher, type ApiHandlers } from '../../agent/io/api/dispatch.ts';
 import { EventHub } from '../../agent/io/api/event-hub.ts';
 import { Observed } from '../../agent/io/api/observed.ts';
 import { openApiDocument } from '../../agent/io/api/openapi.ts';
 import { ROUTES } from '../../agent/io/api/routes.ts';
-import { serveApi, type Api, type ApiHandlers } from '../../agent/io/api/server.ts';
+import { serveApi, type Api } from '../../agent/io/api/server.ts';
 import { rejectsCode } from '../support/expect-code.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -58,16 +59,14 @@ async function serve(
   path = socket,
 ): Promise<void> {
   const handlers = Object.fromEntries(ROUTES.map(([name]) => [name, answering(name)]));
-  api = await serveApi(
-    {
-      socket: path,
-      group,
-      hub,
-      metrics: () => Promise.resolve('up 1\n'),
-      document: () => Promise.resolve(openApiDocument('1')),
-    },
-    { ...(handlers as unknown as ApiHandlers), ...changed },
-  );
+  const all = { ...(handlers as unknown as ApiHandlers), ...changed };
+  api = await serveApi({
+    socket: path,
+    group,
+    hub,
+    metrics: () => Promise.resolve('up 1\n'),
+    ask: dispatcher(all, () => Promise.resolve(openApiDocument('1'))),
+  });
 }
 
 interface Answer {
@@ -146,7 +145,7 @@ describe('who may ask', () => {
       main,
       `import { serveApi } from ${JSON.stringify(server)};
        process.umask(0);
-       const api = await serveApi({ socket: ${JSON.stringify(socket)}, hub: { close() {} } }, {});
+       const api = await serveApi({ socket: ${JSON.stringify(socket)}, hub: { close() {} } });
        if (process.umask() !== 0) throw new Error('the umask stays as it was');
        await api.close();`,
     );

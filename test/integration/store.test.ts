@@ -10,7 +10,7 @@ import { Database } from '../../agent/io/store/database.ts';
 import { takeLock } from '../../agent/io/store/lock.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
-import { rejectsCode } from '../support/expect-code.ts';
+import { rejectsCode, throwsCode } from '../support/expect-code.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { installedBy } from '../../agent/cycle/state.ts';
@@ -219,7 +219,7 @@ describe('the store', () => {
         '--input-type=module',
         '-e',
         `const { takeLock } = await import(${JSON.stringify(import.meta.resolve('../../agent/io/store/lock.ts'))});
-         await takeLock(${JSON.stringify(directory.path)});
+         takeLock(${JSON.stringify(directory.path)});
          console.log('held');
          setInterval(() => undefined, 1000);`,
       ],
@@ -227,15 +227,15 @@ describe('the store', () => {
     );
     try {
       await once(holder.stdout, 'data');
-      await rejectsCode(takeLock(directory.path), 'STORAGE_BUSY', {
+      const details = {
         path: directory.path,
         remedy: 'another ota-agent works on it: systemctl stop ota-agent, or wait for it',
-      });
+      };
+      throwsCode(() => takeLock(directory.path), 'STORAGE_BUSY', details);
     } finally {
       holder.kill('SIGKILL');
     }
     await once(holder, 'exit');
-    const lock = await takeLock(directory.path);
-    await lock.release();
+    takeLock(directory.path).release();
   });
 });

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { progressLine, watchStatus } from '../../agent/commands/watch-status.ts';
 import { EventHub } from '../../agent/io/api/event-hub.ts';
 import { Observed } from '../../agent/io/api/observed.ts';
-import { serveApi, type ApiHandlers } from '../../agent/io/api/server.ts';
+import { serveApi } from '../../agent/io/api/server.ts';
 import { rejectsCode } from '../support/expect-code.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -25,10 +25,7 @@ async function shown(how: { readonly isTTY: boolean; readonly isJson: boolean })
     const silent = { transition: ignore, progress: ignore, refused: ignore };
     const observed = new Observed(silent, hub, () => nowMs);
     const nothing = (): Promise<never> => Promise.reject(new Error('not asked here'));
-    const api = await serveApi(
-      { socket, group: undefined, hub, metrics: nothing, document: nothing },
-      {} as ApiHandlers,
-    );
+    const api = await serveApi({ socket, group: undefined, hub, metrics: nothing, ask: nothing });
     const stream = Object.assign(new PassThrough(), { isTTY: how.isTTY });
     const all = text(stream);
     const listening = Promise.withResolvers<undefined>();

@@ -1,7 +1,8 @@
 /** Asks a running daemon over its socket; what is asked of is in `server.ts`, which no command loads. */
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 
 import { causeOf, OtaError } from '../../errors.ts';
+import { request as httpRequest } from '../lean-node.ts';
 
 export interface Question {
   readonly method: 'GET' | 'POST';

@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http';
 
 import { permitted, type Facts } from '../log-fields.ts';
+import type { EventSink } from './observed.ts';
 
 const MAX_LISTENERS = 16;
 /** A listener that is behind by more is cut off: it can ask for the status and listen again. */
@@ -10,7 +11,7 @@ const MAX_BEHIND_BYTES = 256 * 1024;
 const HEARTBEAT_MS = 15_000;
 
 /** Source: HTML Living Standard §9.2, "Server-sent events". */
-export class EventHub {
+export class EventHub implements EventSink {
   readonly #listeners = new Set<ServerResponse>();
   #heartbeat: NodeJS.Timeout | undefined;
 

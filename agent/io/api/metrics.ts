@@ -1,15 +1,22 @@
 /** Metrics in the text format that Prometheus reads. */
-import type { Observed } from './observed.ts';
+import type { Counts, ProgressNow } from './observed.ts';
 
 /** What is known now; instants in milliseconds since the epoch. */
-export interface Snapshot {
-  readonly version: string;
+export interface Readings {
   readonly state: string;
   readonly nextPollAt: number | undefined;
   readonly lastCycleAt: number | undefined;
   readonly refusal: string | undefined;
   /** How many the status shows. */
   readonly warnings: number;
+  readonly progress: ProgressNow | undefined;
+  readonly counts: Counts;
+}
+
+/** What the processes of the service cost, all together. */
+export interface Usage {
+  readonly residentBytes: number;
+  readonly cpuSeconds: number;
 }
 
 interface Metric {
@@ -21,14 +28,18 @@ interface Metric {
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
-/** Source: Prometheus documentation, "Exposition formats", text-based format 0.0.4. */
-export function metricsText(snapshot: Snapshot, observed: Observed): string {
-  return [...ofAgent(snapshot, observed), ...ofProcess()].map(metricText).join('');
+/**
+ * Source: Prometheus documentation, "Exposition formats", text-based format 0.0.4.
+ *
+ * @param usage - absent where whoever collects has metrics of its own process by the same names
+ */
+export function metricsText(version: string, readings: Readings, usage?: Usage): string {
+  const ofUs = usage === undefined ? [] : ofProcess(usage);
+  return [...ofAgent(version, readings), ...ofUs].map(metricText).join('');
 }
 
-function ofAgent(snapshot: Snapshot, observed: Observed): readonly Metric[] {
-  const progress = observed.progressNow;
-  const { version, state, nextPollAt, lastCycleAt, refusal, warnings } = snapshot;
+function ofAgent(version: string, readings: Readings): readonly Metric[] {
+  const { state, nextPollAt, lastCycleAt, refusal, warnings, progress, counts } = readings;
   return [
     gauge('info', 'Always 1; what runs', [[{ version }, 1]]),
     gauge('state', 'Always 1; where the update cycle is', [[{ state }, 1]]),
@@ -38,18 +49,13 @@ function ofAgent(snapshot: Snapshot, observed: Observed): readonly Metric[] {
       [refusal === undefined ? {} : { code: refusal }, refusal === undefined ? 0 : 1],
     ]),
     gauge('warnings', 'Warnings in the status', [[{}, warnings]]),
-    counter(
-      'cycles_total',
-      'Cycles since the start, by how they ended',
-      'outcome',
-      observed.cycles,
-    ),
-    counter('refusals_total', 'Failures since the start, by code', 'code', observed.refusals),
+    counter('cycles_total', 'Cycles since the start, by how they ended', 'outcome', counts.cycles),
+    counter('refusals_total', 'Failures since the start, by code', 'code', counts.refusals),
     {
       name: 'ota_agent_downloaded_bytes_total',
       type: 'counter',
       help: 'Bytes of images received since the start',
-      samples: [[{}, observed.downloadedBytes]],
+      samples: [[{}, counts.downloadedBytes]],
     },
     gauge(
       'progress_ratio',
@@ -61,15 +67,20 @@ function ofAgent(snapshot: Snapshot, observed: Observed): readonly Metric[] {
   ];
 }
 
-function ofProcess(): readonly Metric[] {
+/** @returns what this process costs */
+export function ownUsage(): Usage {
   const { user, system } = process.cpuUsage();
+  return { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
+}
+
+function ofProcess({ residentBytes, cpuSeconds }: Usage): readonly Metric[] {
   const startedAt = Date.now() / 1000 - process.uptime();
   const own = (name: string, type: Metric['type'], help: string, value: number): Metric => {
     return { name: `process_${name}`, type, help, samples: [[{}, value]] };
   };
   return [
-    own('resident_memory_bytes', 'gauge', 'Resident memory', process.memoryUsage.rss()),
-    own('cpu_seconds_total', 'counter', 'Processor time', (user + system) / 1e6),
+    own('resident_memory_bytes', 'gauge', 'Resident memory', residentBytes),
+    own('cpu_seconds_total', 'counter', 'Processor time', cpuSeconds),
     own('start_time_seconds', 'gauge', 'Start, since the epoch', startedAt),
   ];
 }

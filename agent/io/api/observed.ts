@@ -1,7 +1,7 @@
 /** What the daemon does, as the API shows it: the progress now, events, and counts. */
-import { isOtaError, type FailureCode } from '../../errors.ts';
+import { isOtaError } from '../../errors.ts';
 import type { Reporter } from '../../ports.ts';
-import type { EventHub } from './event-hub.ts';
+import type { Facts } from '../log-fields.ts';
 
 /** How far the image is that is downloaded or installed now. */
 export interface ProgressNow {
@@ -14,27 +14,50 @@ export interface ProgressNow {
   readonly secondsLeft: number | null;
 }
 
+/** Since the start of the service. */
+export interface Counts {
+  readonly refusals: ReadonlyMap<string, number>;
+  readonly cycles: ReadonlyMap<string, number>;
+  readonly downloadedBytes: number;
+}
+
+/** Told what happens. */
+export interface EventSink {
+  publish(event: string, facts: Facts): void;
+}
+
 /** Faster than people read, slower than chunks come. */
 const EVENT_EVERY_MS = 250;
 /** The rate is that of about the last seconds, not of the whole. */
 const RATE_OVER_MS = 5000;
 
+const NOTHING: Counts = { refusals: new Map(), cycles: new Map(), downloadedBytes: 0 };
+
 /** A Reporter that remembers, and passes everything on. */
 export class Observed implements Reporter {
   readonly #next: Reporter;
-  readonly #hub: EventHub;
+  readonly #hub: EventSink;
   readonly #monotonicMs: () => number;
   #rate: Rate | undefined;
   #progress: ProgressNow | undefined;
   #publishedMs = Number.NEGATIVE_INFINITY;
-  readonly refusals = new Map<FailureCode | 'BUG', number>();
-  readonly cycles = new Map<string, number>();
-  downloadedBytes = 0;
+  readonly #refusals: Map<string, number>;
+  readonly #cycles: Map<string, number>;
+  #downloadedBytes: number;
 
-  constructor(next: Reporter, hub: EventHub, monotonicMs: () => number) {
+  /** @param before - what was counted until now */
+  constructor(next: Reporter, hub: EventSink, monotonicMs: () => number, before = NOTHING) {
     this.#next = next;
     this.#hub = hub;
     this.#monotonicMs = monotonicMs;
+    this.#refusals = new Map(before.refusals);
+    this.#cycles = new Map(before.cycles);
+    this.#downloadedBytes = before.downloadedBytes;
+  }
+
+  get counts(): Counts {
+    const [refusals, cycles] = [this.#refusals, this.#cycles];
+    return { refusals, cycles, downloadedBytes: this.#downloadedBytes };
   }
 
   get progressNow(): ProgressNow | undefined {
@@ -52,7 +75,7 @@ export class Observed implements Reporter {
     const subject = `${phase} ${filename}`;
     if (this.#rate?.subject !== subject) this.#rate = new Rate(subject, done, nowMs);
     const gained = this.#rate.add(done, nowMs);
-    if (phase === 'download') this.downloadedBytes += gained;
+    if (phase === 'download') this.#downloadedBytes += gained;
     const { bytesPerSecond } = this.#rate;
     const left = total > done && bytesPerSecond > 0 ? (total - done) / bytesPerSecond : null;
     this.#progress = {
@@ -72,7 +95,7 @@ export class Observed implements Reporter {
 
   refused(error: Error): void {
     const code = isOtaError(error) ? error.code : 'BUG';
-    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+    this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1);
     this.#hub.publish('refused', { code, ...(isOtaError(error) ? { ...error.details } : {}) });
     this.#next.refused(error);
   }
@@ -80,7 +103,7 @@ export class Observed implements Reporter {
   /** @param outcome - or the code of the failure that it ended with */
   cycleEnded(outcome: string): void {
     this.#progress = undefined;
-    this.cycles.set(outcome, (this.cycles.get(outcome) ?? 0) + 1);
+    this.#cycles.set(outcome, (this.#cycles.get(outcome) ?? 0) + 1);
     this.#hub.publish('cycle', { outcome });
   }
 }

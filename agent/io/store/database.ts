@@ -63,20 +63,6 @@ export class Database {
     return database;
   }
 
-  /** Opens a file that holds no data, only locks. */
-  static async openUnchecked(path: string): Promise<Database> {
-    return new Database(path, await connect(path));
-  }
-
-  /**
-   * Locks the file against every other process until `close`.
-   *
-   * @throws OtaError STORAGE_BUSY at once if one holds it
-   */
-  holdExclusively(): Promise<void> {
-    return this.#run('BEGIN EXCLUSIVE');
-  }
-
   /** Runs `act` in one transaction: all of it is durable when this resolves, or none of it ever was. */
   transaction<T>(act: (transaction: Transaction) => Promise<T>): Promise<T> {
     const turn = this.#last.then(async () => {

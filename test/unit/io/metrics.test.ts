@@ -23,20 +23,22 @@ test('Prometheus’ own parser reads the metrics, and finds in them what was cou
   observed.refused(new OtaError('USAGE', { what: 'w', remedy: 'r' }));
   observed.cycleEnded('up-to-date');
   observed.progress('download', 'a.img', 60, 100);
-  const snapshot = {
-    version: '1.2.3"\\',
+  const readings = {
     state: 'idle',
     nextPollAt: 1_700_000_000_000,
     lastCycleAt: undefined,
     refusal: 'METADATA_EXPIRED',
     warnings: 1,
+    progress: observed.progressNow,
+    counts: observed.counts,
   };
-  const input = metricsText(snapshot, observed);
+  const usage = { residentBytes: 3e6, cpuSeconds: 1.5 };
+  const input = metricsText('1.2.3"\\', readings, usage);
   const out = execFileSync('/usr/bin/python3', ['-c', PROGRAM], { input, encoding: 'utf8' });
   const read = JSON.parse(out) as [string, string, string, Record<string, string>, number][];
   const value = (name: string): unknown =>
     read
-      .filter(([, , sample]) => sample === `ota_agent_${name}`)
+      .filter(([, , sample]) => sample === name || sample === `ota_agent_${name}`)
       .map(([, type, , labels, at]) => [type, labels, at]);
   assert.deepEqual(value('info'), [['gauge', { version: '1.2.3"\\' }, 1]]);
   assert.deepEqual(value('metadata_refused'), [['gauge', { code: 'METADATA_EXPIRED' }, 1]]);
@@ -45,5 +47,6 @@ test('Prometheus’ own parser reads the metrics, and finds in them what was cou
   assert.deepEqual(value('cycles_total'), [['counter', { outcome: 'up-to-date' }, 1]]);
   assert.deepEqual(value('progress_ratio'), [['gauge', { phase: 'download' }, 0.6]]);
   assert.deepEqual(value('next_poll_timestamp_seconds'), [['gauge', {}, 1_700_000_000]]);
+  assert.deepEqual(value('process_cpu_seconds_total'), [['counter', {}, 1.5]]);
   assert.deepEqual(value('last_cycle_timestamp_seconds'), []);
 });

@@ -1,0 +1,103 @@
+/** The process that works for the daemon, seen from the one that waits. */
+import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { extname, join } from 'node:path';
+
+import type { Beginning, FromWorker, Question, Replies, Reply, ToWorker } from './messages.ts';
+
+const MAIN = join(import.meta.dirname, `worker-main${extname(import.meta.filename)}`);
+
+type Told = Exclude<FromWorker, { say: 'reply' }>;
+
+/** How a worker ended: an exit code, or what ended it. */
+export type Ended = number | string;
+
+export class Worker {
+  /** Its end; everything that it has said has been told before. */
+  readonly ended: Promise<Ended>;
+  readonly #child: ChildProcess;
+  readonly #unanswered = new Map<number, (reply: Reply | undefined) => void>();
+  #asked = 0;
+
+  /** @param told - whatever it says but replies */
+  constructor(beginning: Beginning, told: (message: Told) => void) {
+    this.#child = fork(MAIN, {
+      // Settings have maps in them.
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.#child.on('message', (message) => {
+      const said = message as FromWorker;
+      if (said.say === 'reply') this.#replied(said);
+      else told(said);
+    });
+    const guard = guardOf(this.#child);
+    this.ended = endOf(this.#child).finally(guard.dismiss);
+    this.#send({ say: 'begin', beginning });
+  }
+
+  goOn(): void {
+    this.#send({ say: 'go on' });
+  }
+
+  /** @returns `undefined` after `leaveUnanswered` */
+  async ask<Q extends Question>(question: Q): Promise<Replies[Q['ask']] | undefined> {
+    const reply = await new Promise<Reply | undefined>((resolve) => {
+      this.#asked += 1;
+      this.#unanswered.set(this.#asked, resolve);
+      this.#send({ say: 'question', id: this.#asked, question });
+    });
+    return reply as Replies[Q['ask']] | undefined;
+  }
+
+  /** After its end: whoever waits for an answer may ask another one. */
+  leaveUnanswered(): void {
+    for (const resolve of this.#unanswered.values()) resolve(undefined);
+    this.#unanswered.clear();
+  }
+
+  stop(signal: 'SIGTERM' | 'SIGKILL'): void {
+    this.#child.kill(signal);
+  }
+
+  /** What crosses the end of the worker is lost; whoever asked is told by that end. */
+  #send(message: ToWorker): void {
+    if (this.#child.connected) this.#child.send(message, () => undefined);
+  }
+
+  #replied({ id, reply }: Extract<FromWorker, { say: 'reply' }>): void {
+    this.#unanswered.get(id)?.(reply);
+    this.#unanswered.delete(id);
+  }
+}
+
+/**
+ * A shell for the worker's life: when this process is killed, so is the worker. It would see that by
+ * itself, but not while it hangs in a PKCS#11 library, and then it would keep the storage locked.
+ */
+function guardOf({ pid }: ChildProcess): { readonly dismiss: () => void } {
+  if (pid === undefined) return { dismiss: () => undefined };
+  const kill = ['-c', 'read -r _ || kill -KILL "$1"', 'ota-agent-guard', String(pid)];
+  const shell = spawn('/bin/sh', kill, { stdio: ['pipe', 'ignore', 'ignore'] });
+  shell.on('error', () => undefined);
+  shell.stdin.on('error', () => undefined);
+  return {
+    dismiss: () => {
+      shell.stdin.end('\n');
+    },
+  };
+}
+
+async function endOf(child: ChildProcess): Promise<Ended> {
+  // What it said last may be read after its exit was.
+  const silent = new Promise((resolve) => child.once('disconnect', resolve));
+  const ended = await new Promise<Ended>((resolve) => {
+    child.once('exit', (code, signal) => {
+      resolve(code ?? signal ?? 1);
+    });
+    child.once('error', (error) => {
+      if (child.pid === undefined) resolve(error.message);
+    });
+  });
+  if (child.pid !== undefined && child.connected) await silent;
+  return ended;
+}
