@@ -88,7 +88,9 @@ export class Waiting {
   #told(message: Exclude<FromWorker, { say: 'reply' }>): void {
     switch (message.say) {
       case 'configured':
-        void this.#orFail(() => this.#take(message.loaded));
+        void this.#orFail(() => {
+          this.#take(message.loaded);
+        });
         break;
       case 'ready':
         void this.#orFail(() => this.#serve());
