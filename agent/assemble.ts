@@ -1,17 +1,16 @@
 /** Puts the agent together from its settings: which adapter stands behind which port. */
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { IdentityUpkeep } from '../provisioning/upkeep.ts';
 import { choiceOf, parseRecord } from '../provisioning/rotation-record.ts';
 import type { LoadedSettings } from './config-problem.ts';
-import { requireComponents, requireInstaller, type ComponentRules } from './config-installer.ts';
+import { requireComponents, type ComponentRules } from './config-installer.ts';
 import { requireGateway, type GatewayUrls } from './config-rules.ts';
 import { openBrake } from './cycle/brake.ts';
 import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
 import { openDecryption } from './decryption.ts';
-import { causeOf, OtaError } from './errors.ts';
+import { OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
 import { openClock } from './io/clock.ts';
 import { linkTo, openInstallers, rebootThrough } from './installers.ts';
@@ -40,6 +39,7 @@ import { probeModule } from './io/token/probe-module.ts';
 import { openToken, type Token } from './io/token/token.ts';
 import type { Clock, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
+import { prepareStorage } from './storage-directory.ts';
 import { UPTANE, withLimits } from './uptane/format.ts';
 import { loadFormat } from './uptane/load-format.ts';
 import { openUpkeep } from './upkeep.ts';
@@ -65,8 +65,8 @@ export interface Agent extends LocalAgent {
 export interface Given {
   /** `service`: nobody else answers for the storage; who works on it is locked here. */
   readonly lock?: 'none' | 'service';
-  /** A process has tried the PKCS#11 library. */
-  readonly isProbed?: boolean;
+  /** A process tries the PKCS#11 library: rejects where it may not be let in. */
+  readonly probed?: Promise<void>;
 }
 
 /** What is remembered, to look at. */
@@ -141,7 +141,7 @@ export async function assemble(
   let sealing: Sealing | undefined;
   try {
     await demandProvisioned(local.store, requireComponents(loaded));
-    if (given.isProbed !== true) await probeModule(settings.token);
+    await (given.probed ?? probeModule(settings.token));
     const { clock } = local.ports;
     const trust = await gatewayTrust(settings, process.env);
     // Before the identity: that of another token is not this device's, and may be none at all.
@@ -354,22 +354,5 @@ async function demandProvisioned(
     if (!trusted.has(`${repo}/root`)) {
       throw new OtaError('NOT_PROVISIONED', { missing: `root metadata of ${repo}`, remedy });
     }
-  }
-}
-
-/**
- * Makes the storage directory, readable by the agent alone: it holds what the device trusts.
- *
- * @throws OtaError CONFIG_INVALID before anything is made: a mistake in the settings leaves no trace
- * @throws OtaError STORAGE_FAILED
- */
-export async function prepareStorage(loaded: LoadedSettings): Promise<void> {
-  requireInstaller(loaded);
-  const { path } = loaded.settings.storage;
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    const remedy = 'create it for the agent’s user, or set storage.path';
-    throw new OtaError('STORAGE_FAILED', { path, cause: causeOf(error), remedy }, { cause: error });
   }
 }

@@ -13,8 +13,8 @@ import type { Outcome } from '../cycle/cycle.ts';
 import type { Daemon } from '../cycle/daemon.ts';
 import { loadState } from '../cycle/drive.ts';
 import { isOtaError } from '../errors.ts';
-import type { ApiAnswer, ApiQuestion } from '../io/api/answer.ts';
-import { dispatcher, type ApiHandlers } from '../io/api/dispatch.ts';
+import { answerOf, type ApiAnswer, type ApiQuestion } from '../io/api/answer.ts';
+import type { ApiHandlers } from '../io/api/dispatch.ts';
 import type { Readings } from '../io/api/metrics.ts';
 import { Observed, type Counts, type EventSink } from '../io/api/observed.ts';
 import type { LocalPorts } from '../ports.ts';
@@ -70,12 +70,28 @@ export interface Served {
   readonly secrets: () => Promise<CommandResult>;
 }
 
+type Answering = (question: ApiQuestion) => Promise<ApiAnswer>;
+
 /** Answers what the API is asked. */
-export function answering(served: Served): (question: ApiQuestion) => Promise<ApiAnswer> {
-  // Loaded when asked for: the schemas of a document are large.
+export function answering(served: Served): Answering {
+  let loaded: Promise<Answering> | undefined;
+  return async (question) => {
+    loaded ??= loadDispatcher(served);
+    return (await loaded)(question);
+  };
+}
+
+/** Loaded when somebody asks: schemas are large, and most cycles have no audience. */
+async function loadDispatcher(served: Served): Promise<Answering> {
+  const { dispatcher } = await import('../io/api/dispatch.ts');
   return dispatcher(handlersOf(served), async () => {
     return (await import('../io/api/openapi.ts')).openApiDocument(VERSION);
   });
+}
+
+/** What the route of the status answers. */
+export async function statusAnswer(served: Served): Promise<ApiAnswer> {
+  return answerOf(200, await status(served));
 }
 
 function handlersOf(served: Served): ApiHandlers {

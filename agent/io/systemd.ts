@@ -139,13 +139,12 @@ async function notify(message: string, env: NodeJS.ProcessEnv): Promise<void> {
   try {
     await run(message, env);
   } catch (cause) {
-    const said = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim() : '';
     throw new OtaError(
       'FILE_UNREADABLE',
       {
         path: PROGRAM,
         what: 'program that notifies the service manager',
-        cause: said === '' ? causeOf(cause) : said,
+        cause: causeOf(cause),
         remedy: 'install systemd-notify, or start the agent without NOTIFY_SOCKET',
       },
       { cause },
@@ -158,7 +157,8 @@ function run(message: string, env: NodeJS.ProcessEnv): Promise<void> {
   return new Promise((resolve, reject) => {
     execFile(PROGRAM, ['--', message], { env, timeout: TIMEOUT_MS }, (error, _, stderr) => {
       if (error === null) resolve();
-      else reject(Object.assign(error, { stderr }));
+      else
+        reject(new Error(stderr.trim() === '' ? causeOf(error) : stderr.trim(), { cause: error }));
     });
   });
 }

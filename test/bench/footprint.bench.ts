@@ -1,11 +1,12 @@
 /**
- * What the daemon costs while it waits, beside a Node.js that does nothing: memory, start, processor.
+ * What the daemon costs while it waits, beside a Node.js that does nothing: memory, start, processor; and
+ * what a cycle costs, in the daemon and from `ota-agent-once.timer`, which leaves nothing in memory.
  *
  *     node test/bench/footprint.bench.ts [--runs N] [--seconds N] [--agent NAME=PROGRAM]...
  *
  * PROGRAM is a main file with options of Node.js before it. By default: the sources, and the bundle with
  * and without compile cache. Variants take turns, so that what else the machine does hits all of them.
- * Resident is measured after the first poll: from then on that is what a device pays.
+ * Resident is measured after the first poll, when its worker has gone: that is what a device pays.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,6 +18,7 @@ import { parseArgs } from 'node:util';
 
 import { listenToNotifications } from '../support/notify-listener.ts';
 import { openWorld, type World } from '../support/world.ts';
+import { pollNow } from '../support/poll-now.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const { values } = parseArgs({
@@ -50,6 +52,14 @@ interface Cost {
   readonly readyCpuMs: number;
   /** Undefined where it was not waited for. */
   readonly idlePercent: number | undefined;
+  readonly cycle: CycleCost;
+}
+
+/** One cycle that finds nothing to do. */
+interface CycleCost {
+  readonly cpuMs: number;
+  /** Of all processes of the agent. */
+  readonly peakMebibytes: number;
 }
 
 /** The daemon, until `act` has looked at it. */
@@ -63,7 +73,14 @@ async function withDaemon(world: World, variant: Variant, isTimed: boolean): Pro
     process.execPath,
     [...variant.argv, 'run', '--config', world.device.configPath],
     {
-      env: { ...process.env, ...world.tee.env, ...variant.env, NOTIFY_SOCKET: listener.address },
+      env: {
+        ...process.env,
+        ...world.tee.env,
+        ...variant.env,
+        NOTIFY_SOCKET: listener.address,
+        // As in the unit: feeding the watchdog is part of the price.
+        WATCHDOG_USEC: '180000000',
+      },
       stdio: ['ignore', 'ignore', 'pipe'],
     },
   );
@@ -79,6 +96,7 @@ async function withDaemon(world: World, variant: Variant, isTimed: boolean): Pro
     const readyCpuMs = familyCpuMs(child);
     const status = await Promise.race([listener.next(), ended]);
     if (status !== 'STATUS=up-to-date') throw new Error(`${variant.name}: ${status}: ${said}`);
+    await Promise.race([resting(child), ended]);
     await sleep(SETTLED_MS);
     const processes = family(child);
     const memory = processes.map(memoryOf);
@@ -91,6 +109,7 @@ async function withDaemon(world: World, variant: Variant, isTimed: boolean): Pro
       readyMs,
       readyCpuMs,
       idlePercent,
+      cycle: await Promise.race([cycleOf(world, child), ended]),
     };
   } finally {
     const exited = once(child, 'exit');
@@ -115,6 +134,52 @@ function family(child: ChildProcess): readonly number[] {
     if (children !== '') found.push(...children.split(' ').map(Number));
   }
   return found;
+}
+
+/** Until no other process works for it. */
+async function resting(child: ChildProcess): Promise<void> {
+  while (family(child).length > 1) await sleep(20);
+}
+
+async function cycleOf(world: World, child: ChildProcess): Promise<CycleCost> {
+  const before = cpuSeconds(child.pid ?? 0);
+  let peakMebibytes = 0;
+  await pollNow(world);
+  for (let pids = family(child); pids.length > 1; pids = family(child)) {
+    const peak = pids.reduce((all, pid) => all + peakOf(pid), 0);
+    peakMebibytes = Math.max(peakMebibytes, peak);
+    await sleep(20);
+  }
+  return { cpuMs: (cpuSeconds(child.pid ?? 0) - before) * 1000, peakMebibytes };
+}
+
+/** None of a process that has just gone. */
+function peakOf(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${String(pid)}/status`, 'utf8');
+    return Number(/^VmHWM:\s+(\d+) kB/mu.exec(status)?.[1] ?? 0) / KIBIBYTES_OF_A_MEBIBYTE;
+  } catch {
+    return 0;
+  }
+}
+
+/** What `wait4` says of a child and of those that it has waited for. */
+const TIMED = `
+import json, resource, subprocess, sys
+exit = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([exit, (used.ru_utime + used.ru_stime) * 1000, used.ru_maxrss / 1024]))`;
+
+/** As `ota-agent-once.service` runs it. */
+function onceCost(world: World, variant: Variant): CycleCost {
+  const args = [...variant.argv, 'once', '--config', world.device.configPath];
+  const said = execFileSync('python3', ['-c', TIMED, process.execPath, ...args], {
+    env: { ...process.env, ...world.tee.env, ...variant.env },
+    encoding: 'utf8',
+  });
+  const [exit, cpuMs = NaN, peakMebibytes = NaN] = JSON.parse(said) as number[];
+  if (exit !== 0) throw new Error(`${variant.name}: once ended with ${String(exit)}`);
+  return { cpuMs, peakMebibytes };
 }
 
 function memoryOf(pid: number): Memory {
@@ -174,16 +239,19 @@ function variants(directory: string): readonly Variant[] {
   const bundle = join(directory, 'bundle');
   execFileSync(process.execPath, [join(ROOT, 'systemd/package/bundle.ts'), bundle]);
   const main = join(bundle, 'agent/main.js');
+  // As in systemd/install.sh.
+  const installed = ['--max-semi-space-size=1', main];
   const cached = { NODE_COMPILE_CACHE: join(directory, 'compile-cache') };
   return [
     { name: 'sources', argv: [join(ROOT, 'agent/main.ts')], env: {} },
-    { name: 'bundle', argv: [main], env: {} },
-    { name: 'bundle, compile cache', argv: [main], env: cached },
+    { name: 'bundle', argv: installed, env: {} },
+    { name: 'bundle, compile cache', argv: installed, env: cached },
   ];
 }
 
-function print(name: string, costs: readonly Partial<Cost>[]): void {
-  const cell = (key: keyof Cost, digits: number): string => {
+/** Of each agent; the last columns are of its cycles. */
+function print(name: string, costs: readonly Partial<Cost & CycleCost>[]): void {
+  const cell = (key: keyof (Omit<Cost, 'cycle'> & CycleCost), digits: number): string => {
     const sorted = costs.flatMap((cost) => cost[key] ?? []).sort((a, b) => a - b);
     const [low, high] = [sorted[0], sorted.at(-1)];
     if (low === undefined || high === undefined) return '–';
@@ -197,14 +265,18 @@ function print(name: string, costs: readonly Partial<Cost>[]): void {
     cell('readyMs', 0),
     cell('readyCpuMs', 0),
     cell('idlePercent', 3),
+    cell('cpuMs', 0),
+    cell('peakMebibytes', 1),
   ];
-  process.stdout.write(`| ${[name.padEnd(24), ...cells].join(' | ')} |\n`);
+  process.stdout.write(`| ${[name.padEnd(34), ...cells].join(' | ')} |\n`);
 }
 
 const world = await openWorld('provisioned');
+world.device.configure({ daemon: { linger: '100ms' } });
 try {
   const all = variants(world.directory);
   const costs = new Map(all.map(({ name }) => [name, [] as Cost[]]));
+  const onces = new Map(all.map(({ name }) => [name, [] as CycleCost[]]));
   // The first run of each fills its caches.
   for (const variant of all) await withDaemon(world, variant, false);
   const bare = [];
@@ -212,6 +284,7 @@ try {
     bare.push(await bareNode());
     for (const variant of all) {
       costs.get(variant.name)?.push(await withDaemon(world, variant, run === 0));
+      onces.get(variant.name)?.push(onceCost(world, variant));
     }
   }
   process.stdout.write(
@@ -220,11 +293,18 @@ try {
       .join(' ')}, ${String(RUNS)} runs\n`,
   );
   process.stdout.write(
-    '| median (low–high) | RSS MiB | PSS MiB | private MiB | READY ms | READY CPU ms | idle CPU % |\n',
+    '| median (low–high) | RSS MiB | PSS MiB | private MiB | READY ms | READY CPU ms | idle CPU % | cycle CPU ms | cycle peak MiB |\n',
   );
-  process.stdout.write('| --- | --- | --- | --- | --- | --- | --- |\n');
+  process.stdout.write(`|${' --- |'.repeat(9)}\n`);
   print(`Node.js ${process.versions.node}, idle`, bare);
-  for (const [name, list] of costs) print(name, list);
+  for (const [name, list] of costs) {
+    print(
+      name,
+      list.map((cost) => ({ ...cost, ...cost.cycle })),
+    );
+  }
+  // Between two cycles there is no process.
+  for (const [name, list] of onces) print(`${name}, from a timer`, list);
 } finally {
   await world.close();
 }

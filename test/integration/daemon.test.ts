@@ -84,3 +84,31 @@ test('a gateway that asks to be left alone is, and a report that it had no time 
     stop = new AbortController();
   }
 });
+
+test('goes on with the wait of the process before it, and its failures', async () => {
+  device.outside.gateway = 'down';
+  const ports = await device.ports();
+  const progressed = Promise.withResolvers<string>();
+  const daemon = new Daemon(ports, { pollIntervalMs: HOUR_MS, progressed: progressed.resolve });
+  const ended = daemon.run(stop.signal, { leftMs: HOUR_MS, failures: 2, heldMs: undefined });
+  const { leftMs = 0, failures } = daemon.wait ?? {};
+  assert.ok(leftMs > HOUR_MS - 60_000 && leftMs <= HOUR_MS, String(leftMs));
+  assert.equal(failures, 2);
+  daemon.wake();
+  assert.equal(await progressed.promise, 'GATEWAY_UNREACHABLE');
+  await Promise.resolve();
+  assert.equal(daemon.wait?.failures, 3);
+  stop.abort();
+  await ended;
+});
+
+test('a wait that is over when its process begins is a poll at once', async () => {
+  device.world.release('fw-1');
+  const progressed = Promise.withResolvers<string>();
+  const options = { pollIntervalMs: HOUR_MS, progressed: progressed.resolve };
+  const daemon = new Daemon(await device.ports(), options);
+  const ended = daemon.run(stop.signal, { leftMs: -5, failures: 0, heldMs: undefined });
+  assert.equal(await progressed.promise, 'reboot-required');
+  stop.abort();
+  await ended;
+});

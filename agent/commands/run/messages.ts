@@ -42,10 +42,8 @@ export interface Replies {
 }
 
 /** What the process that waits can answer by itself. */
-export const STATUS: ApiQuestion = { method: 'GET', url: '/v1/status', body: '' };
-
 export function isStatus({ method, url }: ApiQuestion): boolean {
-  return method === STATUS.method && url === STATUS.url;
+  return method === 'GET' && url === '/v1/status';
 }
 
 export type Reply = Replies[keyof Replies];

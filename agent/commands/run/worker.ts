@@ -77,7 +77,7 @@ export class Worker {
 function guardOf({ pid }: ChildProcess): { readonly dismiss: () => void } {
   if (pid === undefined) return { dismiss: () => undefined };
   const kill = ['-c', 'read -r _ || kill -KILL "$1"', 'ota-agent-guard', String(pid)];
-  const shell = spawn('/bin/sh', kill, { stdio: ['pipe', 'ignore', 'ignore'] });
+  const shell = spawn('/bin/sh', kill, { stdio: ['pipe', 'ignore', 'ignore'], env: {} });
   shell.on('error', () => undefined);
   shell.stdin.on('error', () => undefined);
   return {
