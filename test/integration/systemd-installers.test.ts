@@ -4,12 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { after, before } from 'node:test';
 
 import { InstalledAgent } from '../support/installed-agent.ts';
 import { provision } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
+const SYSTEMD = resolve(import.meta.dirname, '../../systemd');
 const directory = temporaryDirectory('installers');
 const agent = new InstalledAgent(directory.path);
 const { assign, demand, demandStopped, partial, property, until, untilInstalled } = agent;
@@ -199,5 +202,48 @@ agent.test(
       };
       return installed['gw-1']?.filename === 'whole-1' && installed['app-1']?.filename === 'part-1';
     });
+  },
+);
+
+/** What the installer of that name does on a disk, by ostree itself. */
+const DEPLOY = `set -e
+tree=/sysroot/tree
+mkdir -p $tree/usr/lib/modules/1 $tree/usr/etc $tree/usr/bin
+echo kernel > $tree/usr/lib/modules/1/vmlinuz
+echo initramfs > $tree/usr/lib/modules/1/initramfs.img
+echo ID=test > $tree/usr/lib/os-release
+cp /bin/true $tree/usr/bin/of-another
+chown 1234:1234 $tree/usr/bin/of-another
+chmod 4755 $tree/usr/bin/of-another
+ostree admin init-fs /sysroot
+ostree admin --sysroot=/sysroot os-init test
+ostree --repo=/sysroot/ostree/repo config set sysroot.bootloader none
+ostree --repo=/sysroot/ostree/repo commit -b test --tree=dir=$tree
+ostree admin --sysroot=/sysroot deploy --os=test test
+found=$(find /sysroot/ostree/deploy/test/deploy -name of-another -perm -4000 -uid 1234)
+test -n "$found"
+unshare -m mount -o remount,bind,rw /sysroot
+`;
+
+agent.test(
+  'ostree deploys in the sandbox that its drop-in leaves, and not without it',
+  async () => {
+    const [unit, dropIn] = ['ota-agent.service', 'drop-ins/ostree.conf'].map((name) =>
+      readFileSync(join(SYSTEMD, name), 'utf8'),
+    );
+    // The daemon's sandbox around another program.
+    const sandbox = (unit ?? '')
+      .replace('Type=notify', 'Type=oneshot')
+      .replace(/ExecStart=.*/u, 'ExecStart=sh /etc/deploy.sh')
+      .replace(/(?:Restart|WatchdogSec|LoadCredential)=.*/gu, '');
+    agent.system.write('/etc/deploy.sh', DEPLOY);
+    agent.system.write('/etc/systemd/system/deploys.service', sandbox);
+    await demand('mkdir', '-p', '/sysroot');
+    await demand('systemctl', 'daemon-reload');
+    assert.notEqual((await agent.system.run('systemctl', 'start', 'deploys')).exit, 0);
+    agent.system.write('/etc/systemd/system/deploys.service.d/ostree.conf', dropIn ?? '');
+    await demand('systemctl', 'daemon-reload');
+    await demand('systemctl', 'start', 'deploys');
+    assert.equal(await property('Result', 'deploys'), 'success');
   },
 );
