@@ -234,10 +234,12 @@ export class OtaError<C extends FailureCode = FailureCode> extends Error {
 
   /** The message is built from `details`, so what is logged cannot disagree with what is reported. */
   constructor(code: C, details: FailureDetails[C], options?: ErrorOptions) {
-    const fields = Object.entries(details).map(([name, value]) => `${name}=${quoted(value)}`);
-    super([code, ...fields].join(' '), options);
+    const facts = Object.entries(details).map(([name, value]: [string, string | number]) => {
+      return [name, typeof value === 'string' ? scrubbed(value) : value] as const;
+    });
+    super([code, ...facts.map(([name, value]) => `${name}=${quoted(value)}`)].join(' '), options);
     this.code = code;
-    this.details = details;
+    this.details = Object.fromEntries(facts) as unknown as FailureDetails[C];
   }
 
   get handling(): FailureRow {
@@ -261,6 +263,14 @@ export function isFailureCode(text: string): text is FailureCode {
 /** How a failure is handled, by its code alone. */
 export function handlingOf(code: FailureCode): FailureRow {
   return FAILURES[code];
+}
+
+/** Takes out of a text what is secret: PINs, passwords and tokens have one usual place each. */
+export function scrubbed(text: string): string {
+  return text
+    .replace(/(pin-value=)[^;&?\s"']*/giu, '$1(redacted)')
+    .replace(/(\w:\/\/)[^/?#@\s"']*@/gu, '$1(redacted)@')
+    .replace(/(\w:\/\/[^?\s"']*\?)[^\s"']+/gu, '$1(redacted)');
 }
 
 /** A foreign error in one line, for a `cause` detail. */

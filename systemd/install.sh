@@ -38,6 +38,7 @@ install -D -m 644 -t "$agent/conf.d" config/conf.d/*.toml
 install -D -m 644 -t "$destdir/usr/share/doc/ota-agent" README.md CHANGELOG.md LICENSE
 install -D -m 644 config/README.md "$destdir/usr/share/doc/ota-agent/configuration.md"
 install -D -m 644 -t "$destdir/usr/share/doc/ota-agent/examples" config/examples/*.toml
+install -D -m 644 -t "$destdir/usr/share/doc/ota-agent/drop-ins" systemd/drop-ins/*.conf
 install -D -m 644 -t "$destdir/usr/lib/systemd/system" systemd/*.service systemd/*.socket systemd/*.path systemd/*.timer
 install -D -m 644 -t "$destdir/usr/lib/sysusers.d" systemd/sysusers.d/*.conf
 install -D -m 644 -t "$destdir/usr/lib/tmpfiles.d" systemd/tmpfiles.d/*.conf

@@ -5,10 +5,11 @@ import { join, resolve } from 'node:path';
 
 import { create } from 'tar';
 
-import { KEYS, valuesOf } from '../config-keys.ts';
-import { causeOf, OtaError } from '../errors.ts';
+import { KEYS, valuesOf, valuesOfComponent } from '../config-keys.ts';
+import type { LoadedSettings } from '../config-problem.ts';
+import { shownValue } from '../config-shown.ts';
+import { causeOf, OtaError, scrubbed } from '../errors.ts';
 import { askText } from '../io/api/client.ts';
-import { scrubbed } from '../io/log-fields.ts';
 import { runTool } from '../io/run-tool.ts';
 import { VERSION } from '../version.ts';
 import { withStorage, type CommandContext } from './context.ts';
@@ -61,11 +62,13 @@ async function collect(context: CommandContext, directory: string): Promise<read
 }
 
 function partsOf(context: CommandContext): readonly Part[] {
-  const { settings, files } = context.loaded;
+  const { loaded } = context;
+  const { settings, files } = loaded;
+  const [shown, components] = [shownSettings(loaded), shownComponents(loaded)];
   const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
   return [
     ['system.json', async () => json(await system())],
-    ['config.json', () => Promise.resolve(json({ files, settings: shownSettings(context) }))],
+    ['config.json', () => Promise.resolve(json({ files, settings: shown, components }))],
     ['status.json', async () => json((await statusNow(context)).json)],
     ['history.json', async () => json((await historyCommand(context)).json)],
     ['doctor.txt', async () => (await doctorCommand(files)).lines.join('\n')],
@@ -107,26 +110,17 @@ async function system(): Promise<object> {
   };
 }
 
-/** Arguments of programs are the operator's, who may have put a password there. */
-function shownSettings({ loaded }: CommandContext): object {
-  const values = valuesOf(loaded.settings);
-  const shown = [...KEYS.keys()].map((key) => {
-    const value = values.get(key);
-    return [key, isCommand(key) ? withoutArguments(value) : (value ?? null)] as const;
+function shownSettings({ settings }: LoadedSettings): object {
+  const values = valuesOf(settings);
+  const shown = [...KEYS.keys()].map((key) => [key, shownValue(key, values.get(key) ?? null)]);
+  return Object.fromEntries(shown) as object;
+}
+
+function shownComponents({ settings }: LoadedSettings): readonly object[] {
+  return settings.component.map((one) => {
+    const shown = [...valuesOfComponent(one)].map(([key, value]) => [key, shownValue(key, value)]);
+    return Object.fromEntries(shown) as object;
   });
-  return Object.fromEntries(shown);
-}
-
-function isCommand(key: string): boolean {
-  return /(?:command|commands|inhibitors|on_change)$/u.test(key);
-}
-
-function withoutArguments(value: unknown): unknown {
-  if (!Array.isArray(value)) return value === undefined ? null : '(set)';
-  const [first, ...more] = value as unknown[];
-  if (first === undefined) return [];
-  if (Array.isArray(first)) return (value as unknown[]).map(withoutArguments);
-  return more.length === 0 ? [first] : [first, `(${String(more.length)} arguments)`];
 }
 
 async function journal(): Promise<string> {

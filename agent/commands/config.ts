@@ -1,4 +1,6 @@
 /** `ota-agent config`: is the configuration right, what is in force and why, and what could be set. */
+import { isDeepStrictEqual } from 'node:util';
+
 import { stringify } from 'smol-toml';
 
 import { meaningOf, referenceTable, settingsJsonSchema } from '../config-document.ts';
@@ -12,6 +14,7 @@ import {
   type KeySpec,
 } from '../config-keys.ts';
 import type { LoadedSettings, Origin } from '../config-problem.ts';
+import { shownValue } from '../config-shown.ts';
 import { OtaError } from '../errors.ts';
 import type { Settings } from '../settings.ts';
 import { importAktualizr } from './config-import.ts';
@@ -66,7 +69,7 @@ function count(many: number, what: string): string {
   return `${String(many)} ${what}${many === 1 ? '' : 's'}`;
 }
 
-/** The lines are a configuration file themselves: reading them back gives the same settings. */
+/** The lines are a configuration file themselves; arguments of programs are missing in it. */
 function showResult({ settings, origins, files }: LoadedSettings): CommandResult {
   const values = valuesOf(settings);
   const shown = [...KEYS.values()].map((spec) => {
@@ -80,14 +83,20 @@ function showResult({ settings, origins, files }: LoadedSettings): CommandResult
     '',
   ]);
   lines.push(...componentLines(settings, origins));
-  const json = shown.map(({ spec, value = null, origin = null }) => [spec.key, { value, origin }]);
+  const json = shown.map(({ spec: { key }, value = null, origin = null }) => {
+    return [key, { value: shownValue(key, value), origin }];
+  });
   return {
     exit: 0,
     json: {
       outcome: 'valid',
       files,
       settings: Object.fromEntries(json) as object,
-      components: settings.component.map((one) => Object.fromEntries(valuesOfComponent(one))),
+      components: settings.component.map((one) =>
+        Object.fromEntries(
+          [...valuesOfComponent(one)].map(([key, value]) => [key, shownValue(key, value)]),
+        ),
+      ),
     },
     lines: lines.slice(0, -1),
   };
@@ -114,8 +123,13 @@ function componentLines(
 function lineOf(spec: KeySpec, value: unknown, origin: Origin | undefined): string {
   const { unset } = meaningOf(spec);
   if (value === undefined) return `# ${spec.name} is not set${unset === '' ? '' : `: ${unset}`}`;
-  const assignment = stringify({ [spec.name]: value }).trim();
-  return `${assignment}  # ${origin === undefined ? 'default' : placeOf(origin)}`;
+  const shown = shownValue(spec.key, value);
+  const assignment = stringify({ [spec.name]: shown }).trim();
+  const from = origin === undefined ? 'default' : placeOf(origin);
+  // Read back, it would be another program: it is there to be seen.
+  return isDeepStrictEqual(shown, value)
+    ? `${assignment}  # ${from}`
+    : `# ${assignment}  # ${from}; arguments are not shown`;
 }
 
 /** A file name may hold a line end, which would end the comment. */

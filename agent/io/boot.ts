@@ -11,6 +11,8 @@ const REBOOT_TIMEOUT_MS = 60_000;
 
 /**
  * @param command - program and arguments that start a reboot; empty when a person does it
+ * What `reboot` throws is INSTALL_FAILED: the image is there, and waits.
+ *
  * @throws OtaError FILE_UNREADABLE without a boot id nothing can tell a reboot from a restart
  */
 export async function openBoot(bootIdPath: string, command: readonly string[]): Promise<Boot> {
@@ -20,9 +22,22 @@ export async function openBoot(bootIdPath: string, command: readonly string[]): 
     uptimeMs: () => Math.round(uptime() * 1000),
     reboot: async () => {
       if (program === undefined) return;
-      await promisify(execFile)(program, args, { timeout: REBOOT_TIMEOUT_MS });
+      try {
+        await promisify(execFile)(program, args, { timeout: REBOOT_TIMEOUT_MS });
+      } catch (error) {
+        const cause = `${program} of installer.reboot_command ${endOf(error)}`;
+        throw new OtaError('INSTALL_FAILED', { installer: 'reboot', ecu: '-', cause });
+      }
     },
   };
+}
+
+/** Without what Node.js says of it, which has all arguments: they are the operator's. */
+function endOf(error: unknown): string {
+  const { code, stderr } = error as { readonly code?: unknown; readonly stderr?: unknown };
+  if (typeof code === 'string') return `cannot be run: ${code}`;
+  const said = String(stderr).trim().split('\n').at(-1) ?? '';
+  return `ended with ${String(code ?? 'a signal')}: ${said}`;
 }
 
 async function readBootId(path: string): Promise<string> {

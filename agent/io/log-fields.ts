@@ -1,5 +1,5 @@
 /** Which facts a log line may carry, and what is taken out of the texts that it does. */
-import type { FailureCode, FailureDetails } from '../errors.ts';
+import { scrubbed, type FailureCode, type FailureDetails } from '../errors.ts';
 
 export type Facts = Readonly<Record<string, string | number | boolean>>;
 
@@ -120,11 +120,4 @@ export function permitted(facts: Facts): Facts {
     ...(Object.fromEntries(kept) as Facts),
     ...(left.length > 0 ? { redacted: left.join(' ') } : {}),
   };
-}
-
-/** PINs and passwords have one usual place each inside texts that are otherwise worth logging. */
-export function scrubbed(text: string): string {
-  return text
-    .replace(/(pin-value=)[^;&?\s"']*/giu, '$1(redacted)')
-    .replace(/(\w:\/\/)[^/?#@\s"']*@/gu, '$1(redacted)@');
 }

@@ -8,7 +8,8 @@ import { fstatSync } from 'node:fs';
 
 import { pino, stdTimeFunctions, type DestinationStream } from 'pino';
 
-import { permitted, scrubbed, type Facts } from './log-fields.ts';
+import { scrubbed } from '../errors.ts';
+import { permitted, type Facts } from './log-fields.ts';
 
 type Write = (message: string, facts?: Facts) => void;
 

@@ -26,9 +26,17 @@ import { TestDevice } from '../support/cycle-device.ts';
 
 const RUNS = 150;
 
+interface Schema {
+  readonly type?: string;
+  readonly enum?: readonly unknown[];
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+}
 interface Operation {
   readonly parameters?: readonly { readonly name: string; readonly schema: { enum: string[] } }[];
-  readonly requestBody?: { readonly content: Record<string, { readonly schema: object }> };
+  readonly requestBody?: { readonly content: Record<string, { readonly schema: Schema }> };
   readonly responses: Readonly<
     Record<string, { readonly content: Readonly<Record<string, { readonly schema: object }>> }>
   >;
@@ -171,38 +179,67 @@ test('the status of an update that waits is as described', async () => {
   demandDescribed(document.paths['/v1/status']?.['get'], answer);
 });
 
-test('every operation, with bodies that fit and bodies that do not, answers as described', async () => {
-  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
+/** Bodies as the document has them, made of nothing but what it says of them. */
+function fitting(schema: Schema): fc.Arbitrary<unknown> {
+  if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
+  switch (schema.type) {
+    case 'string':
+      return fc.string({ minLength: schema.minLength ?? 0, maxLength: schema.maxLength ?? 100 });
+    case 'object': {
+      const members = Object.entries(schema.properties ?? {});
+      const model = members.map(([name, member]) => [name, fitting(member)] as const);
+      return fc.record(Object.fromEntries(model), { requiredKeys: [...(schema.required ?? [])] });
+    }
+    default:
+      return assert.fail(`no bodies are made of ${JSON.stringify(schema)}`);
+  }
+}
+
+const operations = (): readonly (readonly [string, string, Operation])[] =>
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => [path, method, operation] as const),
   );
-  const requests = fc.constantFrom(...operations).chain(({ path, method, operation }) => {
+
+test('every operation, with bodies that fit and bodies that do not, answers as described', async () => {
+  let refused = 0;
+  for (const [template, method, operation] of operations()) {
     const [parameter] = operation.parameters ?? [];
     const parts =
       parameter === undefined
         ? fc.constant('')
         : fc.oneof(fc.constantFrom(...parameter.schema.enum), fc.string({ maxLength: 12 }));
-    const fitting = fc
-      .record({ update: fc.string({ minLength: 1, maxLength: 64 }) })
-      .map((body) => JSON.stringify(body));
-    const bodies = method === 'get' ? fc.constant(undefined) : fc.oneof(fitting, UNFIT);
-    return fc.record({
-      method: fc.constant(method.toUpperCase()),
-      path: parts.map((part) => path.replace(/\{.*\}/u, encodeURIComponent(part))),
-      operation: fc.constant(operation),
-      body: bodies,
-    });
-  });
-  await fc.assert(
-    fc.asyncProperty(requests, async ({ method, path, operation, body }) => {
-      const answer = await ask(method, path, body);
-      demandDescribed(operation, answer);
-      // `never` stands for the token: nothing else may be a bug.
-      if (answer.status === 500) assert.match(answer.body, /"what":"not here"/u);
-    }),
-    { numRuns: RUNS, endOnFailure: true },
-  );
+    const schema = operation.requestBody?.content['application/json']?.schema;
+    const fits = schema === undefined ? fc.json({ maxDepth: 1 }) : fitting(schema).map(toText);
+    const bodies = method === 'get' ? fc.constant(undefined) : fc.oneof(fits, UNFIT);
+    const isFit = schema === undefined ? undefined : ajv.compile(schema);
+    await fc.assert(
+      fc.asyncProperty(parts, bodies, async (part, body) => {
+        const path = template.replace(/\{.*\}/u, encodeURIComponent(part));
+        const answer = await ask(method.toUpperCase(), path, body);
+        demandDescribed(operation, answer);
+        // `never` stands for the token: nothing else may be a bug.
+        if (answer.status === 500) assert.match(answer.body, /"what":"not here"/u);
+        if (isFit === undefined) return;
+        const isTaken = answer.status !== 400 && answer.status !== 413;
+        assert.equal(isTaken, isFit(parsed(body)), `${String(answer.status)} for ${String(body)}`);
+        if (!isTaken) refused += 1;
+      }),
+      { numRuns: schema === undefined ? 15 : RUNS, endOnFailure: true },
+    );
+  }
+  assert.ok(refused > RUNS / 4, String(refused));
   demandDescribed(document.paths['/v1/status']?.['get'], await ask('GET', '/v1/status'));
 });
+
+const toText = (body: unknown): string => JSON.stringify(body);
+
+function parsed(body: string | undefined): unknown {
+  try {
+    return JSON.parse(body ?? '');
+  } catch {
+    return undefined;
+  }
+}
 
 test('paths and methods that it does not have are refused as errors are described', async () => {
   const methods = fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS');

@@ -4,12 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { after, before } from 'node:test';
 
 import { InstalledAgent } from '../support/installed-agent.ts';
 import { provision } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
+const SYSTEMD = resolve(import.meta.dirname, '../../systemd');
 const directory = temporaryDirectory('installers');
 const agent = new InstalledAgent(directory.path);
 const { assign, demand, demandStopped, partial, property, until, untilInstalled } = agent;
@@ -201,3 +204,98 @@ agent.test(
     });
   },
 );
+
+/** What the installer of that name does on a disk, by ostree itself. */
+const DEPLOY = `set -e
+tree=/sysroot/tree
+mkdir -p $tree/usr/lib/modules/1 $tree/usr/etc $tree/usr/bin
+echo kernel > $tree/usr/lib/modules/1/vmlinuz
+echo initramfs > $tree/usr/lib/modules/1/initramfs.img
+echo ID=test > $tree/usr/lib/os-release
+cp /bin/true $tree/usr/bin/of-another
+chown 1234:1234 $tree/usr/bin/of-another
+chmod 4755 $tree/usr/bin/of-another
+ostree admin init-fs /sysroot
+ostree admin --sysroot=/sysroot os-init test
+ostree --repo=/sysroot/ostree/repo config set sysroot.bootloader none
+ostree --repo=/sysroot/ostree/repo commit -b test --tree=dir=$tree
+ostree admin --sysroot=/sysroot deploy --os=test test
+found=$(find /sysroot/ostree/deploy/test/deploy -name of-another -perm -4000 -uid 1234)
+test -n "$found"
+unshare -m mount -o remount,bind,rw /sysroot
+`;
+
+/** Runs a program once in the daemon's sandbox, with a drop-in or without. */
+async function inSandbox(
+  program: readonly string[],
+  dropIn: string | undefined,
+): Promise<'well' | string> {
+  const sandbox = readFileSync(join(SYSTEMD, 'ota-agent.service'), 'utf8')
+    .replace('Type=notify', 'Type=oneshot')
+    .replace(/ExecStart=.*/u, `ExecStart=${program.map((word) => JSON.stringify(word)).join(' ')}`)
+    .replace(/(?:Restart|WatchdogSec|LoadCredential)=.*/gu, '');
+  agent.system.write('/etc/systemd/system/probe.service', sandbox);
+  const given = dropIn === undefined ? '' : readFileSync(join(SYSTEMD, 'drop-ins', dropIn), 'utf8');
+  agent.system.write('/etc/systemd/system/probe.service.d/drop-in.conf', given);
+  await demand('systemctl', 'daemon-reload');
+  const { exit } = await agent.system.run('systemctl', 'start', 'probe');
+  return exit === 0 ? 'well' : (await agent.system.run('journalctl', '-u', 'probe')).stdout;
+}
+
+agent.test(
+  'ostree deploys in the sandbox that its drop-in leaves, and not without it',
+  async () => {
+    agent.system.write('/etc/deploy.sh', DEPLOY);
+    await demand('mkdir', '-p', '/sysroot');
+    assert.notEqual(await inSandbox(['sh', '/etc/deploy.sh'], undefined), 'well');
+    assert.equal(await inSandbox(['sh', '/etc/deploy.sh'], 'ostree.conf'), 'well');
+  },
+);
+
+agent.test('RAUC answers on the system bus to whoever is in the sandbox', async () => {
+  const slot = (index: number, name: string): string =>
+    `[slot.rootfs.${String(index)}]\ndevice=/var/tmp/${name}\ntype=raw\nbootname=${name}\n`;
+  agent.system.write(
+    '/etc/rauc/system.conf',
+    `[system]\ncompatible=test\nbootloader=noop\nstatusfile=/var/tmp/rauc.status
+[keyring]\npath=/etc/ota-agent/ca.pem\n${slot(0, 'A')}${slot(1, 'B')}`,
+  );
+  agent.system.write(
+    '/etc/systemd/system/rauc.service',
+    `[Service]\nType=dbus\nBusName=de.pengutronix.rauc
+ExecStart=rauc --mount=/run/rauc --override-boot-slot=A service\n`,
+  );
+  // As agent/INSTALLERS.md has it: root and the agent, and nobody else.
+  agent.system.write(
+    '/etc/dbus-1/system.d/ota-agent-rauc.conf',
+    `<busconfig>
+  <policy context="default"><deny send_destination="de.pengutronix.rauc"/></policy>
+  <policy user="root"><allow own="de.pengutronix.rauc"/>
+    <allow send_destination="de.pengutronix.rauc"/></policy>
+  <policy user="ota-agent"><allow send_destination="de.pengutronix.rauc"/></policy>
+</busconfig>
+`,
+  );
+  await demand('systemctl', 'restart', 'dbus');
+  await demand('touch', '/var/tmp/A', '/var/tmp/B');
+  await demand('systemctl', 'daemon-reload');
+  await demand('systemctl', 'start', 'dbus.socket', 'rauc');
+  const rauc = ['de.pengutronix.rauc', '/', 'de.pengutronix.rauc.Installer'];
+  assert.equal(await inSandbox(['busctl', 'call', ...rauc, 'GetSlotStatus'], 'rauc.conf'), 'well');
+});
+
+agent.test('SWUpdate’s socket is there for its group, which the drop-in gives', async () => {
+  agent.system.write(
+    '/etc/systemd/system/swupdate.service.d/ota-agent.conf',
+    `[Service]\nGroup=swupdate\nEnvironment=TMPDIR=/run/swupdate\nRuntimeDirectory=swupdate
+RuntimeDirectoryMode=0750\nExecStart=\nExecStart=swupdate -l 3 -B none -k /etc/ota-agent/ca.pem -H gateway:1\n`,
+  );
+  await demand('systemctl', 'mask', 'swupdate.socket');
+  await demand('systemctl', 'daemon-reload');
+  await demand('systemctl', 'start', 'swupdate');
+  await until('the socket', () => agent.exists('/run/swupdate/sockinstctrl'));
+  const connect = `require('node:net').connect('/run/swupdate/sockinstctrl', () => process.exit(0))`;
+  const program = ['/usr/lib/ota-agent/bin/node', '-e', connect];
+  assert.match(await inSandbox(program, undefined), /EACCES/u);
+  assert.equal(await inSandbox(program, 'swupdate.conf'), 'well');
+});

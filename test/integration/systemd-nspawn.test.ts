@@ -194,6 +194,10 @@ agent.test('whoever asks the API has the daemon started, and no restart refuses 
     'the daemon has answered, not the storage',
   );
   assert.equal(await property('ActiveState'), 'active');
+  const connect = `require('node:net').connect('/run/ota-agent/api.sock')
+    .on('error', ({ code }) => console.log(code)).on('connect', () => console.log('served'))`;
+  const stranger = ['-u', 'nobody', '--', '/usr/lib/ota-agent/bin/node', '-e', connect];
+  assert.equal(await demand('runuser', ...stranger), 'EACCES');
   const socket = await demand('stat', '-c', '%F %U %a', '/run/ota-agent/api.sock');
   await demand('systemctl', 'restart', 'ota-agent');
   assert.equal(await demand('stat', '-c', '%F %U %a', '/run/ota-agent/api.sock'), socket);

@@ -19,6 +19,14 @@ const EXPOSURE_BOUNDS = {
   'ota-agent-installer@.service': 1.1,
 };
 
+/** Of `ota-agent.service` with each. */
+const DROP_INS = {
+  'ab-slot.conf': 1.5,
+  'rauc.conf': 1.4,
+  'swupdate.conf': 1.6,
+  'ostree.conf': 3.3,
+};
+
 /** The units as installed, except that the agent is a program that is there. */
 function placeUnits(t: TestContext): string {
   const directory = temporaryDirectory('units');
@@ -63,6 +71,23 @@ for (const [name, bound] of Object.entries(EXPOSURE_BOUNDS)) {
     assert.ok(Number(level) > 0 && Number(level) <= bound, report);
   });
 }
+
+for (const [name, bound] of Object.entries(DROP_INS)) {
+  test(`drop-ins/${name} is right, and leaves the daemon at ${String(bound)} of 10 at most`, (t) => {
+    const directory = placeUnits(t);
+    mkdirSync(join(directory, 'ota-agent.service.d'));
+    copyFileSync(join(SYSTEMD, 'drop-ins', name), join(directory, 'ota-agent.service.d', name));
+    const unit = join(directory, 'ota-agent.service');
+    assert.equal(analyze('verify', '--man=no', unit), '');
+    const report = analyze('security', '--offline=true', '--no-pager', unit);
+    const [, level = ''] = /Overall exposure level for \S+: ([\d.]+) /.exec(report) ?? [];
+    assert.ok(Number(level) > 0 && Number(level) <= bound, report);
+  });
+}
+
+test('every drop-in is held to a bound', () => {
+  assert.deepEqual(readdirSync(join(SYSTEMD, 'drop-ins')).sort(), Object.keys(DROP_INS).sort());
+});
 
 const asRoot = { skip: process.getuid?.() === 0 ? false : 'only root can give files to others' };
 

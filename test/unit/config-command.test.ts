@@ -2,9 +2,13 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+
+import * as z from 'zod';
 
 import { configCommand } from '../../agent/commands/config.ts';
 import { KEYS } from '../../agent/config-keys.ts';
+import { shownValue } from '../../agent/config-shown.ts';
 import { loadSettings } from '../../agent/config.ts';
 import { rejectsCode } from '../support/expect-code.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -73,3 +77,53 @@ test('an action that does not exist is refused before any file is read', async (
     remedy,
   });
 });
+
+test('`config show` prints programs without their arguments, and each list is known to be one or none', async (t) => {
+  const directory = temporaryDirectory('config-command');
+  t.after(() => {
+    directory.remove();
+  });
+  const file = join(directory.path, 'site.toml');
+  const lists = [...KEYS.values()].filter(({ schema }) => isList(schema));
+  // A list that nobody has decided about is in neither of them.
+  const programs = lists
+    .map(({ key }) => key)
+    .filter((key) => !isDeepStrictEqual(shownValue(key, ['x', 'y']), ['x', 'y']));
+  assert.deepEqual(programs, [
+    'update.inhibitors',
+    'update.download_inhibitors',
+    'installer.command',
+    'installer.compose_command',
+    'installer.reboot_command',
+    'secrets.on_change',
+    'health.commands',
+  ]);
+  writeFileSync(
+    file,
+    `update.inhibitors = [["/bin/a", "MARK", "MARK"], ["/bin/b"]]
+secrets.on_change = ["/bin/c", "MARK"]
+installer.reboot_command = ["/bin/d"]
+[[component]]
+serial = "app"
+hardware_id = "app"
+installer = { type = "command", command = ["/bin/e", "MARK"] }
+`,
+  );
+  const { json, lines } = await configCommand(['show'], () =>
+    loadSettings({ config: [file], roots: [] }),
+  );
+  assert.doesNotMatch(JSON.stringify({ json, lines }), /MARK/u);
+  const { settings } = json as { settings: Record<string, { value: unknown }> };
+  const hidden = [['/bin/a', '(2 arguments)'], ['/bin/b']];
+  assert.deepEqual(settings['update.inhibitors']?.value, hidden);
+  const at = `${file}:2; arguments are not shown`;
+  assert.ok(
+    lines.includes(`# on_change = [ "/bin/c", "(1 arguments)" ]  # ${at}`),
+    lines.join('\n'),
+  );
+  assert.ok(lines.includes(`reboot_command = [ "/bin/d" ]  # ${file}:3`), lines.join('\n'));
+});
+
+function isList(schema: z.ZodType): boolean {
+  return z.toJSONSchema(schema, { io: 'input' }).type === 'array';
+}

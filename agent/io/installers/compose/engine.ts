@@ -124,7 +124,8 @@ export class Engine {
       ...(directory !== undefined && { cwd: directory }),
     });
     if (result.code === 0) return result.stdout;
-    const call = [program, ...first, ...args].join(' ').slice(0, 200);
+    // Arguments of the operator's stay out of it: it is told to the Director.
+    const call = [program, ...args].join(' ').slice(0, 200);
     const why = lastLine(result.stderr) || 'it does not say why';
     throw new Error(`${call} ended with code ${String(result.code)}: ${why}`);
   }

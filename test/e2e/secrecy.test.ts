@@ -1,9 +1,17 @@
-/** The PIN is nowhere: every byte that the agent leaves anywhere is searched for it. */
+/** No secret is anywhere: every byte that the agent leaves anywhere is searched for all of them. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -12,7 +20,7 @@ import { setTimeout } from 'node:timers/promises';
 import { collect, type AgentResult } from '../support/device.ts';
 import { faultyModule, faults } from '../support/faulty-module.ts';
 import { listenToNotifications } from '../support/notify-listener.ts';
-import { describe as said, openWorld, type World } from '../support/world.ts';
+import { DEVICE, describe as said, HARDWARE, openWorld, type World } from '../support/world.ts';
 
 const AGENT = join(import.meta.dirname, '..', '..', 'agent', 'main.ts');
 const mark = (name: string): string => `${name}-${randomBytes(8).toString('hex')}`;
@@ -22,10 +30,28 @@ const PINS = {
   so: mark('s'),
   wrong: mark('w'),
   inCredential: mark('c'),
-  argument: mark('a'),
 };
+/** What else passes through the agent, or stands where operators put it. */
+const OTHERS = {
+  inhibitorArgument: mark('inhibitor'),
+  healthArgument: mark('health'),
+  rebootArgument: mark('reboot'),
+  changeArgument: mark('change'),
+  installerArgument: mark('installer'),
+  environment: mark('environment'),
+  proxyPassword: mark('proxy'),
+  mirrorPassword: mark('mirror'),
+  gatewayToken: mark('gateway'),
+  deviceSecret: mark('secret'),
+  enrolmentPassword: mark('enrolment'),
+  encryptedImage: mark('image'),
+};
+/** Both repositories sign where an image is, so it is in the metadata that the agent keeps. */
+const SIGNED = { imagePassword: mark('user'), imageToken: mark('token') };
 
-describe('the secrecy of the PIN', () => {
+const ALL = { ...PINS, ...OTHERS, ...SIGNED };
+
+describe('no secret in any output', () => {
   let world: World;
   /** Where the temporary files of the agent go. */
   let temporary: string;
@@ -38,7 +64,8 @@ describe('the secrecy of the PIN', () => {
     temporary = join(world.directory, 'temporary');
     traces = join(world.directory, 'traces');
     for (const directory of [temporary, traces]) mkdirSync(directory);
-    world.device.configure({ log: { level: 'debug', format: 'json' } });
+    const textfile = join(temporary, 'metrics.prom');
+    world.device.configure({ log: { level: 'debug', format: 'json' }, metrics: { textfile } });
     usePin(PINS.user);
     writeFileSync(join(world.device.options.directory, 'so-pin'), PINS.so);
   });
@@ -57,7 +84,13 @@ describe('the secrecy of the PIN', () => {
     const strace = ['-f', '-qq', '-v', '-s', '65536', '-e', 'trace=execve', '-o', trace];
     const command = [process.execPath, AGENT, ...args, '--config', world.device.configPath];
     return spawn('strace', [...strace, ...command], {
-      env: { ...process.env, ...world.tee.env, TMPDIR: temporary, ...env },
+      env: {
+        ...process.env,
+        ...world.tee.env,
+        TMPDIR: temporary,
+        SITE_TOKEN: OTHERS.environment,
+        ...env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   };
@@ -66,6 +99,13 @@ describe('the secrecy of the PIN', () => {
     env: Readonly<Record<string, string>> = {},
   ): Promise<AgentResult> => {
     const result = await collect(start([...args, '--json'], env));
+    spoken.push({ of: args.join(' '), text: said(result) });
+    return result;
+  };
+  /** Of what needs no look at its processes: strace takes its time. */
+  const untraced = async (args: readonly string[]): Promise<AgentResult> => {
+    const env = { TMPDIR: temporary, SITE_TOKEN: OTHERS.environment };
+    const result = await world.device.agent(args, env);
     spoken.push({ of: args.join(' '), text: said(result) });
     return result;
   };
@@ -79,6 +119,13 @@ describe('the secrecy of the PIN', () => {
   };
 
   test('every command runs, well and badly', async () => {
+    const enrolment = join(world.directory, 'wrong-secret');
+    writeFileSync(enrolment, `${DEVICE}:${OTHERS.enrolmentPassword}`);
+    const right = world.device.settings['provisioning']?.['est_secret_file'];
+    world.device.configure({ provisioning: { est_secret_file: enrolment } });
+    assert.notEqual((await agent(['provision'])).exit, 0);
+    rmSync(enrolment);
+    world.device.configure({ provisioning: { est_secret_file: right } });
     await succeeds(['provision']);
     for (const args of [['once'], ['check'], ['status'], ['history']]) await succeeds(args);
     await succeeds(['config', 'show']);
@@ -101,6 +148,81 @@ describe('the secrecy of the PIN', () => {
     world.device.configure({ token: { uri: 'pkcs11:token=elsewhere' } });
     await fails('TOKEN_ABSENT', ['check']);
     world.device.configure({ token: { uri: 'pkcs11:token=ota-agent' } });
+  });
+
+  test('servers are asked through proxies, mirrors and tokens that are wrong', async () => {
+    const proxy = `http://user:${OTHERS.proxyPassword}@127.0.0.1:1`;
+    await fails('GATEWAY_UNREACHABLE', ['check'], { HTTPS_PROXY: proxy });
+    const { gateway } = world.device.settings;
+    for (const url of [
+      `https://user:${OTHERS.mirrorPassword}@mirror/`,
+      `https://gw/?token=${OTHERS.gatewayToken}`,
+    ]) {
+      world.device.configure({ download: { mirrors: [url] }, gateway: { url } });
+      await fails('CONFIG_INVALID', ['config', 'show']);
+      await fails('CONFIG_INVALID', ['once']);
+      world.device.configure({
+        download: { mirrors: undefined },
+        gateway: { url: gateway?.['url'] },
+      });
+    }
+    const place = mkdtempSync('/dev/shm/ota-agent-secrecy-');
+    try {
+      const value = Buffer.from(OTHERS.deviceSecret).toString('base64');
+      await world.director.control('PUT', `/devices/${DEVICE}/secrets/db`, { value });
+      const change = ['false', OTHERS.changeArgument];
+      world.device.configure({ secrets: { directory: join(place, 'secrets'), on_change: change } });
+      await succeeds(['secrets']);
+      assert.equal(readFileSync(join(place, 'secrets', 'db'), 'utf8'), OTHERS.deviceSecret);
+      await succeeds(['config', 'show']);
+    } finally {
+      rmSync(place, { recursive: true });
+    }
+  });
+
+  test('images are installed, well and badly, with programs that fail', async () => {
+    world.device.configure({ download: { attempts: 1 } });
+    const failing = (argument: string): readonly string[] => ['false', '--token', argument];
+    await world.offer('held.img', randomBytes(1000));
+    world.device.configure({ update: { inhibitors: [failing(OTHERS.inhibitorArgument)] } });
+    assert.equal((await untraced(['once'])).exit, 12);
+    await untraced(['status']);
+    world.device.configure({ update: { inhibitors: undefined } });
+
+    const reboot = { reboot_command: failing(OTHERS.rebootArgument) };
+    world.device.configure({ installer: reboot });
+    const path = join(world.directory, 'images', 'encrypted');
+    writeFileSync(path, Buffer.alloc(200_000, OTHERS.encryptedImage));
+    const image = { path, name: 'encrypted.img', hardwareIds: [HARDWARE], version: '2' };
+    await world.director.publish({ ...image, encrypt: true });
+    await world.director.assign(DEVICE, image.name);
+    const installed = await untraced(['once']);
+    assert.match(said(installed), /installer\.reboot_command ended with 1/u);
+    world.device.configure({ health: { commands: [failing(OTHERS.healthArgument)] } });
+    world.device.boot();
+    assert.match(said(await untraced(['once'])), /HEALTH_CHECK_FAILED/u);
+    world.device.configure({ health: { commands: undefined } });
+    assert.equal((await untraced(['once'])).exit, 0);
+
+    const uri = `https://user:${SIGNED.imagePassword}@127.0.0.1:1/a.img?token=${SIGNED.imageToken}`;
+    writeFileSync(path, randomBytes(1000));
+    await world.director.publish({ ...image, name: 'elsewhere.img', uri });
+    await world.director.assign(DEVICE, 'elsewhere.img');
+    assert.match(said(await untraced(['once'])), /127\.0\.0\.1:1/u);
+    await world.offer('broken.img', randomBytes(1000));
+    const command = ['/usr/bin/false', OTHERS.installerArgument];
+    const { installer } = world.device.settings;
+    const unset = { slot_a: undefined, slot_b: undefined, marker: undefined };
+    world.device.configure({
+      installer: { ...unset, booted_file: undefined, type: 'command', command },
+    });
+    assert.match(said(await untraced(['once'])), /false/u);
+    await untraced(['config', 'show']);
+    world.device.configure({ installer: { ...installer, command: undefined, reboot_command: [] } });
+    await world.offer('good.img', randomBytes(1000));
+    assert.equal((await untraced(['once'])).exit, 11);
+    world.device.boot();
+    assert.equal((await untraced(['once'])).exit, 0);
   });
 
   test('the PIN of a systemd credential, and one in the environment, work as well', async () => {
@@ -168,7 +290,7 @@ describe('the secrecy of the PIN', () => {
     const archive = join(temporary, 'bundle.tar.gz');
     const unpacked = join(temporary, 'bundle');
     // Passwords stand where operators put them.
-    const inhibitors = [['/usr/bin/true', '--password', PINS.argument]];
+    const inhibitors = [['/usr/bin/true', '--password', OTHERS.inhibitorArgument]];
     world.device.configure({ update: { inhibitors } });
     await succeeds(['bundle', '--output', archive]);
     world.device.configure({ update: { inhibitors: undefined } });
@@ -187,7 +309,7 @@ describe('the secrecy of the PIN', () => {
     for (const path of names) spoken.push({ of: path, text: readFileSync(path, 'utf8') });
   };
 
-  test('no PIN was said, asked, reported or shown', async () => {
+  test('none was said, asked, reported or shown', async () => {
     for (const path of ['/devices/device-1/manifests', '/devices/device-1/events', '/requests']) {
       const text = JSON.stringify(await world.director.control('GET', path));
       spoken.push({ of: path, text });
@@ -195,7 +317,15 @@ describe('the secrecy of the PIN', () => {
     const everything = spoken.map(({ text }) => text).join('\n');
     assert.ok(everything.length > 10_000);
     assert.ok(everything.includes('device-1'), 'the search searches the wrong thing');
-    const showing = spoken.filter(({ text }) => shows(Buffer.from(text)));
+    // An environment is nobody's but the process's; whoever has set it up has put it there.
+    // URLs with a password and a token were told, and without them.
+    assert.ok(
+      everything.includes('127.0.0.1:1/a.img?(redacted)'),
+      'nobody told where the image is',
+    );
+    const showing = spoken.filter(({ of, text }) =>
+      shows(Buffer.from(text), of.endsWith('/environ') ? PINS : ALL),
+    );
     assert.deepEqual(
       showing.map(({ of }) => of),
       [],
@@ -222,23 +352,37 @@ describe('the secrecy of the PIN', () => {
     assert.ok(started.some((line) => line.includes('systemd-notify')));
     assert.ok(started.some((line) => line.includes('p11-kit-remote')));
     assert.deepEqual(
-      started.filter((line) => shows(Buffer.from(line))),
+      started.filter((line) => shows(Buffer.from(line), PINS)),
       [],
     );
   });
 
   test('no file that was written holds one', () => {
-    const files = [world.device.options.directory, temporary, join(world.directory, 'director')]
+    const { directory } = world.device.options;
+    const own = [directory, temporary]
       .flatMap(filesBelow)
-      .filter((path) => !/\/(?:so-)?pin$/u.test(path) && path !== world.device.configPath);
-    assert.ok(files.some((path) => path.endsWith('refused-pins.json')));
+      .filter((path) => !/\/(?:so-)?pin$/u.test(path) && path !== world.device.configPath)
+      .filter((path) => !path.endsWith('.img'));
+    // The Director knows what it has told the device.
+    const others = filesBelow(join(world.directory, 'director'));
+    const files = [...own, ...others];
+    for (const name of ['refused-pins.json', 'metrics.prom', 'ota-agent.db']) {
+      assert.ok(
+        files.some((path) => path.endsWith(name)),
+        name,
+      );
+    }
     const database = files.find((path) => path.endsWith('ota-agent.db')) ?? '';
     assert.ok(readFileSync(database).includes('device-1'), 'the search searches the wrong thing');
     assert.deepEqual(
-      files.filter((path) => shows(readFileSync(path))),
+      [
+        ...own.filter((path) => shows(readFileSync(path), { ...PINS, ...OTHERS })),
+        ...own.filter((path) => !/\.db(?:-wal)?$/u.test(path) && shows(readFileSync(path), SIGNED)),
+        ...others.filter((path) => shows(readFileSync(path), PINS)),
+      ],
       [],
     );
-    assert.ok(shows(readFileSync(pinFile())), 'the search finds nothing');
+    assert.ok(shows(readFileSync(pinFile()), PINS), 'the search finds nothing');
   });
 });
 
@@ -256,8 +400,8 @@ async function eventsOfCycle(socketPath: string): Promise<string> {
 }
 
 /** As it is, or in a form that programs turn texts into. */
-function shows(bytes: Buffer): boolean {
-  return Object.values(PINS).some((pin) => {
+function shows(bytes: Buffer, secrets: Readonly<Record<string, string>>): boolean {
+  return Object.values(secrets).some((pin) => {
     const text = Buffer.from(pin);
     // Base64 of what surrounds a text differs by its place; of three places one is ours.
     const base64 = [0, 1, 2].map((offset) =>
