@@ -57,7 +57,8 @@ describe('the figures of a fleet', () => {
     assert.deepEqual([polls, refused, updates], [2, 1, 1]);
     assert.deepEqual(failures, { GATEWAY_TIMEOUT: 1 });
     assert.equal(tally.between(0, 2).polls, 3);
-    assert.deepEqual(tally.peak(0, 2), { minute: 1, polls: 2 });
+    assert.deepEqual(tally.peak(0, 2, 1), { minute: 1, perMinute: 2 });
+    assert.deepEqual(tally.peak(0, 2, 2), { minute: 0, perMinute: 1.5 });
   });
 
   test('have quantiles of what was answered alone', () => {
