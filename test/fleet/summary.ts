@@ -30,6 +30,8 @@ export interface Summary {
     readonly refused: number;
   };
   readonly latencies: Latencies;
+  /** How often cycles ended badly, by what they came to. */
+  readonly failures: Readonly<Record<string, number>>;
   readonly perPoll: {
     readonly serverCpuMs: number;
     readonly databaseCpuMs: number;
@@ -69,6 +71,7 @@ export function summaryOf({ options, marks, tally, rollout, images, costs }: Fac
     steadyPerMinute,
     ...(away === undefined ? {} : { outage: outageOf(away, end, tally, steadyPerMinute) }),
     latencies: all.latencies,
+    failures: all.failures,
     perPoll: {
       serverCpuMs: costs.serverCpuMs / all.polls,
       databaseCpuMs: costs.databaseCpuMs / all.polls,
@@ -108,6 +111,9 @@ export function summaryLines(summary: Summary): readonly string[] {
   const images = Object.entries(summary.images).map(
     ([image, count]) => `${image} ${String(count)}`,
   );
+  const failures = Object.entries(summary.failures).map(
+    ([code, count]) => `${code} ${String(count)}`,
+  );
   const ms = (value: number): string => `${value.toFixed(1)} ms`;
   return [
     `rollout ${rollout.state}: ${String(rollout.succeeded)} succeeded, ${String(rollout.failed)} failed of ${String(summary.devices)} devices; they run ${images.join(', ')}`,
@@ -115,6 +121,7 @@ export function summaryLines(summary: Summary): readonly string[] {
     outage === undefined
       ? 'no outage'
       : `outage of ${outage.minutes.toFixed(1)} min: ${String(outage.refused)} attempts refused; busiest ${String(outage.overMinutes)} min afterwards ${outage.peakPerMinute.toFixed(1)} polls a minute, ${String(outage.peakAfterMinutes)} min after the servers came back: ${outage.ratio.toFixed(2)} times the steady rate`,
+    `cycles that failed: ${failures.length === 0 ? 'none' : failures.join(', ')}`,
     `latency of a poll (real): p50 ${ms(latencies.p50)}, p95 ${ms(latencies.p95)}, p99 ${ms(latencies.p99)}`,
     `processor for a poll: servers ${ms(perPoll.serverCpuMs)}, database ${ms(perPoll.databaseCpuMs)}, agent ${ms(perPoll.agentCpuMs)}`,
     `${summary.realSeconds.toFixed(0)} s of real time, ${summary.residentMebibytes.toFixed(0)} MiB resident in the processes of the fleet`,
