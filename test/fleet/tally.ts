@@ -20,7 +20,7 @@ export interface Minute {
   readonly latencies: Latencies;
 }
 
-export interface Peak {
+interface Peak {
   /** In which it begins. */
   readonly minute: number;
   readonly perMinute: number;
