@@ -16,7 +16,7 @@ import { setTimeout } from 'node:timers/promises';
 
 import { createRequest } from '../director/simulated/device.ts';
 import { pollNow } from '../support/poll-now.ts';
-import { startRelay, type Passed, type Relay } from '../support/relay.ts';
+import { startRelay, type Relay } from '../support/relay.ts';
 import { DEVICE, openWorld, type World } from '../support/world.ts';
 
 const POLLS = Number(process.argv[2] ?? 20);
@@ -105,8 +105,8 @@ class Bench {
   /** @returns what it came to */
   async poll(): Promise<string> {
     await pollNow(this.world);
-    const { value } = (await this.#cycles?.next()) ?? {};
-    return String(value);
+    const cycle = await this.#cycles?.next();
+    return cycle?.done === false ? cycle.value : 'nothing: the daemon is gone';
   }
 
   /** @returns means of `times` acts, each begun after `before` */
@@ -139,7 +139,7 @@ class Bench {
 
   async close(): Promise<void> {
     const daemon = this.#daemon;
-    if (daemon !== undefined && daemon.exitCode === null && daemon.signalCode === null) {
+    if (daemon?.exitCode === null && daemon.signalCode === null) {
       const exited = once(daemon, 'exit');
       daemon.kill('SIGTERM');
       await exited;
@@ -153,39 +153,42 @@ class Bench {
     act: () => Promise<void>,
     before: () => Promise<void>,
   ): Promise<Omit<Cost, 'syncs'>> {
-    const { director, tee } = this.world;
-    const pids = [this.#daemon?.pid ?? 0, tee.pid, director.pid];
-    const spentMs = [0, 0, 0];
-    const sum: Passed = { connections: 0, bytesUp: 0, bytesDown: 0 };
-    const total = { ...sum, requests: 0, full: 0 };
+    const costs: Omit<Cost, 'syncs'>[] = [];
     for (let time = 0; time < times; time += 1) {
       await before();
-      await director.control('DELETE', '/stats');
-      this.relay.take();
-      const startedMs = pids.map(cpuMsOf);
-      await act();
-      for (const [at, pid] of pids.entries())
-        spentMs[at] = (spentMs[at] ?? 0) + cpuMsOf(pid) - (startedMs[at] ?? 0);
-      const { connections, bytesUp, bytesDown } = this.relay.take();
-      const { devices } = (await director.control('GET', '/stats')) as Stats;
-      const counted = devices[DEVICE];
-      total.connections += connections;
-      total.bytesUp += bytesUp;
-      total.bytesDown += bytesDown;
-      total.requests += counted?.requests ?? 0;
-      total.full += (counted?.connections ?? 0) - (counted?.sessionsReused ?? 0);
+      costs.push(await this.#once(act));
     }
-    const [agentMs = 0, tokenMs = 0, serverMs = 0] = spentMs.map((ms) => ms / times);
+    const mean = (of: keyof (typeof costs)[number]): number =>
+      costs.reduce((sum, cost) => sum + cost[of], 0) / times;
     return {
-      up: total.bytesUp / times,
-      down: total.bytesDown / times,
-      connections: total.connections / times,
-      full: total.full / times,
-      requests: total.requests / times,
-      agentMs,
-      tokenMs,
-      serverMs,
+      up: mean('up'),
+      down: mean('down'),
+      connections: mean('connections'),
+      full: mean('full'),
+      requests: mean('requests'),
+      agentMs: mean('agentMs'),
+      tokenMs: mean('tokenMs'),
+      serverMs: mean('serverMs'),
     };
+  }
+
+  async #once(act: () => Promise<void>): Promise<Omit<Cost, 'syncs'>> {
+    const { director, tee } = this.world;
+    const cpuMs = (): readonly number[] =>
+      [this.#daemon?.pid ?? 0, tee.pid, director.pid].map(cpuMsOf);
+    await director.control('DELETE', '/stats');
+    this.relay.take();
+    const started = cpuMs();
+    await act();
+    const [agentMs = 0, tokenMs = 0, serverMs = 0] = cpuMs().map(
+      (ms, at) => ms - (started[at] ?? 0),
+    );
+    const { connections, bytesUp: up, bytesDown: down } = this.relay.take();
+    const { devices } = (await director.control('GET', '/stats')) as Stats;
+    const counted = devices[DEVICE] ?? { connections: 0, sessionsReused: 0, requests: 0 };
+    const full = counted.connections - counted.sessionsReused;
+    const { requests } = counted;
+    return { up, down, connections, full, requests, agentMs, tokenMs, serverMs };
   }
 
   /** @returns the tracer, once it has hold of every thread */

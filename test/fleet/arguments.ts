@@ -1,6 +1,8 @@
 /** The command line of `main.ts`. */
 import { parseArgs } from 'node:util';
 
+import { HARDWARE_IDS } from './population.ts';
+
 export interface Arguments {
   readonly devices: number;
   /** Processes that devices live in. */
@@ -19,6 +21,8 @@ export interface Arguments {
   readonly failPercent: number;
   /** The same by hardware: failures that have a cause in common. */
   readonly failOn: ReadonlyMap<string, number>;
+  /** How long a device may take to pass the health check, until it goes back. */
+  readonly healthMinutes: number;
   readonly rolloutAtMinute: number;
   readonly outageAtMinute: number;
   /** 0: none. */
@@ -42,6 +46,7 @@ export const USAGE = `usage: npm run fleet -- [options]
   --soak MINUTES       how long each phase is watched (5)
   --fail PERCENT       of devices on which the new image fails its health check (1)
   --fail-on HARDWARE=PERCENT   the same for one hardware; may be repeated
+  --health MINUTES     until a device that fails goes back (15)
   --rollout-at MINUTE  when the rollout starts (10)
   --outage-at MINUTE   when the servers are killed (90)
   --outage MINUTES     how long they are away; 0: never (10)
@@ -62,6 +67,7 @@ const OPTIONS = {
   soak: { type: 'string', default: '5' },
   fail: { type: 'string', default: '1' },
   'fail-on': { type: 'string', multiple: true },
+  health: { type: 'string', default: '15' },
   'rollout-at': { type: 'string', default: '10' },
   'outage-at': { type: 'string', default: '90' },
   outage: { type: 'string', default: '10' },
@@ -88,13 +94,14 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
     intervalMinutes: positive('--interval', values.interval),
     tokenDevices: Math.min(whole('--token-devices', values['token-devices'], 0), devices),
     phases: values.phases.split(',').map((one) => whole('--phases', one, 1, 100)),
-    soakMinutes: percentOrTime('--soak', values.soak),
-    failPercent: percentOrTime('--fail', values.fail, 100),
+    soakMinutes: amount('--soak', values.soak),
+    failPercent: amount('--fail', values.fail, 100),
     failOn: new Map((values['fail-on'] ?? []).map(failureOn)),
-    rolloutAtMinute: percentOrTime('--rollout-at', values['rollout-at']),
-    outageAtMinute: percentOrTime('--outage-at', values['outage-at']),
-    outageMinutes: percentOrTime('--outage', values.outage),
-    afterMinutes: percentOrTime('--after', values.after),
+    healthMinutes: amount('--health', values.health),
+    rolloutAtMinute: amount('--rollout-at', values['rollout-at']),
+    outageAtMinute: amount('--outage-at', values['outage-at']),
+    outageMinutes: amount('--outage', values.outage),
+    afterMinutes: amount('--after', values.after),
     maxMinutes: positive('--max', values.max),
   };
 }
@@ -120,7 +127,9 @@ function databaseOf(text: string | undefined, servers: number): Arguments['datab
 
 function failureOn(text: string): readonly [string, number] {
   const [hardware = '', percent = ''] = text.split('=');
-  return [hardware, percentOrTime(`--fail-on ${hardware}`, percent, 100)];
+  if (!HARDWARE_IDS.includes(hardware))
+    throw new UsageError(`--fail-on is for one of ${HARDWARE_IDS.join(', ')}, not ${hardware}`);
+  return [hardware, amount(`--fail-on ${hardware}`, percent, 100)];
 }
 
 function whole(name: string, text: string, min: number, max = 1_000_000): number {
@@ -132,12 +141,12 @@ function whole(name: string, text: string, min: number, max = 1_000_000): number
 }
 
 function positive(name: string, text: string): number {
-  const number = percentOrTime(name, text);
+  const number = amount(name, text);
   if (number > 0) return number;
   throw new UsageError(`${name} must be more than 0`);
 }
 
-function percentOrTime(name: string, text: string, max = 1_000_000): number {
+function amount(name: string, text: string, max = 1_000_000): number {
   const number = text === '' ? Number.NaN : Number(text);
   if (number >= 0 && number <= max) return number;
   throw new UsageError(`${name} is a number from 0 to ${String(max)}, not ${text}`);

@@ -42,7 +42,7 @@ export class DeviceCertificates {
 
   /** @param stateDir - of the Director */
   static async open(stateDir: string): Promise<DeviceCertificates> {
-    cryptoProvider.set(webcrypto as Crypto);
+    cryptoProvider.set(webcrypto);
     const authority = new X509Certificate(readFileSync(join(stateDir, 'device-ca.pem'), 'utf8'));
     const key = createPrivateKey(readFileSync(join(stateDir, 'device-ca-key.pem')));
     const der = key.export({ type: 'pkcs8', format: 'der' });

@@ -36,6 +36,7 @@ export interface Surroundings {
   readonly imageRoot: Uint8Array;
   readonly time: SimulatedTime;
   readonly intervalMs: number;
+  readonly healthDeadlineMs: number;
   readonly stagingDirectory: string;
 }
 
@@ -62,12 +63,11 @@ interface Own {
   readonly isBad: (image: string) => boolean;
 }
 
-/** Sums are the shipped defaults. */
+/** The shipped defaults. */
 const TIMEOUT_MS = 30_000;
 const MINIMUM_RATE = { bytesPerSecond: 1024, windowMs: 30_000 };
 const LIMITS = {
   downloadAttempts: 5,
-  healthDeadlineMs: 60_000,
   probeGateway: true,
   keepImages: 'until-done',
 } as const;
@@ -160,7 +160,7 @@ export class FleetDevice {
   }
 
   #assemble(store: SqliteStore, clock: Clock): Ports {
-    const { gatewayUrl, time, stagingDirectory } = this.#surroundings;
+    const { gatewayUrl, time, stagingDirectory, healthDeadlineMs } = this.#surroundings;
     const urls = {
       director: `${gatewayUrl}/director`,
       image: `${gatewayUrl}/repo`,
@@ -190,7 +190,7 @@ export class FleetDevice {
         sleep: (ms) => time.sleep(ms),
       },
       reporter: { transition: ignore, progress: ignore, refused: ignore },
-      limits: LIMITS,
+      limits: { ...LIMITS, healthDeadlineMs },
     };
   }
 

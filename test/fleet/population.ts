@@ -1,8 +1,6 @@
 /** Who is in the fleet: ids and hardware, and on whom the new image fails. */
 import { createHash } from 'node:crypto';
 
-import type { Arguments } from './arguments.ts';
-
 /** Which hardware there is, and how much of the fleet has it. */
 const HARDWARE: readonly (readonly [string, number])[] = [
   ['board-a', 0.6],
@@ -18,7 +16,15 @@ export interface Member {
   readonly key: 'token' | 'memory';
 }
 
-export function memberAt(at: number, { tokenDevices }: Pick<Arguments, 'tokenDevices'>): Member {
+/** On whom the new image fails, in percent. */
+interface Failures {
+  readonly failPercent: number;
+  /** By hardware. */
+  readonly failOn: ReadonlyMap<string, number>;
+}
+
+/** @param tokenDevices - how many have their key in the token: the first ones */
+export function memberAt(at: number, { tokenDevices }: { readonly tokenDevices: number }): Member {
   const id = `fleet-${String(at).padStart(6, '0')}`;
   const key = at < tokenDevices ? 'token' : 'memory';
   return { id, serial: `${id}-primary`, hardwareId: hardwareOf(id), key };
@@ -28,7 +34,7 @@ export function memberAt(at: number, { tokenDevices }: Pick<Arguments, 'tokenDev
 export function isBadFor(
   { id, hardwareId }: Pick<Member, 'id' | 'hardwareId'>,
   image: string,
-  { failPercent, failOn }: Pick<Arguments, 'failPercent' | 'failOn'>,
+  { failPercent, failOn }: Failures,
 ): boolean {
   return chance(`${id} ${image}`) * 100 < (failOn.get(hardwareId) ?? failPercent);
 }

@@ -2,7 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 
+import { ControlFailure } from '../director/control/client.ts';
 import type { CountedRollout } from '../director/control/rollouts.ts';
 import type { Rollout } from '../director/rollouts/rollout.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -134,6 +136,7 @@ class Fleet {
   async #rollOut(time: SimulatedTime): Promise<number> {
     const { options, servers, say, directory } = this.#parts;
     await time.reach(options.rolloutAtMinute);
+    while (!servers.areUp) await wait(LOOK_MS);
     const path = join(directory, IMAGE);
     mkdirSync(directory, { recursive: true });
     writeFileSync(path, randomBytes(IMAGE_BYTES));
@@ -166,7 +169,7 @@ class Fleet {
       }
       const isOver = rollout !== undefined && rollout.state !== 'running';
       if (isOver || time.nowMinutes() > options.maxMinutes) return time.nowMinutes();
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await wait(LOOK_MS);
     }
   }
 
@@ -179,8 +182,9 @@ class Fleet {
         `/rollouts/${this.#rolloutId}`,
       )) as CountedRollout;
     } catch (error) {
-      // Killed in the middle of an answer.
-      if (!servers.areUp) return undefined;
+      // Killed in the middle of an answer, or too busy for one: it is asked again.
+      if (!servers.areUp || (error instanceof ControlFailure && error.status === 503))
+        return undefined;
       throw error;
     }
   }

@@ -21,13 +21,17 @@ export interface Summary {
   readonly outage?: {
     readonly minutes: number;
     readonly peakPerMinute: number;
+    /** Over how many minutes. */
+    readonly overMinutes: number;
     /** After the servers were back. */
     readonly peakAfterMinutes: number;
     readonly ratio: number;
-    /** Until the last device that was sent away had been served, at the latest. */
+    /** Attempts that found no server. */
     readonly refused: number;
   };
   readonly latencies: Latencies;
+  /** How often cycles ended badly, by what they came to. */
+  readonly failures: Readonly<Record<string, number>>;
   readonly perPoll: {
     readonly serverCpuMs: number;
     readonly databaseCpuMs: number;
@@ -67,6 +71,7 @@ export function summaryOf({ options, marks, tally, rollout, images, costs }: Fac
     steadyPerMinute,
     ...(away === undefined ? {} : { outage: outageOf(away, end, tally, steadyPerMinute) }),
     latencies: all.latencies,
+    failures: all.failures,
     perPoll: {
       serverCpuMs: costs.serverCpuMs / all.polls,
       databaseCpuMs: costs.databaseCpuMs / all.polls,
@@ -77,6 +82,9 @@ export function summaryOf({ options, marks, tally, rollout, images, costs }: Fac
   };
 }
 
+/** In a minute of a small fleet chance decides how many there are. */
+const TELLING_POLLS = 50;
+
 /** The minute in which the servers came back is only a part of one, and counts. */
 function outageOf(
   { fromMinute, toMinute }: NonNullable<Marks['away']>,
@@ -85,12 +93,14 @@ function outageOf(
   steadyPerMinute: number,
 ): NonNullable<Summary['outage']> {
   const back = Math.floor(toMinute);
-  const peak = tally.peak(back, end);
+  const overMinutes = Math.max(1, Math.ceil(TELLING_POLLS / steadyPerMinute));
+  const peak = tally.peak(back, end, overMinutes);
   return {
     minutes: toMinute - fromMinute,
-    peakPerMinute: peak.polls,
+    peakPerMinute: peak.perMinute,
+    overMinutes,
     peakAfterMinutes: peak.minute - back,
-    ratio: peak.polls / steadyPerMinute,
+    ratio: peak.perMinute / steadyPerMinute,
     refused: tally.between(Math.floor(fromMinute), back + 1).refused,
   };
 }
@@ -101,13 +111,17 @@ export function summaryLines(summary: Summary): readonly string[] {
   const images = Object.entries(summary.images).map(
     ([image, count]) => `${image} ${String(count)}`,
   );
+  const failures = Object.entries(summary.failures).map(
+    ([code, count]) => `${code} ${String(count)}`,
+  );
   const ms = (value: number): string => `${value.toFixed(1)} ms`;
   return [
     `rollout ${rollout.state}: ${String(rollout.succeeded)} succeeded, ${String(rollout.failed)} failed of ${String(summary.devices)} devices; they run ${images.join(', ')}`,
     `polls: ${String(summary.polls)}, ${summary.steadyPerMinute.toFixed(1)} a minute before the outage`,
     outage === undefined
       ? 'no outage'
-      : `outage of ${outage.minutes.toFixed(1)} min: ${String(outage.refused)} attempts refused; busiest minute afterwards ${String(outage.peakPerMinute)} polls, ${String(outage.peakAfterMinutes)} min after the servers came back: ${outage.ratio.toFixed(2)} times the steady rate`,
+      : `outage of ${outage.minutes.toFixed(1)} min: ${String(outage.refused)} attempts refused; busiest ${String(outage.overMinutes)} min afterwards ${outage.peakPerMinute.toFixed(1)} polls a minute, ${String(outage.peakAfterMinutes)} min after the servers came back: ${outage.ratio.toFixed(2)} times the steady rate`,
+    `cycles that failed: ${failures.length === 0 ? 'none' : failures.join(', ')}`,
     `latency of a poll (real): p50 ${ms(latencies.p50)}, p95 ${ms(latencies.p95)}, p99 ${ms(latencies.p99)}`,
     `processor for a poll: servers ${ms(perPoll.serverCpuMs)}, database ${ms(perPoll.databaseCpuMs)}, agent ${ms(perPoll.agentCpuMs)}`,
     `${summary.realSeconds.toFixed(0)} s of real time, ${summary.residentMebibytes.toFixed(0)} MiB resident in the processes of the fleet`,

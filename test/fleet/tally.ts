@@ -20,6 +20,12 @@ export interface Minute {
   readonly latencies: Latencies;
 }
 
+interface Peak {
+  /** In which it begins. */
+  readonly minute: number;
+  readonly perMinute: number;
+}
+
 export interface Latencies {
   readonly p50: number;
   readonly p95: number;
@@ -51,12 +57,16 @@ export class Tally {
     return summed(within.flatMap(([, polls]) => polls));
   }
 
-  /** The busiest minute, and how busy it was. */
-  peak(from: number, to: number): { readonly minute: number; readonly polls: number } {
-    let peak = { minute: from, polls: 0 };
-    for (let minute = from; minute < to; minute += 1) {
-      const { polls } = this.minute(minute);
-      if (polls > peak.polls) peak = { minute, polls };
+  /**
+   * The busiest part of the time from `from` to `to`, and how many polls there were in it for a minute.
+   *
+   * @param minutes - of a part
+   */
+  peak(from: number, to: number, minutes: number): Peak {
+    let peak: Peak = { minute: from, perMinute: 0 };
+    for (let minute = from; minute + minutes <= to; minute += 1) {
+      const perMinute = this.between(minute, minute + minutes).polls / minutes;
+      if (perMinute > peak.perMinute) peak = { minute, perMinute };
     }
     return peak;
   }

@@ -102,6 +102,7 @@ function surroundingsOf(share: Share, gatewayUrl: string, time: SimulatedTime): 
     imageRoot: readFileSync(share.roots[1]),
     time,
     intervalMs: share.options.intervalMinutes * MINUTE_MS,
+    healthDeadlineMs: share.options.healthMinutes * MINUTE_MS,
     stagingDirectory: share.stagingDirectory,
   };
 }

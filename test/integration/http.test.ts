@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
@@ -12,7 +11,6 @@ import { HttpClient } from '../../agent/io/http.ts';
 import { HttpDirector, HttpRepositories } from '../../agent/io/repositories.ts';
 import { makeAuthority, makeLeaf, type Authority, type Leaf } from '../support/certificates.ts';
 import { rejectsCode } from '../support/expect-code.ts';
-import { startRelay, type Passed } from '../support/relay.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -53,7 +51,7 @@ describe('HTTP to the gateway', () => {
     server.close();
   });
 
-  const listen = async (leaf: Leaf, port = 0): Promise<void> => {
+  const listen = async (leaf: Leaf): Promise<void> => {
     server = createServer(
       {
         cert: leaf.certificatePem,
@@ -70,7 +68,7 @@ describe('HTTP to the gateway', () => {
       connections += 1;
       resumed.push(socket.isSessionReused());
     });
-    server.listen(port, '127.0.0.1');
+    server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     url = `https://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
   };
@@ -101,62 +99,6 @@ describe('HTTP to the gateway', () => {
     handler = (_request, response) => response.setHeader('connection', 'close').end('answer');
     for (let request = 0; request < 3; request += 1) await get(http);
     assert.deepEqual(resumed, [false, true, true]);
-  });
-
-  test('resuming sends a fraction of what a full handshake with ML-KEM takes', async () => {
-    const relay = await startRelay((server.address() as AddressInfo).port);
-    url = `https://127.0.0.1:${String(relay.port)}`;
-    handler = (_request, response) => response.setHeader('connection', 'close').end('answer');
-    const http = client();
-    try {
-      await get(http);
-      const full = relay.take();
-      await get(http);
-      const again = relay.take();
-      assert.deepEqual(resumed, [false, true]);
-      const sum = ({ bytesUp, bytesDown }: Passed): number => bytesUp + bytesDown;
-      assert.ok(sum(again) < sum(full) / 3, `${String(sum(again))} of ${String(sum(full))} bytes`);
-    } finally {
-      relay.close();
-    }
-  });
-
-  test('a gateway that has forgotten the session gets a full handshake at once, with the certificate', async () => {
-    const devices: unknown[] = [];
-    handler = (request, response) => {
-      devices.push((request.socket as TLSSocket).getPeerCertificate().subject.CN);
-      response.setHeader('connection', 'close').end('answer');
-    };
-    const http = client();
-    await get(http);
-    server.setTicketKeys(randomBytes(48));
-    await get(http);
-    await get(http);
-    assert.deepEqual(devices, ['device-1', 'device-1', 'device-1']);
-    assert.equal(resumed.at(-1), true);
-  });
-
-  test('an impostor who has no session of the gateway is found out, though a ticket was offered to him', async () => {
-    handler = (_request, response) => response.setHeader('connection', 'close').end('answer');
-    const http = client();
-    await get(http);
-    const { port } = server.address() as AddressInfo;
-    server.closeAllConnections();
-    server.close();
-    await once(server, 'close');
-    const foreign = makeAuthority(directory.path, 'impostor');
-    const alternativeNames = 'IP:127.0.0.1';
-    const leaf = makeLeaf(directory.path, foreign, { commonName: 'impostor', alternativeNames });
-    await listen(leaf, port);
-    let asked = 0;
-    handler = (_request, response) => {
-      asked += 1;
-      response.end('answer');
-    };
-    for (let attempt = 0; attempt < 2; attempt += 1) {
-      await assert.rejects(get(http), (error) => isOtaError(error) && error.code === 'GATEWAY_TLS');
-    }
-    assert.equal(asked, 0);
   });
 
   test('names the cause and the remedy when nobody listens', async () => {

@@ -155,8 +155,36 @@ export function factsOf(
   return { id, hardwareIds: ecus.map((ecu) => ecu.hardwareId), versions, tags };
 }
 
-/** Looks at what the devices of a rollout did. */
-export async function advanceRollout(store: Store, id: string): Promise<void> {
+/** What is under way for each rollout, and what follows it. */
+interface Look {
+  readonly now: Promise<void>;
+  next: Promise<void> | undefined;
+}
+
+const looks = new WeakMap<Store, Map<string, Look>>();
+
+/**
+ * Looks at what the devices of a rollout did, up to now.
+ *
+ * It counts all of them and keeps polls of the rollout waiting meanwhile. So devices that end while a
+ * look is under way share the next one.
+ */
+export function advanceRollout(store: Store, id: string): Promise<void> {
+  const all = looks.get(store) ?? new Map<string, Look>();
+  looks.set(store, all);
+  const underWay = all.get(id);
+  if (underWay !== undefined) {
+    underWay.next ??= underWay.now
+      .catch(() => undefined)
+      .then(async () => advanceRollout(store, id));
+    return underWay.next;
+  }
+  const now = lookAt(store, id).finally(() => all.delete(id));
+  all.set(id, { now, next: undefined });
+  return now;
+}
+
+async function lookAt(store: Store, id: string): Promise<void> {
   await store.holdRollout(id, async (held) => {
     const next = advance(held.rollout, await held.counts(), Date.now());
     if (next !== held.rollout) await held.save(next);
