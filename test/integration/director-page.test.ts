@@ -1,25 +1,24 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 
 import { SimulatedUpdates, type Verdict } from '../director/simulated/updates.ts';
+import { openPage, PHONE, type OpenPage } from '../support/browser.ts';
+import { publishOnPage, startOnPage } from '../support/staging-forms.ts';
 import { startFixture, type Fixture } from './director-fixture.ts';
 
-const SCREENSHOTS = join(import.meta.dirname, '../.cache/screenshots');
 const DEVICES = 6;
 
 let fixture: Fixture;
-let browser: Browser;
+let browser: OpenPage;
 let page: Page;
 let fleet: readonly SimulatedUpdates[];
-const complaints: string[] = [];
 
 before(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   fixture = await startFixture({ page: true });
   fleet = await Promise.all(
     Array.from({ length: DEVICES }, async (_, at) => {
@@ -29,15 +28,8 @@ before(async () => {
     }),
   );
   await pollAll(() => true);
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args });
-  page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (line) => {
-    // A refusal is one on purpose; what is asserted on is what the page says of it.
-    const isRefusal = line.text().startsWith('Failed to load resource');
-    if (line.type() === 'error' && !isRefusal) complaints.push(line.text());
-  });
+  browser = await openPage();
+  page = browser.page;
 });
 after(async () => {
   await browser.close();
@@ -51,23 +43,12 @@ async function pollAll(works: Verdict): Promise<void> {
 async function publish(name: string, version: string): Promise<void> {
   const file = join(fixture.directory, name);
   writeFileSync(file, randomBytes(2000));
-  const form = page.locator('#publish');
-  await form.locator('[name=file]').setInputFiles(file);
-  assert.equal(await form.locator('[name=name]').inputValue(), name, 'the file has a name');
-  await form.locator('[name=version]').fill(version);
-  await form.locator('[name=hardwareIds]').fill('primary-hw other-hw');
-  await form.locator('button').click();
+  await publishOnPage(page, { file, version, hardwareIds: 'primary-hw other-hw' });
   await page.getByText(`${name} is published: 2000 bytes.`).waitFor();
 }
 
-async function start(image: string, fields: Readonly<Record<string, string>>): Promise<void> {
-  const form = page.locator('#start');
-  await form.locator(`[name=image] option[value="${image}"]`).waitFor({ state: 'attached' });
-  await form.locator('[name=image]').selectOption(image);
-  for (const [name, value] of Object.entries(fields))
-    await form.locator(`[name=${name}]`).fill(value);
-  await form.locator('button').click();
-}
+const start = async (image: string, fields: Readonly<Record<string, string>>): Promise<void> =>
+  startOnPage(page, image, fields);
 
 /** Devices go on polling until the page says so. */
 async function until(text: string | RegExp, works: Verdict): Promise<void> {
@@ -120,7 +101,7 @@ describe('the page', () => {
     await story.getByText('could not be updated to fw-2.bin').waitFor();
     await story.getByText('INSTALL_FAILED: the health check failed').waitFor();
     await story.getByText('was given fw-1.bin (by the rollout spring)').waitFor();
-    await page.screenshot({ path: join(SCREENSHOTS, 'desktop.png'), fullPage: true });
+    await browser.screenshot('desktop');
   });
 
   test('says what was refused', async () => {
@@ -132,15 +113,15 @@ describe('the page', () => {
   });
 
   test('works on a phone: nothing is wider than the screen, and rollouts are steered', async () => {
-    await page.setViewportSize({ width: 360, height: 740 });
+    await page.setViewportSize(PHONE);
     const width = await page.evaluate('document.documentElement.scrollWidth');
-    assert.equal(width, 360);
+    assert.equal(width, PHONE.width);
     const draft = page.locator('article').filter({ hasText: 'nobody' });
     await draft.getByRole('button', { name: 'cancel' }).click();
     await draft.getByText('cancelled: cancelled by an operator').waitFor();
     await page.emulateMedia({ colorScheme: 'dark' });
-    await page.screenshot({ path: join(SCREENSHOTS, 'phone.png'), fullPage: true });
-    assert.deepEqual(complaints, []);
+    await browser.screenshot('phone');
+    assert.deepEqual(browser.complaints, []);
   });
 
   test('has nothing of the operator that is for the socket alone', async () => {
