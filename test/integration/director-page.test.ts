@@ -4,9 +4,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import type { Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 
-import { SimulatedUpdates, type Verdict } from '../director/simulated/updates.ts';
+import { FAULTS } from '../director/faults.ts';
+import { SimulatedUpdates, type Polled, type Verdict } from '../director/simulated/updates.ts';
 import { openPage, PHONE, type OpenPage } from '../support/browser.ts';
 import { publishOnPage, startOnPage } from '../support/staging-forms.ts';
 import { startFixture, type Fixture } from './director-fixture.ts';
@@ -38,6 +39,10 @@ after(async () => {
 
 async function pollAll(works: Verdict): Promise<void> {
   await Promise.all(fleet.map(async (one) => one.poll(works)));
+}
+
+async function pollOne(): Promise<Polled | undefined> {
+  return fleet[0]?.poll(() => true);
 }
 
 async function publish(name: string, version: string): Promise<void> {
@@ -110,6 +115,62 @@ describe('the page', () => {
       .locator('#message')
       .getByText('no device that was here is in the first phase')
       .waitFor();
+  });
+
+  const faultNamed = (name: string): Locator =>
+    page.locator('#faults article').filter({ has: page.getByText(name, { exact: true }) });
+
+  test('lists every fault with what it does and what the agent says, and finds them', async () => {
+    const rows = page.locator('#faults article');
+    assert.equal(await rows.count(), Object.keys(FAULTS).length);
+    for (const [name, { attack, code, what }] of Object.entries(FAULTS)) {
+      const text = (await faultNamed(name).textContent()) ?? '';
+      const says = code === '' ? 'the agent goes on' : `the agent says ${code}`;
+      for (const one of [attack, what.replaceAll('`', ''), says])
+        assert.ok(text.includes(one), `${name}: ${text}`);
+    }
+    await page.locator('#fault [name=search]').fill('IMAGE_TRUNCATED');
+    assert.deepEqual(await rows.locator('visible=true').locator('strong').allTextContents(), [
+      'image-truncated',
+      '',
+    ]);
+    await page.locator('#fault [name=search]').fill('');
+  });
+
+  test('switches a fault on for chosen devices or all, says so on top, and off again', async () => {
+    const on = page.locator('#on');
+    assert.equal(await on.isVisible(), false);
+    const devices = page.locator('#fault [name=devices]');
+    const flip = faultNamed('image-bit-flip');
+    await flip.locator('[name=at]').fill('7');
+    await devices.fill('device-1  device-2');
+    await flip.getByRole('button').click();
+    for (const device of ['device-1', 'device-2'])
+      await on.getByText(`image-bit-flip is on for ${device} at=7 times=0`).waitFor();
+    await flip.getByText('on for device-1, on for device-2').waitFor();
+    await devices.fill('');
+    await faultNamed('http-500').getByRole('button').click();
+    await on.getByText('http-500 is on for all devices').waitFor();
+    await page.reload();
+    await on.getByText('http-500 is on for all devices').waitFor();
+    await page.locator('#faults').scrollIntoViewIfNeeded();
+    assert.ok(await on.isVisible());
+    await browser.screenshot('faults-desktop');
+    assert.equal(await pollOne(), 'refused');
+    const http = on.locator('.fault').filter({ hasText: 'http-500' });
+    await http.getByRole('button', { name: 'switch off' }).click();
+    await http.waitFor({ state: 'detached' });
+    assert.equal(await on.locator('.fault').count(), 2);
+    await on.getByRole('button', { name: 'switch all off' }).click();
+    await on.waitFor({ state: 'hidden' });
+    assert.equal(await pollOne(), 'idle');
+  });
+
+  test('says why a fault cannot be switched on', async () => {
+    await page.locator('#fault [name=devices]').fill('device-1');
+    await faultNamed('certificate-expired').getByRole('button').click();
+    await page.getByText('certificate-expired is for all devices: leave the device out').waitFor();
+    await page.locator('#fault [name=devices]').fill('');
   });
 
   test('works on a phone: nothing is wider than the screen, and rollouts are steered', async () => {

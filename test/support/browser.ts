@@ -33,6 +33,8 @@ export async function openPage(): Promise<OpenPage> {
     page,
     complaints,
     screenshot: async (name) => {
+      // What stays on top of the window would be in the middle of the picture.
+      await page.evaluate('scrollTo(0, 0)');
       await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
     },
     close: () => browser.close(),
