@@ -12,7 +12,7 @@ import { openPage, PHONE, type OpenPage } from '../support/browser.ts';
 import { publishOnPage, startOnPage } from '../support/staging-forms.ts';
 import { startFixture, type Fixture } from './director-fixture.ts';
 
-const DEVICES = 6;
+const DEVICES = 10;
 
 let fixture: Fixture;
 let browser: OpenPage;
@@ -96,10 +96,22 @@ describe('the page', () => {
     assert.ok(fleet.every(({ begun }) => begun.length === 1));
   });
 
-  test('shows a bad release stop itself, the devices that failed, and why in words', async () => {
+  test('shows a release that is bad on 20 % of devices stop itself in its first phase, where, and why in words', async () => {
     await publish('fw-2.bin', '2.0');
     await start('fw-2.bin', { name: 'summer', phases: '50 100', soak: '0', failure: '20' });
-    await until(/stopped: phase 1 failed on \d of 3 devices/u, () => false);
+    let tried = 0;
+    await until(
+      'stopped: phase 1 failed on 1 of 5 devices, and 20 % is the limit',
+      () => (tried += 1) % 5 !== 0,
+    );
+    const stopped = page.locator('article').filter({ hasText: 'summer' });
+    await stopped.getByText('4 succeeded, 1 failed').waitFor();
+    assert.deepEqual(await stopped.locator('.row span').allTextContents(), [
+      'phase 1 · up to 50 %',
+      '4 succeeded, 1 failed',
+      'phase 2 · up to 100 %',
+      '5 waiting',
+    ]);
     await page.getByRole('button', { name: 'failed devices' }).click();
     await page.locator('#found button').first().click();
     const story = page.locator('#story');
