@@ -49,7 +49,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   const { keyType, imageDialect, database } = options;
   const first = { keyType, imageDialect };
   const world = await openWorld(stateDir, 'write', first, { hosts: namesOf(options), database });
-  const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
+  const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS, world.ahead);
   const { app: gateway, ...reloads } = await createGateway(world, options.requestTimeoutMs);
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');
@@ -77,6 +77,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
     stop: async () => {
       rmSync(ready, { force: true });
       await page?.close();
+      world.ahead.stop();
       await Promise.all([operator.close(), enrolment.close(), gateway.close(), rollouts.stop()]);
       await world.store.close();
     },
@@ -115,6 +116,7 @@ async function joinDirector(options: Arguments): Promise<RunningDirector> {
   return {
     addresses: { ...first, gateway: urlOf('https', host, port), pid: process.pid },
     stop: async () => {
+      world.ahead.stop();
       await Promise.all([gateway.close(), rollouts.stop()]);
       await world.store.close();
     },

@@ -20,6 +20,7 @@ import { SqlStore } from './state/sql-store.ts';
 import type { Store } from './state/store.ts';
 import { SettingsFile, type FirstSettings } from './state/settings.ts';
 import { WatchedFiles, type Access } from './state/state-file.ts';
+import { EncryptAhead } from './rollouts/encrypt-ahead.ts';
 import { TimeServer } from './time-server.ts';
 
 export interface World {
@@ -28,6 +29,8 @@ export interface World {
   readonly store: Store;
   readonly images: ImageRepo;
   readonly director: Director;
+  /** Encrypts what rollouts are about to give to devices. */
+  readonly ahead: EncryptAhead;
   readonly faults: FaultSwitch;
   readonly metadata: ServedMetadata;
   readonly time: TimeServer;
@@ -91,6 +94,7 @@ export async function openWorld(
     store,
     images,
     director,
+    ahead: new EncryptAhead({ store, director, images }),
     faults,
     metadata: new ServedMetadata({ director, store, images, faults, settings }),
     time: new TimeServer(directory, first.keyType, faults),

@@ -26,7 +26,7 @@ export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void
       throw new Refusal(404, 'missing_entity', `there is no image ${name}`);
     const file =
       image.encrypt === true ? await world.metadata.cipherText(device, image.filename) : image;
-    if (file === undefined) {
+    if (file === undefined || !world.images.files.has(file.sha256)) {
       throw new Refusal(404, 'missing_entity', `${name} is not encrypted for ${device}`);
     }
     const path = world.images.files.pathOf(file.sha256);

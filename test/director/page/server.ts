@@ -146,6 +146,7 @@ async function upload(
         name: wanted.get('name'),
         version: wanted.get('version'),
         hardwareIds: wanted.getAll('hardwareId'),
+        encrypt: wanted.has('encrypt'),
       }),
     });
     return await reply.code(answer.statusCode).type('application/json').send(answer.body);

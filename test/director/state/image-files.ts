@@ -1,6 +1,6 @@
 /** Published images on disk, by content: `images/SHA256`. Never held in memory as a whole. */
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -37,6 +37,10 @@ export class ImageFiles {
 
   pathOf(sha256: string): string {
     return join(this.#directory, sha256);
+  }
+
+  has(sha256: string): boolean {
+    return existsSync(this.pathOf(sha256));
   }
 
   remove(sha256: string): void {
