@@ -46,9 +46,13 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   refuseEarlier(stateDir);
   await refuseSecond(control, stateDir);
   rmSync(ready, { force: true });
-  const { keyType, imageDialect, database } = options;
+  const { keyType, imageDialect, database, objectStore } = options;
   const first = { keyType, imageDialect };
-  const world = await openWorld(stateDir, 'write', first, { hosts: namesOf(options), database });
+  const world = await openWorld(stateDir, 'write', first, {
+    hosts: namesOf(options),
+    database,
+    objectStore,
+  });
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS, world.ahead);
   const { app: gateway, ...reloads } = await createGateway(world, options.requestTimeoutMs);
   const enrolment = createEnrolment(world);
@@ -101,7 +105,7 @@ async function servePage(
  * Image repository; whichever is asked signs for devices.
  */
 async function joinDirector(options: Arguments): Promise<RunningDirector> {
-  const { stateDir, host, keyType, imageDialect, database } = options;
+  const { stateDir, host, keyType, imageDialect, database, objectStore } = options;
   const first = readState(join(stateDir, 'gateway.json')) as Addresses | undefined;
   if (first === undefined) {
     const remedy = 'start one without --join first, with the same --state';
@@ -109,7 +113,16 @@ async function joinDirector(options: Arguments): Promise<RunningDirector> {
     throw new DirectorFailure('no Director runs over this directory', fields);
   }
   const hosts = namesOf(options);
-  const world = await openWorld(stateDir, 'read', { keyType, imageDialect }, { hosts, database });
+  const world = await openWorld(
+    stateDir,
+    'read',
+    { keyType, imageDialect },
+    {
+      hosts,
+      database,
+      objectStore,
+    },
+  );
   const { app: gateway } = await createGateway(world, options.requestTimeoutMs);
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
   const port = await listen(gateway, host, options.port, undefined);

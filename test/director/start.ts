@@ -26,6 +26,8 @@ export interface StartOptions {
   readonly host?: string;
   /** For DATABASE_URL. */
   readonly database?: string;
+  /** IMAGES_S3_URL and what goes with it. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly requestTimeoutSeconds?: number;
   /** Serves the page for people, too. */
   readonly page?: boolean;
@@ -104,7 +106,7 @@ export interface DirectorHandle extends DirectorPlaces {
 export async function startDirector(options: StartOptions): Promise<DirectorHandle> {
   const child = spawn(process.execPath, [...mainArguments(options)], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, DATABASE_URL: options.database ?? '' },
+    env: { ...process.env, DATABASE_URL: options.database ?? '', ...options.env },
   });
   const line = await readiness(child);
   const ready = join(options.stateDir, 'gateway.json');

@@ -16,6 +16,7 @@ import {
   type Identity,
 } from './pki/authority.ts';
 import { DeviceCa } from './pki/device-ca.ts';
+import { ObjectStore, type ObjectStoreSettings } from './state/object-store.ts';
 import { SqlStore } from './state/sql-store.ts';
 import type { Store } from './state/store.ts';
 import { SettingsFile, type FirstSettings } from './state/settings.ts';
@@ -53,6 +54,13 @@ const FOLLOWED = [
   'image/repository.json',
 ];
 
+/** What is not in the state directory. */
+interface OutsideParts {
+  readonly hosts: readonly string[];
+  readonly database: string | undefined;
+  readonly objectStore: ObjectStoreSettings | undefined;
+}
+
 /**
  * Opens a state directory, making whatever is not there yet.
  *
@@ -62,7 +70,7 @@ export async function openWorld(
   directory: string,
   access: Access,
   first: FirstSettings,
-  { hosts, database }: { readonly hosts: readonly string[]; readonly database: string | undefined },
+  { hosts, database, objectStore }: OutsideParts,
 ): Promise<World> {
   const serverCa = identityAt(directory, 'server-ca');
   const server = identityAt(directory, 'server');
@@ -76,7 +84,9 @@ export async function openWorld(
   await deviceCa.issueBelow(enrolment.current.issuingCa);
   const settings = new SettingsFile(directory, first);
   const store = await SqlStore.open(database ?? join(directory, 'store.sqlite'));
-  const files = new ImageFiles(join(directory, 'images'), access);
+  const objects = objectStore === undefined ? undefined : new ObjectStore(objectStore);
+  await objects?.verify();
+  const files = new ImageFiles(join(directory, 'images'), access, objects);
   const images = new ImageRepo(join(directory, 'image'), files, settings, access);
   const director = new Director({
     directory: join(directory, 'director'),

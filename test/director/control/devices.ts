@@ -42,7 +42,7 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
       await held.keep('history', entryOf('assigned', given, 'by an operator'));
       return { assignment: given, before: former };
     });
-    for (const sha256 of cipherTextsOf(before)) world.images.files.remove(sha256);
+    for (const sha256 of cipherTextsOf(before)) world.images.files.removeMade(sha256);
     return reply.code(201).send(assignment);
   });
 
@@ -83,7 +83,7 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
         await held.keep('history', entryOf('withdrawn', assignment, 'by an operator'));
       return assignment;
     });
-    for (const sha256 of cipherTextsOf(before)) world.images.files.remove(sha256);
+    for (const sha256 of cipherTextsOf(before)) world.images.files.removeMade(sha256);
     return reply.code(204).send();
   });
   app.put<DeviceRoute>('/devices/:id/tags', async (request) => {

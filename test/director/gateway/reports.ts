@@ -108,7 +108,7 @@ async function takeManifest(world: World, deviceId: string, body: Buffer): Promi
   });
   if (taken.refusal !== undefined) throw taken.refusal;
   const { ended = [], spent = [], lacks } = taken.follows ?? {};
-  for (const sha256 of spent) world.images.files.remove(sha256);
+  for (const sha256 of spent) world.images.files.removeMade(sha256);
   if (lacks !== undefined) world.ahead.want(deviceId, lacks);
   for (const rollout of ended) await advanceRollout(world.store, rollout);
 }

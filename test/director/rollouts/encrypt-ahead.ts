@@ -78,7 +78,7 @@ export class EncryptAhead {
       await held.save({ ...held.device, prepared: { rollout: rolloutId, kid, encryption } });
       return prepared?.encryption;
     });
-    if (spent !== undefined) images.files.remove(spent.sha256);
+    if (spent !== undefined) images.files.removeMade(spent.sha256);
   }
 }
 
