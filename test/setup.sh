@@ -68,6 +68,7 @@ ostree                    pulls and deploys commits, for the installer of that n
 python3-gi                with the next one, what a newer ostree can do
 gir1.2-ostree-1.0         libostree, for python3-gi
 postgresql                a database for the Director that several servers share
+python3-swift             a store of images that speaks S3
 chromium                  the page of the Director is tested in it
 fonts-dejavu-core         letters for it
 ca-certificates           HTTPS to the package registry

@@ -14,6 +14,7 @@ import type { Device } from '../support/device.ts';
 import { startTee, type Tee } from '../support/tee.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { makeDevice } from '../support/world.ts';
+import { agent } from './agent.ts';
 import { say, show, step } from './narration.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 
@@ -84,17 +85,6 @@ async function attack({ director, device }: World, { image }: Options): Promise<
   await director.fault('snapshot-rollback', 'off');
   say(`Refused, and nothing was installed: the device still runs ${image ?? 'version 2'}.`);
   await agent(device, ['status'], 0);
-}
-
-/** Runs a command of the agent on this terminal and holds it to its exit code. */
-async function agent(device: Device, args: readonly string[], want: number): Promise<void> {
-  show(`$ ota-agent ${args.join(' ')}`);
-  const child = device.start(args, {}, 'inherit');
-  const [exit] = (await once(child, 'close')) as [number | null];
-  if (exit !== want) {
-    throw new Error(`ota-agent ${args.join(' ')} ended with ${String(exit)}, not ${String(want)}`);
-  }
-  if (want !== 0) show(`exit code ${String(exit)}`);
 }
 
 function showMarker(device: Device): void {

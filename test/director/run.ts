@@ -46,10 +46,14 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
   refuseEarlier(stateDir);
   await refuseSecond(control, stateDir);
   rmSync(ready, { force: true });
-  const { keyType, imageDialect, database } = options;
+  const { keyType, imageDialect, database, objectStore } = options;
   const first = { keyType, imageDialect };
-  const world = await openWorld(stateDir, 'write', first, { hosts: namesOf(options), database });
-  const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
+  const world = await openWorld(stateDir, 'write', first, {
+    hosts: namesOf(options),
+    database,
+    objectStore,
+  });
+  const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS, world.ahead);
   const { app: gateway, ...reloads } = await createGateway(world, options.requestTimeoutMs);
   const enrolment = createEnrolment(world);
   const portsPath = join(stateDir, 'ports.json');
@@ -77,6 +81,7 @@ export async function runDirector(options: Arguments): Promise<RunningDirector> 
     stop: async () => {
       rmSync(ready, { force: true });
       await page?.close();
+      world.ahead.stop();
       await Promise.all([operator.close(), enrolment.close(), gateway.close(), rollouts.stop()]);
       await world.store.close();
     },
@@ -100,7 +105,7 @@ async function servePage(
  * Image repository; whichever is asked signs for devices.
  */
 async function joinDirector(options: Arguments): Promise<RunningDirector> {
-  const { stateDir, host, keyType, imageDialect, database } = options;
+  const { stateDir, host, keyType, imageDialect, database, objectStore } = options;
   const first = readState(join(stateDir, 'gateway.json')) as Addresses | undefined;
   if (first === undefined) {
     const remedy = 'start one without --join first, with the same --state';
@@ -108,13 +113,23 @@ async function joinDirector(options: Arguments): Promise<RunningDirector> {
     throw new DirectorFailure('no Director runs over this directory', fields);
   }
   const hosts = namesOf(options);
-  const world = await openWorld(stateDir, 'read', { keyType, imageDialect }, { hosts, database });
+  const world = await openWorld(
+    stateDir,
+    'read',
+    { keyType, imageDialect },
+    {
+      hosts,
+      database,
+      objectStore,
+    },
+  );
   const { app: gateway } = await createGateway(world, options.requestTimeoutMs);
   const rollouts = watchRollouts(world.store, ROLLOUTS_EVERY_MS);
   const port = await listen(gateway, host, options.port, undefined);
   return {
     addresses: { ...first, gateway: urlOf('https', host, port), pid: process.pid },
     stop: async () => {
+      world.ahead.stop();
       await Promise.all([gateway.close(), rollouts.stop()]);
       await world.store.close();
     },

@@ -15,6 +15,7 @@ import type { Dialect } from './metadata/dialect.ts';
 import type { KeyType } from './signing.ts';
 import type { Assignment } from './state/devices.ts';
 import type { Compression } from './state/pack.ts';
+import { readState } from './state/state-file.ts';
 
 export interface StartOptions {
   readonly stateDir: string;
@@ -25,6 +26,8 @@ export interface StartOptions {
   readonly host?: string;
   /** For DATABASE_URL. */
   readonly database?: string;
+  /** IMAGES_S3_URL and what goes with it. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly requestTimeoutSeconds?: number;
   /** Serves the page for people, too. */
   readonly page?: boolean;
@@ -51,9 +54,8 @@ export interface PublishOptions {
   readonly compression?: Compression;
 }
 
-export interface DirectorHandle {
-  /** Of the page, with the operator's token; empty when there is none. */
-  readonly pageUrl: string;
+/** What a device needs of a Director: where it is, and what to believe. */
+export interface DirectorPlaces {
   readonly gatewayUrl: string;
   readonly enrolUrl: string;
   /** PEM file with the CA of both servers. */
@@ -62,6 +64,11 @@ export interface DirectorHandle {
   readonly enrolSecretPath: string;
   readonly directorRootPath: string;
   readonly imageRootPath: string;
+}
+
+export interface DirectorHandle extends DirectorPlaces {
+  /** Of the page, with the operator's token; empty when there is none. */
+  readonly pageUrl: string;
   /** Who signs the time, and the file with its keys. */
   readonly timeUrl: string;
   readonly timeKeysPath: string;
@@ -99,7 +106,7 @@ export interface DirectorHandle {
 export async function startDirector(options: StartOptions): Promise<DirectorHandle> {
   const child = spawn(process.execPath, [...mainArguments(options)], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, DATABASE_URL: options.database ?? '' },
+    env: { ...process.env, DATABASE_URL: options.database ?? '', ...options.env },
   });
   const line = await readiness(child);
   const ready = join(options.stateDir, 'gateway.json');
@@ -157,12 +164,7 @@ function handleOf(
     await exited;
   };
   return {
-    gatewayUrl: addresses.gateway,
-    enrolUrl: addresses.enrol,
-    caPath: addresses.ca,
-    enrolSecretPath: join(stateDir, 'enrol-secret'),
-    directorRootPath: join(stateDir, 'director', '1.root.json'),
-    imageRootPath: join(stateDir, 'image', '1.root.json'),
+    ...placesOf(addresses, stateDir),
     timeUrl: `${addresses.gateway}/director/time`,
     timeKeysPath: join(stateDir, 'time-keys.json'),
     stateDir,
@@ -185,6 +187,27 @@ function handleOf(
       (await control('POST', '/certificates', { csr, ...dates })) as IssuedCertificate,
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
+  };
+}
+
+/**
+ * Of the Director that runs over a state directory, whoever started it.
+ *
+ * @returns `undefined` when none does
+ */
+export function findDirector(stateDir: string): DirectorPlaces | undefined {
+  const addresses = readState(join(stateDir, 'gateway.json')) as Addresses | undefined;
+  return addresses === undefined ? undefined : placesOf(addresses, stateDir);
+}
+
+function placesOf(addresses: Addresses, stateDir: string): DirectorPlaces {
+  return {
+    gatewayUrl: addresses.gateway,
+    enrolUrl: addresses.enrol,
+    caPath: addresses.ca,
+    enrolSecretPath: join(stateDir, 'enrol-secret'),
+    directorRootPath: join(stateDir, 'director', '1.root.json'),
+    imageRootPath: join(stateDir, 'image', '1.root.json'),
   };
 }
 

@@ -16,10 +16,12 @@ import {
   type Identity,
 } from './pki/authority.ts';
 import { DeviceCa } from './pki/device-ca.ts';
+import { ObjectStore, type ObjectStoreSettings } from './state/object-store.ts';
 import { SqlStore } from './state/sql-store.ts';
 import type { Store } from './state/store.ts';
 import { SettingsFile, type FirstSettings } from './state/settings.ts';
 import { WatchedFiles, type Access } from './state/state-file.ts';
+import { EncryptAhead } from './rollouts/encrypt-ahead.ts';
 import { TimeServer } from './time-server.ts';
 
 export interface World {
@@ -28,6 +30,8 @@ export interface World {
   readonly store: Store;
   readonly images: ImageRepo;
   readonly director: Director;
+  /** Encrypts what rollouts are about to give to devices. */
+  readonly ahead: EncryptAhead;
   readonly faults: FaultSwitch;
   readonly metadata: ServedMetadata;
   readonly time: TimeServer;
@@ -50,6 +54,13 @@ const FOLLOWED = [
   'image/repository.json',
 ];
 
+/** What is not in the state directory. */
+interface OutsideParts {
+  readonly hosts: readonly string[];
+  readonly database: string | undefined;
+  readonly objectStore: ObjectStoreSettings | undefined;
+}
+
 /**
  * Opens a state directory, making whatever is not there yet.
  *
@@ -59,7 +70,7 @@ export async function openWorld(
   directory: string,
   access: Access,
   first: FirstSettings,
-  { hosts, database }: { readonly hosts: readonly string[]; readonly database: string | undefined },
+  { hosts, database, objectStore }: OutsideParts,
 ): Promise<World> {
   const serverCa = identityAt(directory, 'server-ca');
   const server = identityAt(directory, 'server');
@@ -73,7 +84,9 @@ export async function openWorld(
   await deviceCa.issueBelow(enrolment.current.issuingCa);
   const settings = new SettingsFile(directory, first);
   const store = await SqlStore.open(database ?? join(directory, 'store.sqlite'));
-  const files = new ImageFiles(join(directory, 'images'), access);
+  const objects = objectStore === undefined ? undefined : new ObjectStore(objectStore);
+  await objects?.verify();
+  const files = new ImageFiles(join(directory, 'images'), access, objects);
   const images = new ImageRepo(join(directory, 'image'), files, settings, access);
   const director = new Director({
     directory: join(directory, 'director'),
@@ -91,6 +104,7 @@ export async function openWorld(
     store,
     images,
     director,
+    ahead: new EncryptAhead({ store, director, images }),
     faults,
     metadata: new ServedMetadata({ director, store, images, faults, settings }),
     time: new TimeServer(directory, first.keyType, faults),

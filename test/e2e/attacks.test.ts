@@ -1,10 +1,11 @@
 /** Every attack and nuisance that the Director can play, against the agent as a process. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import type { FaultName } from '../director/faults.ts';
+import { FAULTS, rowOf, type FaultName } from '../director/faults.ts';
 import { trustedState } from '../support/trusted-state.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
 
@@ -129,6 +130,12 @@ const REFUSED: Readonly<Partial<Record<FaultName, Expectation>>> = {
     attack: 'mix-and-match',
     kept: BEFORE_DIRECTOR_TARGETS,
   },
+  'wrong-vehicle-id': {
+    exit: 20,
+    code: 'DIRECTOR_WRONG_VEHICLE',
+    attack: 'mix-and-match',
+    kept: BEFORE_DIRECTOR_TARGETS,
+  },
   'image-unlisted': {
     exit: 20,
     code: 'TARGET_NOT_IN_IMAGE_REPO',
@@ -173,29 +180,33 @@ const LIES: Readonly<Partial<Record<FaultName, string>>> = {
   'time-past': 'freeze:TIME_ROLLBACK',
 };
 
-/** The time is signed here: without a time server, `clock-ahead` makes metadata expire. */
-const TOLERATED: readonly FaultName[] = [
-  'wrong-vehicle-id',
-  'clock-ahead',
-  'clock-behind',
-  'events-301',
-];
+const TOLERATED: readonly FaultName[] = ['clock-behind', 'events-301'];
+/** Refused where no time is signed, and tolerated where it is. */
+const BY_CLOCK = 'clock-ahead';
+/** They need another device: `ostree.test.ts` and `encrypted.test.ts` play all of them. */
+const ELSEWHERE = /^(?:treehub|encryption)-/u;
 
 describe('a device under attack', () => {
   let world: World;
+  let installed: string;
   let round = 0;
   before(async () => {
     world = await openWorld('provisioned');
+    installed = join(world.directory, 'installed.img');
     world.device.configure({
-      installer: { type: 'file', path: join(world.directory, 'installed.img') },
+      installer: { type: 'file', path: installed },
       download: { attempts: 1, minimum_rate: '1MiB', minimum_rate_window: '1s' },
-      uptane: { time_url: world.director.timeUrl, time_keys: world.director.timeKeysPath },
     });
+    askForTime();
     // Two updates, so that there is something to be rolled back to.
     for (const name of ['first', 'second']) await update(name);
   });
   after(() => world.close());
 
+  const askForTime = (): void => {
+    const { timeUrl, timeKeysPath } = world.director;
+    world.device.configure({ uptane: { time_url: timeUrl, time_keys: timeKeysPath } });
+  };
   const state = (): Promise<Record<string, string>> =>
     trustedState(join(world.device.options.directory, 'storage'));
   const update = async (name: string): Promise<void> => {
@@ -214,11 +225,14 @@ describe('a device under attack', () => {
       const trusted = await state();
       const toldBefore = (await told()).length;
       const askedBefore = (await requests()).length;
+      const runs = readFileSync(installed);
       await world.director.fault(fault as FaultName, 'on');
       const result = await world.device.agent(['once']);
       await world.director.fault(fault as FaultName, 'off');
       assert.equal(result.exit, expected.exit, said(result));
       assert.equal(result.json['code'], expected.code);
+      assert.equal(rowOf(fault as FaultName).code, expected.code);
+      assert.ok(readFileSync(installed).equals(runs), 'nothing was installed');
       assert.equal(result.json['attack'], expected.attack);
       assert.deepEqual(changes(trusted, await state()), expected.kept ?? []);
       if (expected.exit === 20) {
@@ -305,10 +319,11 @@ describe('a device under attack', () => {
       assert.equal(result.exit, 0, said(result));
       assert.equal(result.json['outcome'], 'installed');
       assert.equal((await told())[before], attack);
+      assert.equal(rowOf(fault as FaultName).code, attack.split(':')[1]);
     });
   }
 
-  for (const fault of TOLERATED) {
+  for (const fault of [...TOLERATED, BY_CLOCK] as const) {
     test(`${fault} does not stop the device`, async () => {
       await world.director.fault(fault, 'on');
       await update(fault);
@@ -316,15 +331,27 @@ describe('a device under attack', () => {
     });
   }
 
-  test('every fault that the Director knows is tried here or is one that is tolerated', async () => {
-    const { faults } = (await world.director.control('GET', '/faults')) as {
-      faults: { name: string }[];
-    };
-    const elsewhere = /^(?:treehub|encryption)-/u;
-    const others = faults
-      .map(({ name }) => name)
-      .filter((name) => !(name in REFUSED) && !(name in LIES) && !elsewhere.test(name));
-    // Those of the treehub are played to an OSTree device (ostree.test.ts), of encryption in encrypted.test.ts.
-    assert.deepEqual(others, TOLERATED);
+  test(`${BY_CLOCK} is METADATA_EXPIRED to a device that has no other time, and nothing is installed`, async () => {
+    world.device.configure({ uptane: { time_url: undefined, time_keys: undefined } });
+    const name = 'without-time.img';
+    await world.offer(name, randomBytes(1000));
+    const runs = readFileSync(installed);
+    await world.director.fault(BY_CLOCK, 'on');
+    const result = await world.device.agent(['once']);
+    await world.director.fault(BY_CLOCK, 'off');
+    assert.equal(result.exit, 20, said(result));
+    assert.equal(result.json['code'], rowOf(BY_CLOCK).code);
+    assert.equal(result.json['attack'], 'freeze');
+    assert.ok(readFileSync(installed).equals(runs));
+    const again = await world.device.agent(['once']);
+    assert.equal(again.json['outcome'], 'installed', said(again));
+    askForTime();
+  });
+
+  test('every fault that the Director knows is played here, or is for another device', () => {
+    const played = [...Object.keys(REFUSED), ...Object.keys(LIES), ...TOLERATED, BY_CLOCK];
+    const names = Object.keys(FAULTS).filter((name) => !ELSEWHERE.test(name));
+    assert.deepEqual(played.toSorted(), names.toSorted());
+    for (const fault of TOLERATED) assert.equal(rowOf(fault).code, '', fault);
   });
 });

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { after, before, describe, test } from 'node:test';
 
-import { rowOf, type FaultName } from '../director/faults.ts';
+import { FAULTS, rowOf, type FaultName } from '../director/faults.ts';
 import { trustedState } from '../support/trusted-state.ts';
 import { DEVICE, describe as said, HARDWARE, openWorld, type World } from '../support/world.ts';
 
@@ -177,6 +177,11 @@ describe('an image that is encrypted for one device', () => {
       assert.deepEqual(inTheClear(), [world.device.slots.b]);
     });
   }
+
+  test('every fault of encryption that the Director knows is played here', () => {
+    const names = Object.keys(FAULTS).filter((name) => name.startsWith('encryption-'));
+    assert.deepEqual(Object.keys(REFUSED).toSorted(), names.toSorted());
+  });
 
   test('is taken by the daemon as well, once it is honest again, and by any installer', async () => {
     const path = join(world.directory, 'installed.img');

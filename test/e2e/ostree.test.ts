@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { FAULTS, rowOf, type FaultName } from '../director/faults.ts';
+import type { Parameters } from '../director/faults/row.ts';
 import { canBootOstree, OstreeDevice, useMemory } from '../support/ostree-device.ts';
 import { makeOstreeRepo, OS, type OstreeRepo } from '../support/ostree-repo.ts';
 import { DEVICE, HARDWARE, describe as said, openWorld, type World } from '../support/world.ts';
@@ -18,6 +20,40 @@ interface Registered {
   readonly assignment: { readonly outcome: string; readonly report?: { readonly result: object } };
   readonly installed: Record<string, { readonly filename: string; readonly hashes: object }>;
 }
+
+interface Played {
+  readonly exit: number;
+  readonly code: string;
+  readonly attack?: string;
+  /** What the Director knows afterwards: `failed` once it was told. */
+  readonly outcome: 'failed' | 'pending';
+  readonly parameters?: Parameters;
+}
+
+const PLAYED: Readonly<Partial<Record<FaultName, Played>>> = {
+  'treehub-bit-flip': {
+    exit: 31,
+    code: 'IMAGE_HASH_MISMATCH',
+    attack: 'arbitrary-software',
+    outcome: 'failed',
+    parameters: { file: '.dirtree', at: 9 },
+  },
+  'treehub-truncated': {
+    exit: 30,
+    code: 'DOWNLOAD_FAILED',
+    outcome: 'pending',
+    parameters: { file: '.filez' },
+  },
+  'treehub-endless': { exit: 30, code: 'DOWNLOAD_FAILED', outcome: 'pending' },
+  'treehub-slow': {
+    exit: 30,
+    code: 'DOWNLOAD_TOO_SLOW',
+    attack: 'slow-retrieval',
+    outcome: 'pending',
+  },
+  'treehub-reset': { exit: 30, code: 'DOWNLOAD_FAILED', outcome: 'pending' },
+  'treehub-missing': { exit: 30, code: 'DOWNLOAD_FAILED', outcome: 'pending' },
+};
 
 useMemory();
 const skip = canBootOstree() ? false : 'booting a deployment needs ostree and root';
@@ -36,7 +72,7 @@ describe('the daemon on an OSTree device', { skip }, () => {
     const installer = { type: 'ostree', ostree_os: OS, ostree_sysroot: system.sysroot };
     world.device.configure({
       installer: { ...unset, booted_file: undefined, ...installer },
-      download: { attempts: 2 },
+      download: { attempts: 1, minimum_rate: '1MiB', minimum_rate_window: '1s' },
     });
     await world.director.control('PUT', '/settings', { treehub: repo.path });
     const image = { hardwareIds: [HARDWARE], version: '2', commit: repo.update };
@@ -69,26 +105,23 @@ describe('the daemon on an OSTree device', { skip }, () => {
   };
   const idle = (json: Record<string, unknown>): boolean => typeof json['nextPollAt'] === 'string';
 
-  test('an object with a flipped bit is refused (exit 31), and the Director is told', async () => {
-    await world.director.assign(DEVICE, name());
-    await world.director.fault('treehub-bit-flip', 'on', {
-      parameters: { file: '.dirtree', at: 9 },
+  for (const [fault, { exit, code, attack, outcome, parameters = {} }] of Object.entries(PLAYED)) {
+    test(`${fault} is ${code} (exit ${String(exit)}), and the factory's commit goes on running`, async () => {
+      await world.director.assign(DEVICE, name());
+      await world.director.fault(fault as FaultName, 'on', { parameters });
+      const result = await world.device.agent(['once']);
+      assert.equal(result.exit, exit, said(result));
+      assert.equal(result.json['code'], code);
+      assert.equal(rowOf(fault as FaultName).code, code);
+      assert.equal(result.json['attack'], attack);
+      assert.equal((await registered()).assignment.outcome, outcome);
+      assert.equal(system.running(), 'factory');
     });
-    const result = await world.device.agent(['once']);
-    assert.equal(result.exit, 31, said(result));
-    assert.equal(result.json['code'], 'IMAGE_HASH_MISMATCH');
-    assert.equal(result.json['attack'], 'arbitrary-software');
-    assert.equal((await registered()).assignment.outcome, 'failed');
-    assert.equal(system.running(), 'factory');
-  });
+  }
 
-  test('a file cut short is a failed download (exit 30), to be tried again', async () => {
-    await world.director.assign(DEVICE, name());
-    await world.director.fault('treehub-truncated', 'on', { parameters: { file: '.filez' } });
-    const result = await world.device.agent(['once']);
-    assert.equal(result.exit, 30, said(result));
-    assert.equal(result.json['code'], 'DOWNLOAD_FAILED');
-    assert.equal((await registered()).assignment.outcome, 'pending');
+  test('every fault of the treehub that the Director knows is played here', () => {
+    const names = Object.keys(FAULTS).filter((one) => one.startsWith('treehub-'));
+    assert.deepEqual(Object.keys(PLAYED).toSorted(), names.toSorted());
   });
 
   test('doctor says what runs', async () => {

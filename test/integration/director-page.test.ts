@@ -1,25 +1,25 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 
-import { SimulatedUpdates, type Verdict } from '../director/simulated/updates.ts';
+import { FAULTS } from '../director/faults.ts';
+import { SimulatedUpdates, type Polled, type Verdict } from '../director/simulated/updates.ts';
+import { openPage, PHONE, type OpenPage } from '../support/browser.ts';
+import { publishOnPage, startOnPage } from '../support/staging-forms.ts';
 import { startFixture, type Fixture } from './director-fixture.ts';
 
-const SCREENSHOTS = join(import.meta.dirname, '../.cache/screenshots');
-const DEVICES = 6;
+const DEVICES = 10;
 
 let fixture: Fixture;
-let browser: Browser;
+let browser: OpenPage;
 let page: Page;
 let fleet: readonly SimulatedUpdates[];
-const complaints: string[] = [];
 
 before(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   fixture = await startFixture({ page: true });
   fleet = await Promise.all(
     Array.from({ length: DEVICES }, async (_, at) => {
@@ -29,15 +29,8 @@ before(async () => {
     }),
   );
   await pollAll(() => true);
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args });
-  page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (line) => {
-    // A refusal is one on purpose; what is asserted on is what the page says of it.
-    const isRefusal = line.text().startsWith('Failed to load resource');
-    if (line.type() === 'error' && !isRefusal) complaints.push(line.text());
-  });
+  browser = await openPage();
+  page = browser.page;
 });
 after(async () => {
   await browser.close();
@@ -48,26 +41,19 @@ async function pollAll(works: Verdict): Promise<void> {
   await Promise.all(fleet.map(async (one) => one.poll(works)));
 }
 
+async function pollOne(): Promise<Polled | undefined> {
+  return fleet[0]?.poll(() => true);
+}
+
 async function publish(name: string, version: string): Promise<void> {
   const file = join(fixture.directory, name);
   writeFileSync(file, randomBytes(2000));
-  const form = page.locator('#publish');
-  await form.locator('[name=file]').setInputFiles(file);
-  assert.equal(await form.locator('[name=name]').inputValue(), name, 'the file has a name');
-  await form.locator('[name=version]').fill(version);
-  await form.locator('[name=hardwareIds]').fill('primary-hw other-hw');
-  await form.locator('button').click();
+  await publishOnPage(page, { file, version, hardwareIds: 'primary-hw other-hw' });
   await page.getByText(`${name} is published: 2000 bytes.`).waitFor();
 }
 
-async function start(image: string, fields: Readonly<Record<string, string>>): Promise<void> {
-  const form = page.locator('#start');
-  await form.locator(`[name=image] option[value="${image}"]`).waitFor({ state: 'attached' });
-  await form.locator('[name=image]').selectOption(image);
-  for (const [name, value] of Object.entries(fields))
-    await form.locator(`[name=${name}]`).fill(value);
-  await form.locator('button').click();
-}
+const start = async (image: string, fields: Readonly<Record<string, string>>): Promise<void> =>
+  startOnPage(page, image, fields);
 
 /** Devices go on polling until the page says so. */
 async function until(text: string | RegExp, works: Verdict): Promise<void> {
@@ -110,17 +96,29 @@ describe('the page', () => {
     assert.ok(fleet.every(({ begun }) => begun.length === 1));
   });
 
-  test('shows a bad release stop itself, the devices that failed, and why in words', async () => {
+  test('shows a release that is bad on 20 % of devices stop itself in its first phase, where, and why in words', async () => {
     await publish('fw-2.bin', '2.0');
     await start('fw-2.bin', { name: 'summer', phases: '50 100', soak: '0', failure: '20' });
-    await until(/stopped: phase 1 failed on \d of 3 devices/u, () => false);
+    let tried = 0;
+    await until(
+      'stopped: phase 1 failed on 1 of 5 devices, and 20 % is the limit',
+      () => (tried += 1) % 5 !== 0,
+    );
+    const stopped = page.locator('article').filter({ hasText: 'summer' });
+    await stopped.getByText('4 succeeded, 1 failed').waitFor();
+    assert.deepEqual(await stopped.locator('.row span').allTextContents(), [
+      'phase 1 · up to 50 %',
+      '4 succeeded, 1 failed',
+      'phase 2 · up to 100 %',
+      '5 waiting',
+    ]);
     await page.getByRole('button', { name: 'failed devices' }).click();
     await page.locator('#found button').first().click();
     const story = page.locator('#story');
     await story.getByText('could not be updated to fw-2.bin').waitFor();
     await story.getByText('INSTALL_FAILED: the health check failed').waitFor();
     await story.getByText('was given fw-1.bin (by the rollout spring)').waitFor();
-    await page.screenshot({ path: join(SCREENSHOTS, 'desktop.png'), fullPage: true });
+    await browser.screenshot('desktop');
   });
 
   test('says what was refused', async () => {
@@ -131,16 +129,72 @@ describe('the page', () => {
       .waitFor();
   });
 
+  const faultNamed = (name: string): Locator =>
+    page.locator('#faults article').filter({ has: page.getByText(name, { exact: true }) });
+
+  test('lists every fault with what it does and what the agent says, and finds them', async () => {
+    const rows = page.locator('#faults article');
+    assert.equal(await rows.count(), Object.keys(FAULTS).length);
+    for (const [name, { attack, code, what }] of Object.entries(FAULTS)) {
+      const text = (await faultNamed(name).textContent()) ?? '';
+      const says = code === '' ? 'the agent goes on' : `the agent says ${code}`;
+      for (const one of [attack, what.replaceAll('`', ''), says])
+        assert.ok(text.includes(one), `${name}: ${text}`);
+    }
+    await page.locator('#fault [name=search]').fill('IMAGE_TRUNCATED');
+    assert.deepEqual(await rows.locator('visible=true').locator('strong').allTextContents(), [
+      'image-truncated',
+      '',
+    ]);
+    await page.locator('#fault [name=search]').fill('');
+  });
+
+  test('switches a fault on for chosen devices or all, says so on top, and off again', async () => {
+    const on = page.locator('#on');
+    assert.equal(await on.isVisible(), false);
+    const devices = page.locator('#fault [name=devices]');
+    const flip = faultNamed('image-bit-flip');
+    await flip.locator('[name=at]').fill('7');
+    await devices.fill('device-1  device-2');
+    await flip.getByRole('button').click();
+    for (const device of ['device-1', 'device-2'])
+      await on.getByText(`image-bit-flip is on for ${device} at=7 times=0`).waitFor();
+    await flip.getByText('on for device-1, on for device-2').waitFor();
+    await devices.fill('');
+    await faultNamed('http-500').getByRole('button').click();
+    await on.getByText('http-500 is on for all devices').waitFor();
+    await page.reload();
+    await on.getByText('http-500 is on for all devices').waitFor();
+    await page.locator('#faults').scrollIntoViewIfNeeded();
+    assert.ok(await on.isVisible());
+    await browser.screenshot('faults-desktop');
+    assert.equal(await pollOne(), 'refused');
+    const http = on.locator('.fault').filter({ hasText: 'http-500' });
+    await http.getByRole('button', { name: 'switch off' }).click();
+    await http.waitFor({ state: 'detached' });
+    assert.equal(await on.locator('.fault').count(), 2);
+    await on.getByRole('button', { name: 'switch all off' }).click();
+    await on.waitFor({ state: 'hidden' });
+    assert.equal(await pollOne(), 'idle');
+  });
+
+  test('says why a fault cannot be switched on', async () => {
+    await page.locator('#fault [name=devices]').fill('device-1');
+    await faultNamed('certificate-expired').getByRole('button').click();
+    await page.getByText('certificate-expired is for all devices: leave the device out').waitFor();
+    await page.locator('#fault [name=devices]').fill('');
+  });
+
   test('works on a phone: nothing is wider than the screen, and rollouts are steered', async () => {
-    await page.setViewportSize({ width: 360, height: 740 });
+    await page.setViewportSize(PHONE);
     const width = await page.evaluate('document.documentElement.scrollWidth');
-    assert.equal(width, 360);
+    assert.equal(width, PHONE.width);
     const draft = page.locator('article').filter({ hasText: 'nobody' });
     await draft.getByRole('button', { name: 'cancel' }).click();
     await draft.getByText('cancelled: cancelled by an operator').waitFor();
     await page.emulateMedia({ colorScheme: 'dark' });
-    await page.screenshot({ path: join(SCREENSHOTS, 'phone.png'), fullPage: true });
-    assert.deepEqual(complaints, []);
+    await browser.screenshot('phone');
+    assert.deepEqual(browser.complaints, []);
   });
 
   test('has nothing of the operator that is for the socket alone', async () => {

@@ -9,3 +9,7 @@ interface SVGElement extends Node {
   readonly tagName: string;
 }
 type HTMLElementTagNameMap = Record<string, HTMLElement>;
+
+/** Those that the types of aws4fetch mention. */
+type HeadersInit = Headers | Readonly<Record<string, string>>;
+type BodyInit = string | Uint8Array;

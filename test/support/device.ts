@@ -5,7 +5,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { bootBoard, readMarkerValues, type Board } from './boot-loader.ts';
@@ -57,7 +57,8 @@ export class Device {
     this.board = { marker: at('boot-marker'), booted: at('booted-slot'), bootId: at('boot-id') };
     this.slots = { a: at('slot-a.img'), b: at('slot-b.img') };
     for (const slot of Object.values(this.slots)) {
-      writeFileSync(slot, Buffer.alloc(options.slotBytes ?? 0));
+      // A directory that was used before is the same device, after its power was off.
+      if (!existsSync(slot)) writeFileSync(slot, Buffer.alloc(options.slotBytes ?? 0));
     }
     writeFileSync(at('pin'), `${PIN}\n`, { mode: 0o600 });
     writeFileSync(at('so-pin'), `${SO_PIN}\n`, { mode: 0o600 });

@@ -23,11 +23,27 @@ export function moreTeeArguments(): readonly string[] {
 
 /** Starts a secure world of its own under `directory` and waits until it serves. */
 export async function startTee(directory: string, ...more: readonly string[]): Promise<Tee> {
+  return start(directory, more, 'here');
+}
+
+/** Out of reach of Ctrl-C, for whoever still needs the token then, and ends it afterwards. */
+export async function startTeeApart(directory: string): Promise<Tee> {
+  return start(directory, [], 'apart');
+}
+
+async function start(
+  directory: string,
+  more: readonly string[],
+  place: 'here' | 'apart',
+): Promise<Tee> {
   const socket = join(directory, 'tee.sock');
   const storage = join(directory, 'tee');
   const main = join(TEE, 'secure-world', 'main.ts');
   const args = ['--storage', storage, '--socket', socket, ...moreTeeArguments(), ...more];
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [main, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: place === 'apart',
+  });
   const [ready] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [
     unknown,
   ];

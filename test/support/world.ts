@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { startDirector, type DirectorHandle } from '../director/start.ts';
+import { startDirector, type DirectorHandle, type DirectorPlaces } from '../director/start.ts';
 import { Device, type AgentResult, type DeviceOptions } from './device.ts';
 import { startTee, type Tee } from './tee.ts';
 import { temporaryDirectory } from './temporary.ts';
@@ -80,7 +80,7 @@ async function provisioned(world: World): Promise<void> {
 export function makeDevice(
   directory: string,
   name: Pick<DeviceOptions, 'id' | 'hardwareId' | 'program'>,
-  director: DirectorHandle,
+  director: DirectorPlaces,
   tee: Tee,
 ): Device {
   return new Device({

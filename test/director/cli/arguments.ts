@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 
 import { DirectorFailure, reasonOf } from '../failure.ts';
 import { DIALECTS, type Dialect } from '../metadata/dialect.ts';
+import type { ObjectStoreSettings } from '../state/object-store.ts';
 import { KEY_TYPES, type KeyType } from '../signing.ts';
 
 export interface Arguments {
@@ -26,6 +27,8 @@ export interface Arguments {
   readonly pageHost: string;
   /** `postgres://…`; absent: an SQLite file in the state directory. */
   readonly database: string | undefined;
+  /** Absent: published images are files in the state directory. */
+  readonly objectStore: ObjectStoreSettings | undefined;
   /** End when standard input ends: for parents that may be killed. */
   readonly whileStdin: boolean;
 }
@@ -48,6 +51,8 @@ export const USAGE = `usage: node test/director/main.ts --state DIR [options]
   --help             this text
 
 DATABASE_URL=postgres://… in the environment: devices and rollouts are kept there instead of in DIR
+IMAGES_S3_URL=https://HOST/BUCKET, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION:
+published images are kept in that bucket
 `;
 
 /** @throws DirectorFailure with exit code 2 */
@@ -66,6 +71,7 @@ export function parseArguments(args: readonly string[]): Arguments | 'help' {
     requestTimeoutMs: secondsOf('--request-timeout', values['request-timeout'] ?? '120') * 1000,
     ...pageOf(values),
     database: databaseOf(process.env['DATABASE_URL'] ?? ''),
+    objectStore: objectStoreOf(process.env),
     whileStdin: values['while-stdin'] ?? false,
   };
 }
@@ -135,6 +141,26 @@ function databaseOf(url: string): string | undefined {
   if (url === '') return undefined;
   if (/^postgres(?:ql)?:\/\//u.test(url)) return url;
   throw misuse('DATABASE_URL does not begin with postgres://');
+}
+
+/** Named as every client of S3 has them. */
+function objectStoreOf(env: NodeJS.ProcessEnv): ObjectStoreSettings | undefined {
+  const url = env['IMAGES_S3_URL'] ?? '';
+  if (url === '') return undefined;
+  if (!/^https?:\/\/[^/?#]+\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/u.test(url))
+    throw misuse('IMAGES_S3_URL is not https://HOST/BUCKET');
+  const accessKeyId = env['AWS_ACCESS_KEY_ID'] ?? '';
+  const secretAccessKey = env['AWS_SECRET_ACCESS_KEY'] ?? '';
+  if (accessKeyId === '' || secretAccessKey === '')
+    throw misuse('IMAGES_S3_URL needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY');
+  const sessionToken = env['AWS_SESSION_TOKEN'] ?? '';
+  return {
+    url,
+    region: env['AWS_REGION'] ?? 'us-east-1',
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken === '' ? {} : { sessionToken }),
+  };
 }
 
 function portOf(option: string, text: string): number {

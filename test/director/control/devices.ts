@@ -6,6 +6,7 @@ import type { WantedTarget } from '../director.ts';
 import { Refusal } from '../failure.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
 import { storyOf, type Told } from '../page/story.ts';
+import { cipherTextsOf } from '../rollouts/encrypt-ahead.ts';
 import { leaveRollout } from '../rollouts/follow.ts';
 import { entryOf } from '../rollouts/history.ts';
 import type { Device } from '../state/devices.ts';
@@ -34,12 +35,14 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
     const targets = readTargets(wanted);
     // Before the device is held: a large image takes long, and its polls would wait.
     const encrypted = await director.encrypt(device, targets);
-    const assignment = await store.hold(device.id, async (held) => {
+    const { assignment, before } = await store.hold(device.id, async (held) => {
+      const { assignment: former } = held.device;
       await leaveRollout(held);
       const given = await director.assign(held, targets, encrypted);
       await held.keep('history', entryOf('assigned', given, 'by an operator'));
-      return given;
+      return { assignment: given, before: former };
     });
+    for (const sha256 of cipherTextsOf(before)) world.images.files.removeMade(sha256);
     return reply.code(201).send(assignment);
   });
 
@@ -72,13 +75,15 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
   });
   app.delete<DeviceRoute>('/devices/:id/assignment', async (request, reply) => {
     const { id } = await deviceOf(store, request.params.id);
-    await store.hold(id, async (held) => {
+    const before = await store.hold(id, async (held) => {
       const { assignment } = held.device;
       await leaveRollout(held);
       await director.cancel(held);
       if (assignment !== undefined)
         await held.keep('history', entryOf('withdrawn', assignment, 'by an operator'));
+      return assignment;
     });
+    for (const sha256 of cipherTextsOf(before)) world.images.files.removeMade(sha256);
     return reply.code(204).send();
   });
   app.put<DeviceRoute>('/devices/:id/tags', async (request) => {

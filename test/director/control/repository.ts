@@ -88,7 +88,7 @@ async function publish(world: World, request: { readonly body: unknown }): Promi
     world.images.add(image);
   } finally {
     const isUsed = world.images.images.some((one) => one.sha256 === file.sha256);
-    if (!isUsed) world.images.files.remove(file.sha256);
+    if (!isUsed) await world.images.files.remove(file.sha256);
   }
   return world.images.findImage(filename) ?? image;
 }

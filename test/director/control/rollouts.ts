@@ -27,7 +27,7 @@ export function addRolloutRoutes(app: FastifyInstance, world: World): void {
 
   app.post('/rollouts', async (request, reply) => {
     const rollout = readRollout(new JsonReader(parseJson(bodyOf(request))), Date.now());
-    refuseUnfit(world.images.findImage(rollout.image), rollout.image);
+    refuseMissing(world.images.findImage(rollout.image), rollout.image);
     await store.addRollout(rollout);
     return reply.code(201).send(rollout);
   });
@@ -57,12 +57,7 @@ export function addRolloutRoutes(app: FastifyInstance, world: World): void {
   }
 }
 
-/** A rollout assigns while a poll holds its device: too long for encrypting an image to it. */
-function refuseUnfit(image: Image | undefined, filename: string): void {
-  if (image === undefined) {
-    throw new Refusal(404, 'image_not_found', `no image ${filename}; publish it first`);
-  }
-  if (image.encrypt !== true) return;
-  const what = `${filename} is encrypted for each device: assign it to devices one by one`;
-  throw new Refusal(409, 'image_encrypted', what);
+function refuseMissing(image: Image | undefined, filename: string): void {
+  if (image !== undefined) return;
+  throw new Refusal(404, 'image_not_found', `no image ${filename}; publish it first`);
 }

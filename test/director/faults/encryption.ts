@@ -1,6 +1,5 @@
 /** Encrypted images as a Director that errs, or that an attacker has, would send them: all is signed. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 
 import type { FaultName } from '../faults.ts';
 import { encrypt, type SecretsKey } from '../gateway/encrypt.ts';
@@ -108,7 +107,9 @@ function respoiled(
 ): JsonMap {
   const { hashes } = encryption;
   if (hashes === undefined || !isMap(hashes)) return encryption;
-  const cipher = readFileSync(files.pathOf(text(hashes, 'sha256')));
+  const cipher = files.readMade(text(hashes, 'sha256'));
+  // It goes when the device has ended its update.
+  if (cipher === undefined) return encryption;
   const chunkBytes = Number(encryption['chunkBytes']) + TAG_BYTES;
   const start = Number(parameters['chunk'] ?? 0) * chunkBytes;
   const { sha256, sha512, lengthBytes } = files.addSpoiled(

@@ -100,6 +100,7 @@ const FORGERS: Readonly<Partial<Record<FaultName, Forger>>> = {
       targets: (payload) => ({
         ...raise(payload),
         custom: { ...map(payload, 'custom'), vehicleId: text(forge, 'vehicleId') },
+        targets: {},
       }),
     }),
   'image-hash-mismatch': edited({ targets: eachTarget(otherHashes) }),

@@ -163,7 +163,7 @@ export const METADATA_FAULTS = {
   'wrong-vehicle-id': {
     stages: ['director-metadata'],
     attack: 'replay',
-    what: 'Director targets carry the vehicle id of another device',
+    what: 'Director targets of another device, with its vehicle id, to which no image is assigned',
     code: 'DIRECTOR_WRONG_VEHICLE',
     parameters: { vehicleId: 'another-device' },
     ...raises,

@@ -124,7 +124,7 @@ export const TRANSFER_FAULTS = {
     stages: ['treehub'],
     attack: 'endless data',
     what: 'files of the OSTree repository are followed by zeros, at most `maxBytes`; `file` as above',
-    code: '?',
+    code: 'DOWNLOAD_FAILED',
     parameters: { maxBytes: 1024 * 1024 * 1024, ...FILE, ...TIMES },
   },
   'treehub-slow': {

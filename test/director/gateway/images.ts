@@ -1,5 +1,4 @@
-/** `/repo/targets/FILENAME`: images from disk, whole or in part, as honest as the faults let them be. */
-import { createReadStream } from 'node:fs';
+/** `/repo/targets/FILENAME`: images, whole or in part, as honest as the faults let them be. */
 import { Readable } from 'node:stream';
 
 import { Refusal } from '../failure.ts';
@@ -10,7 +9,6 @@ import { fileName } from './metadata.ts';
 import type { Gateway, PeerOf } from './peers.ts';
 
 const PREFIX = '/repo/targets/';
-const CHUNK_BYTES = 256 * 1024;
 const HASHED = /^(?<directory>.*\/)?(?<hash>[0-9a-f]{64,128})\.(?<base>[^/]+)$/su;
 
 export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void {
@@ -26,11 +24,13 @@ export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void
       throw new Refusal(404, 'missing_entity', `there is no image ${name}`);
     const file =
       image.encrypt === true ? await world.metadata.cipherText(device, image.filename) : image;
-    if (file === undefined) {
+    if (file === undefined || !(await world.images.files.has(file.sha256))) {
       throw new Refusal(404, 'missing_entity', `${name} is not encrypted for ${device}`);
     }
-    const path = world.images.files.pathOf(file.sha256);
-    const honest = planDownload(file, request.headers.range, path);
+    const { sha256 } = file;
+    const honest = planDownload(file, request.headers.range, (span) =>
+      world.images.files.read(sha256, span),
+    );
     const reset = (): void => {
       socket.resetAndDestroy();
     };
@@ -64,12 +64,17 @@ interface Span {
 export function planDownload(
   image: Pick<Image, 'lengthBytes'>,
   header: string | undefined,
-  path: string,
+  read: (span: { readonly start: number; readonly end: number }) => AsyncIterable<Buffer>,
 ): Download {
   const total = image.lengthBytes;
   const span = readRange(header ?? '', total);
   if (span === undefined) {
-    return { offsetBytes: 0, lengthBytes: total, range: undefined, body: read(path, 0, total) };
+    return {
+      offsetBytes: 0,
+      lengthBytes: total,
+      range: undefined,
+      body: read({ start: 0, end: total }),
+    };
   }
   const { start, end } = span;
   if (start > end) {
@@ -82,7 +87,7 @@ export function planDownload(
     offsetBytes: start,
     lengthBytes: end - start + 1,
     range: `bytes ${String(start)}-${String(end)}/${String(total)}`,
-    body: read(path, start, end + 1),
+    body: read({ start, end: end + 1 }),
   };
 }
 
@@ -100,15 +105,4 @@ function readRange(header: string, total: number): Span | undefined {
   const start = Number(first);
   if (last === '') return { start, end: total - 1 };
   return Number(last) < start ? undefined : { start, end: Math.min(Number(last), total - 1) };
-}
-
-async function* read(path: string, start: number, end: number): AsyncGenerator<Buffer> {
-  if (start >= end) return;
-  for await (const chunk of createReadStream(path, {
-    start,
-    end: end - 1,
-    highWaterMark: CHUNK_BYTES,
-  })) {
-    yield chunk as Buffer;
-  }
 }

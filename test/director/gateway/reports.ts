@@ -104,10 +104,13 @@ async function takeManifest(world: World, deviceId: string, body: Buffer): Promi
     await held.keep('manifests', record);
     if (judged.verified === undefined) return { refusal: judged.refusal };
     const learned = learnFrom(held.device, judged.verified, receivedAt);
-    return { ended: await followRollouts(world, held, learned) };
+    return { follows: await followRollouts(world, held, learned) };
   });
   if (taken.refusal !== undefined) throw taken.refusal;
-  for (const rollout of taken.ended ?? []) await advanceRollout(world.store, rollout);
+  const { ended = [], spent = [], lacks } = taken.follows ?? {};
+  for (const sha256 of spent) world.images.files.removeMade(sha256);
+  if (lacks !== undefined) world.ahead.want(deviceId, lacks);
+  for (const rollout of ended) await advanceRollout(world.store, rollout);
 }
 
 interface Received {

@@ -60,10 +60,13 @@ export function createPage(
   });
   app.get('/', (_request, reply) => sendPage(reply, token));
   const stream = new Stream(operator);
-  app.get('/api/stream', (_request, reply) => {
-    reply.hijack();
-    stream.add(reply.raw);
-  });
+  app.get<{ readonly Querystring: { readonly device?: string } }>(
+    '/api/stream',
+    ({ query }, reply) => {
+      reply.hijack();
+      stream.add(reply.raw, query.device ?? '');
+    },
+  );
   app.addHook('onClose', () => {
     stream.close();
   });
@@ -143,6 +146,7 @@ async function upload(
         name: wanted.get('name'),
         version: wanted.get('version'),
         hardwareIds: wanted.getAll('hardwareId'),
+        encrypt: wanted.has('encrypt'),
       }),
     });
     return await reply.code(answer.statusCode).type('application/json').send(answer.body);

@@ -43,7 +43,8 @@ export function storyOf({ manifests, events, history }: Told): readonly Sentence
     ...events.map(ofEvent),
     ...manifests.flatMap((manifest, at) => ofManifest(manifest, manifests[at - 1])),
   ];
-  return sentences.sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0));
+  // Reversed first: events of one report have one time, and stay in their order.
+  return sentences.reverse().sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0));
 }
 
 function ofDecision({ at, what, images, detail }: HistoryEntry): Sentence {
@@ -79,7 +80,7 @@ function installedOf({ manifest }: ManifestRecord): string {
   const images = reportsOf(manifest).map((report) =>
     textAt(report, ['signed', 'installed_image', 'filepath']),
   );
-  return images.join(', ');
+  return images.map((image) => (image === 'unknown' ? 'what it came with' : image)).join(', ');
 }
 
 function attacksOf({ manifest }: ManifestRecord): string {

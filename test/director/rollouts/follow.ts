@@ -5,8 +5,10 @@
 import { reasonOf, Refusal } from '../failure.ts';
 import type { Director } from '../director.ts';
 import type { ImageRepo } from '../image-repo.ts';
+import type { Image } from '../metadata/image-content.ts';
 import type { AssignedTarget, Assignment, Device } from '../state/devices.ts';
 import type { HeldDevice, Store } from '../state/store.ts';
+import { cipherTextsOf, preparedFor, type EncryptAhead } from './encrypt-ahead.ts';
 import { matches, phaseOfLate, type DeviceFacts } from './groups.ts';
 import { entryOf, reportedBy } from './history.ts';
 import { advance, isBegun, isWithdrawn } from './machine.ts';
@@ -17,25 +19,34 @@ interface Parts {
   readonly images: Pick<ImageRepo, 'findImage'>;
 }
 
-/**
- * Saves what was learned of a device, and what rollouts make of it.
- *
- * @returns rollouts in which it has ended, to be advanced
- */
+/** What is left to be done once the device is no longer held. */
+export interface Consequences {
+  /** Rollouts in which it has ended, to be advanced. */
+  readonly ended: readonly string[];
+  /** Cipher texts that nobody can use any more. */
+  readonly spent?: readonly string[];
+  /** The rollout whose image has yet to be encrypted for it. */
+  readonly lacks?: string;
+}
+
+/** Saves what was learned of a device, and what rollouts make of it. */
 export async function followRollouts(
   parts: Parts,
   held: HeldDevice,
   learned: Device,
-): Promise<readonly string[]> {
-  const settled = await settle(held, learned);
-  const next = await assignNext(parts, held, settled.device);
-  await held.save(next.device);
-  return [...settled.ended, ...next.ended];
+): Promise<Consequences> {
+  const { device, ...settled } = await settle(held, learned);
+  const { device: followed, ...next } = await assignNext(parts, held, device);
+  await held.save(followed);
+  return {
+    ...next,
+    ended: [...settled.ended, ...next.ended],
+    spent: [...(settled.spent ?? []), ...(next.spent ?? [])],
+  };
 }
 
-interface Followed {
+interface Followed extends Consequences {
   readonly device: Device;
-  readonly ended: readonly string[];
 }
 
 /** What became of the assignment that a rollout had given it. */
@@ -49,12 +60,12 @@ async function settle(held: HeldDevice, device: Device): Promise<Followed> {
   if (outcome === 'done' && member.state === 'assigned') {
     await held.saveMember(id, { ...member, state: 'succeeded' });
     await held.keep('history', entryOf('succeeded', assignment, reportedBy(assignment)));
-    return { device, ended: [id] };
+    return { device, ended: [id], spent: cipherTextsOf(assignment) };
   }
   if (outcome === 'failed') {
     await held.saveMember(id, { ...member, state: 'failed' });
     await held.keep('history', entryOf('failed', assignment, reportedBy(assignment)));
-    return { device: without(device), ended: [id] };
+    return { device: without(device), ended: [id], spent: cipherTextsOf(assignment) };
   }
   return outcome === 'pending' ? withdraw(held, device, member) : { device, ended: [] };
 }
@@ -66,7 +77,7 @@ async function withdraw(held: HeldDevice, device: Device, member: Member): Promi
     return { device, ended: [] };
   await held.saveMember(rollout.id, { ...member, state: 'withdrawn' });
   await held.keep('history', entryOf('withdrawn', assignment, rollout.reason));
-  return { device: without(device), ended: [] };
+  return { device: without(device), ended: [], spent: cipherTextsOf(assignment) };
 }
 
 /** An operator decides otherwise: the rollout does not wait for this device. */
@@ -89,7 +100,8 @@ async function assignNext(parts: Parts, held: HeldDevice, device: Device): Promi
   const ended: string[] = [];
   if (device.assignment !== undefined && device.assignment.outcome !== 'done')
     return { device, ended };
-  for (const { id } of await held.running()) {
+  const running = await held.running();
+  for (const { id } of running) {
     const rollout = await held.heldRollout(id);
     const target = rollout === undefined ? undefined : targetOf(parts, device, rollout);
     if (rollout === undefined || target === undefined) continue;
@@ -100,12 +112,47 @@ async function assignNext(parts: Parts, held: HeldDevice, device: Device): Promi
       ended.push(id);
       continue;
     }
-    const assignment = assignmentOf(rollout, target);
-    await held.saveMember(id, { ...member, state: 'assigned' });
-    await held.keep('history', entryOf('assigned', assignment, `by the rollout ${rollout.name}`));
-    return { device: { ...device, assignment }, ended };
+    return { ...(await give({ parts, held, device }, rollout, target, member)), ended };
   }
-  return { device, ended };
+  return { ...withoutStale(device, running), ended };
+}
+
+/** What is ready for a rollout that does not run will hardly be given any more. */
+function withoutStale(device: Device, running: readonly Rollout[]): Omit<Followed, 'ended'> {
+  const { prepared, ...rest } = device;
+  if (prepared === undefined || running.some(({ id }) => id === prepared.rollout))
+    return { device };
+  return { device: rest, spent: [prepared.encryption.sha256] };
+}
+
+async function give(
+  { parts, held, device }: { parts: Parts; held: HeldDevice; device: Device },
+  rollout: Rollout,
+  target: AssignedTarget,
+  member: Member,
+): Promise<Omit<Followed, 'ended'>> {
+  if (parts.images.findImage(rollout.image)?.encrypt !== true) {
+    const assignment = assignmentOf(rollout, target);
+    await begin(held, rollout, member, assignment);
+    return { device: { ...device, assignment } };
+  }
+  const { prepared, ...rest } = device;
+  const encryption = preparedFor(device, rollout.id);
+  // It keeps its turn: a later rollout would overtake this one otherwise.
+  if (prepared === undefined || encryption === undefined) return { device, lacks: rollout.id };
+  const assignment = assignmentOf(rollout, { ...target, encryption });
+  await begin(held, rollout, member, assignment);
+  return { device: { ...rest, assignment } };
+}
+
+async function begin(
+  held: HeldDevice,
+  { id, name }: Rollout,
+  member: Member,
+  assignment: Assignment,
+): Promise<void> {
+  await held.saveMember(id, { ...member, state: 'assigned' });
+  await held.keep('history', entryOf('assigned', assignment, `by the rollout ${name}`));
 }
 
 async function memberOf(
@@ -124,11 +171,21 @@ async function memberOf(
   return member;
 }
 
-/** `undefined` when the image is for none of its ECUs. */
+/** `undefined` when it cannot have the image. */
 function targetOf(parts: Parts, device: Device, { image }: Rollout): AssignedTarget | undefined {
-  const hardwareIds = parts.images.findImage(image)?.hardwareIds ?? [];
-  const fits = device.ecus.some((ecu) => hardwareIds.includes(ecu.hardwareId));
-  return fits ? parts.director.targetFor(device, image) : undefined;
+  const published = parts.images.findImage(image);
+  return published !== undefined && isFit(device, published)
+    ? parts.director.targetFor(device, image)
+    : undefined;
+}
+
+/** Whether the image is for one of its ECUs, and can be encrypted to it if it has to be. */
+export function isFit(
+  { ecus, secretsKey }: Device,
+  { hardwareIds, encrypt }: Pick<Image, 'hardwareIds' | 'encrypt'>,
+): boolean {
+  const isFor = ecus.some((ecu) => hardwareIds.includes(ecu.hardwareId));
+  return isFor && (encrypt !== true || secretsKey !== undefined);
 }
 
 function runs({ installed }: Device, { filename, sha256, ecus }: AssignedTarget): boolean {
@@ -191,15 +248,22 @@ async function lookAt(store: Store, id: string): Promise<void> {
   });
 }
 
-/** Time passes in rollouts too: soaks end. */
+/**
+ * Time passes in rollouts too: soaks end.
+ *
+ * @param ahead - of the one server that encrypts what no device has asked for yet
+ */
 export function watchRollouts(
   store: Store,
   everyMs: number,
+  ahead?: EncryptAhead,
 ): { readonly stop: () => Promise<void> } {
   let pass = Promise.resolve();
   const look = async (): Promise<void> => {
-    for (const { id, state } of await store.rollouts()) {
-      if (state === 'running') await advanceRollout(store, id);
+    for (const rollout of await store.rollouts()) {
+      if (rollout.state !== 'running') continue;
+      await advanceRollout(store, rollout.id);
+      await ahead?.begin(rollout);
     }
   };
   let isBusy = false;

@@ -72,7 +72,7 @@ function goOn(rollout: Rollout, counts: readonly PhaseCounts[], nowMs: number): 
   if (here.succeeded < needed) return notMet(rollout, here, needed, nowMs);
   const { metAt } = rollout;
   if (metAt === null && phase.soakSeconds > 0 && sizeOf(here) > 0) {
-    const reason = `${nameOf(rollout)} succeeded on ${String(here.succeeded)} devices, and is watched`;
+    const reason = `${nameOf(rollout)} succeeded on ${devicesOf(here.succeeded)}, and is watched`;
     return { ...changed(rollout, 'running', reason, nowMs), metAt: new Date(nowMs).toISOString() };
   }
   if (metAt !== null && nowMs < Date.parse(metAt) + phase.soakSeconds * 1000) return rollout;
@@ -84,7 +84,7 @@ function goOn(rollout: Rollout, counts: readonly PhaseCounts[], nowMs: number): 
 /** More devices that join late may undo a success; more failures may make it impossible. */
 function notMet(rollout: Rollout, here: PhaseCounts, needed: number, nowMs: number): Rollout {
   if (here.succeeded + here.waiting + here.assigned < needed) {
-    const reason = `${nameOf(rollout)} cannot reach ${String(needed)} devices that succeed any more`;
+    const reason = `${nameOf(rollout)} cannot reach ${devicesOf(needed)} any more`;
     return changed(rollout, 'paused', reason, nowMs);
   }
   if (rollout.metAt === null) return rollout;
@@ -110,7 +110,11 @@ function reasonOf(rollout: Rollout, counts: readonly PhaseCounts[], at: number):
   const { failed, ...rest } = counts[at] ?? NO_DEVICES;
   const size = sizeOf({ failed, ...rest });
   const limit = String(rollout.phases[at]?.failurePercent ?? 0);
-  return `${nameOf({ ...rollout, phase: at })} failed on ${String(failed)} of ${String(size)} devices, and ${limit} % is the limit`;
+  return `${nameOf({ ...rollout, phase: at })} failed on ${String(failed)} of ${devicesOf(size)}, and ${limit} % is the limit`;
+}
+
+function devicesOf(count: number): string {
+  return count === 1 ? '1 device' : `${String(count)} devices`;
 }
 
 function nameOf({ phases, phase }: Pick<Rollout, 'phases' | 'phase'>): string {

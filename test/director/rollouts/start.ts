@@ -3,7 +3,7 @@ import { Refusal } from '../failure.ts';
 import type { ImageRepo } from '../image-repo.ts';
 import type { Device } from '../state/devices.ts';
 import type { Store } from '../state/store.ts';
-import { factsOf } from './follow.ts';
+import { factsOf, isFit } from './follow.ts';
 import { dealOut, matches } from './groups.ts';
 import { command, type RolloutCommand } from './machine.ts';
 import type { Rollout } from './rollout.ts';
@@ -24,7 +24,9 @@ export async function startRollout(parts: Parts, id: string): Promise<Rollout> {
     const members = membersOf(parts, rollout, devices);
     if (![...members.values()].includes(0)) {
       const what = `no device that was here is in the first phase of ${rollout.name}`;
-      throw new Refusal(409, 'rollout_empty', `${what}; look at its filter and its phases`);
+      const isSecret = parts.images.findImage(rollout.image)?.encrypt === true;
+      const key = isSecret ? ', and which of them have registered a key to encrypt to' : '';
+      throw new Refusal(409, 'rollout_empty', `${what}; look at its filter and its phases${key}`);
     }
     await enrol(members);
     return started;
@@ -62,9 +64,9 @@ function membersOf(
   rollout: Rollout,
   devices: readonly Device[],
 ): ReadonlyMap<string, number> {
-  const hardwareIds = images.findImage(rollout.image)?.hardwareIds ?? [];
+  const image = images.findImage(rollout.image);
   const fitting = devices
-    .filter(({ ecus }) => ecus.some((ecu) => hardwareIds.includes(ecu.hardwareId)))
+    .filter((device) => image !== undefined && isFit(device, image))
     .map((device) => factsOf(device, images))
     .filter((facts) => matches(rollout.filter, facts));
   return dealOut(rollout, fitting);

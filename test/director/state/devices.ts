@@ -57,6 +57,13 @@ export interface Assignment {
   readonly rollout?: string;
 }
 
+export interface Prepared {
+  readonly rollout: string;
+  /** The key that it is encrypted to. */
+  readonly kid: string;
+  readonly encryption: Encryption;
+}
+
 /** Values in Base64, by name. The version counts changes. */
 export interface Secrets {
   readonly version: number;
@@ -77,6 +84,8 @@ export interface Device {
   readonly reportCounter?: number;
   readonly installed: Readonly<Record<string, InstalledImage>>;
   readonly assignment?: Assignment;
+  /** An image that waits for it, encrypted for a rollout. */
+  readonly prepared?: Prepared;
   /** What is encrypted to it; absent until it registered it. */
   readonly secretsKey?: SecretsKey;
   readonly secrets?: Secrets;

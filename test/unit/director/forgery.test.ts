@@ -155,6 +155,7 @@ describe('forged metadata', () => {
     const served = forged('wrong-vehicle-id', 'director');
     assert.deepEqual(examine(served, NOW), []);
     assert.deepEqual(payload(served.set.targets)['custom'], { vehicleId: 'another-device' });
+    assert.deepEqual(targetsOf(served), {});
   });
 
   test('image-hash-mismatch: other hashes, well-formed and signed', () => {

@@ -65,6 +65,16 @@ describe('the story of a device', () => {
     );
   });
 
+  test('keeps the order of what a device reported at once, the newest first', () => {
+    const ids = ['EcuDownloadStarted', 'EcuDownloadCompleted', 'EcuInstallationStarted'];
+    const events = ids.map((id) => ({ receivedAt: '1', event: { eventType: { id } } }));
+    assert.deepEqual(texts({ events }), [
+      '1 plain: has begun to install',
+      '1 plain: has downloaded',
+      '1 plain: has begun to download',
+    ]);
+  });
+
   test('says why a manifest was refused, whatever was in it', () => {
     const verdict = { status: 400, code: 'signature_not_valid', description: 'nobody signed it' };
     for (const content of [null, 7, { signed: [] }] as readonly Json[]) {
