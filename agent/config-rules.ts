@@ -31,6 +31,15 @@ export function checkTogether(loaded: LoadedSettings): void {
   refuseTwoBeginnings(loaded);
   demandKeyFiles(loaded);
   demandConsentList(loaded);
+  demandUptaneMedia(loaded);
+}
+
+/** PURE-2 has no file that says which Snapshot of TUF 1.0 is the newest. */
+function demandUptaneMedia(loaded: LoadedSettings): void {
+  const { offline, uptane } = loaded.settings;
+  if (offline.sources.length === 0 || uptane.dialect === 'uptane') return;
+  const problem = `contradicts uptane.dialect = "${uptane.dialect}": media have the Uptane dialect`;
+  throw invalid(loaded, 'offline.sources', { problem, remedy: 'remove one of them' });
 }
 
 /** A list that nobody looks at would be taken for a protection. */

@@ -45,6 +45,7 @@ const TAKE_MORE: ReadonlySet<CommandName> = new Set([
   'rotate',
   'factory',
   'approve',
+  'update',
   'status',
   'bundle',
   'installer',

@@ -3,8 +3,10 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 import type { Agent } from '../assemble.ts';
-import { Daemon } from '../cycle/daemon.ts';
+import { Daemon, type DaemonOptions } from '../cycle/daemon.ts';
+import { PickUp } from '../cycle/pick-up.ts';
 import { openServiceNotifier } from '../io/systemd.ts';
+import type { Settings } from '../settings.ts';
 import { withAgent, type CommandContext } from './context.ts';
 import type { CommandResult } from './result.ts';
 import { secretsNow } from './secrets.ts';
@@ -24,6 +26,7 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
     { ...agent.ports, reporter: view.observed },
     {
       pollIntervalMs: settings.uptane.poll_interval,
+      ...pickUpFrom(settings, agent),
       progressed: (text) => {
         view.cycleEnded(text);
         notifier.status(text);
@@ -43,6 +46,15 @@ async function serve({ loaded, log }: CommandContext, agent: Agent): Promise<Com
     await notifier.stopping();
     await api.close();
   }
+}
+
+/** Sources where media may come, if any are configured. */
+function pickUpFrom(
+  { offline: { sources, interval } }: Settings,
+  { ports: { media } }: Agent,
+): Pick<DaemonOptions, 'offline'> {
+  if (media === undefined || sources.length === 0) return {};
+  return { offline: { pickUp: new PickUp(media, sources), everyMs: interval } };
 }
 
 const STOP_GRACE_MS = 1500;

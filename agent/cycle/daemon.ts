@@ -3,6 +3,8 @@ import { isOtaError } from '../errors.ts';
 import type { Ports, Reporter } from '../ports.ts';
 import type { Instant } from '../uptane/time.ts';
 import { mayGoOn, runCycle, type Outcome } from './cycle.ts';
+import { runOfflineCycle } from './offline.ts';
+import type { PickUp } from './pick-up.ts';
 
 export interface DaemonOptions {
   readonly pollIntervalMs: number;
@@ -10,6 +12,8 @@ export interface DaemonOptions {
   readonly gateMs?: number;
   /** Told after every cycle, with what the service should show. */
   readonly progressed: (status: string) => void;
+  /** Media that are looked at, and how often. */
+  readonly offline?: { readonly pickUp: PickUp; readonly everyMs: number };
 }
 
 /** Longer than any wait that a limit of ours allows within a cycle. */
@@ -28,6 +32,8 @@ export class Daemon {
   readonly #options: DaemonOptions;
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
+  /** A medium that was noticed while waiting. */
+  #offered: string | undefined;
   /** On the monotonic clock; `undefined` while a poll is in progress. */
   #dueMs: number | undefined;
   #aliveMs: number;
@@ -58,12 +64,16 @@ export class Daemon {
     while (!signal.aborted) {
       this.#dueMs = undefined;
       this.#aliveMs = clock.monotonicMs();
-      const ended = await this.#cycle();
+      const source = this.#offered ?? (await this.#options.offline?.pickUp.next());
+      this.#offered = undefined;
+      if (source !== undefined) {
+        await this.#cycle((ports) => runOfflineCycle(ports, { source, by: 'itself' }));
+      }
+      const ended = await this.#cycle(runCycle);
       failures = ended === 'badly' ? failures + 1 : 0;
       const waitMs = ended === 'unconfirmed' ? RECHECK_MS : this.#waitMs(failures);
       this.#dueMs = clock.monotonicMs() + waitMs;
-      if (ended === 'held') await this.#waitHeld(waitMs, signal);
-      else await this.#wait(waitMs, signal);
+      await this.#waitUntilDue(waitMs, ended === 'held', signal);
     }
   }
 
@@ -80,9 +90,11 @@ export class Daemon {
   }
 
   /** @returns when the next cycle should come: at the usual time, sooner, or after a back-off */
-  async #cycle(): Promise<'well' | 'badly' | 'unconfirmed' | 'held'> {
+  async #cycle(
+    run: (ports: Ports) => Promise<Outcome>,
+  ): Promise<'well' | 'badly' | 'unconfirmed' | 'held'> {
     try {
-      const outcome = await this.exclusively(runCycle);
+      const outcome = await this.exclusively(run);
       this.#options.progressed(statusText(outcome));
       if (outcome.outcome === 'unconfirmed' || outcome.outcome === 'held') return outcome.outcome;
       return outcome.outcome === 'failed' ? 'badly' : 'well';
@@ -124,12 +136,15 @@ export class Daemon {
     return Math.min(FIRST_BACKOFF_MS * 2 ** (failures - 1), pollIntervalMs) * spread;
   }
 
-  /** Until the next poll is due, or nothing holds the update back any more. */
-  async #waitHeld(ms: number, signal: AbortSignal): Promise<void> {
-    const gateMs = this.#options.gateMs ?? GATE_MS;
-    for (let leftMs = ms; leftMs > 0; leftMs -= gateMs) {
-      const isOver = await this.#wait(Math.min(leftMs, gateMs), signal);
-      if (isOver || (await this.exclusively(mayGoOn))) return;
+  /** Until the next poll is due, a medium comes, or nothing holds the update back any more. */
+  async #waitUntilDue(ms: number, isHeld: boolean, signal: AbortSignal): Promise<void> {
+    const { gateMs = GATE_MS, offline } = this.#options;
+    const stepMs = Math.min(offline?.everyMs ?? ms, isHeld ? gateMs : ms);
+    for (let leftMs = ms; leftMs > 0; leftMs -= stepMs) {
+      if (await this.#wait(Math.min(leftMs, stepMs), signal)) return;
+      this.#offered = await offline?.pickUp.next();
+      if (this.#offered !== undefined) return;
+      if (isHeld && (await this.exclusively(mayGoOn))) return;
     }
   }
 

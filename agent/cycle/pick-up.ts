@@ -1,0 +1,29 @@
+/** Notices media with offline updates as they come, each once. */
+import type { Media } from '../ports.ts';
+
+export class PickUp {
+  readonly #media: Pick<Media, 'fingerprint'>;
+  readonly #sources: readonly string[];
+  readonly #seen = new Map<string, string>();
+
+  /** @param sources - directories to look at, in order */
+  constructor(media: Pick<Media, 'fingerprint'>, sources: readonly string[]) {
+    this.#media = media;
+    this.#sources = sources;
+  }
+
+  /**
+   * A source with a medium that was not there when it was last asked; one that was taken out and put
+   * back is another.
+   */
+  async next(): Promise<string | undefined> {
+    for (const source of this.#sources) {
+      const found = await this.#media.fingerprint(source);
+      const isKnown = found !== undefined && this.#seen.get(source) === found;
+      if (found === undefined) this.#seen.delete(source);
+      else this.#seen.set(source, found);
+      if (found !== undefined && !isKnown) return source;
+    }
+    return undefined;
+  }
+}
