@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 
 import { Director } from './director.ts';
+import { OfflineUpdates } from './offline.ts';
 import { EnrolmentSecrets } from './enrolment/secrets.ts';
 import { EnrolmentSettingsFile } from './enrolment/settings.ts';
 import { FaultSwitch } from './faults/switch.ts';
@@ -28,6 +29,8 @@ export interface World {
   readonly store: Store;
   readonly images: ImageRepo;
   readonly director: Director;
+  /** What is signed for media. */
+  readonly offline: OfflineUpdates;
   readonly faults: FaultSwitch;
   readonly metadata: ServedMetadata;
   readonly time: TimeServer;
@@ -82,6 +85,7 @@ export async function openWorld(
     settings,
     access,
   });
+  const offline = new OfflineUpdates(join(directory, 'director'), director, images);
   const faults = new FaultSwitch(join(directory, 'faults.json'), access);
   const watched = new WatchedFiles(FOLLOWED.map((file) => join(directory, file)));
   watched.haveChanged();
@@ -91,8 +95,9 @@ export async function openWorld(
     store,
     images,
     director,
+    offline,
     faults,
-    metadata: new ServedMetadata({ director, store, images, faults, settings }),
+    metadata: new ServedMetadata({ director, offline, store, images, faults, settings }),
     time: new TimeServer(directory, first.keyType, faults),
     traffic: new Traffic(),
     enrolment,

@@ -17,6 +17,7 @@ import {
   type Command,
 } from './actions.ts';
 import { misuse, type Shape } from './command-line.ts';
+import { OFFLINE_COMMANDS } from './offline.ts';
 import { ROLLOUT_COMMANDS } from './rollouts.ts';
 import { describeDevice, describeEvent, describeManifest, lines, table } from './render.ts';
 
@@ -244,6 +245,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return { json: requests, text: table(['at', 'device', 'method', 'path', 'status'], rows) };
     },
   },
+  ...OFFLINE_COMMANDS,
   ...ROLLOUT_COMMANDS,
   'enrol-secret': {
     ...NONE,
