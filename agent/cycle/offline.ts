@@ -40,7 +40,8 @@ export async function runOfflineCycle(online: Ports, offer: Offer): Promise<Outc
   const before = await settled(ports);
   if (!mayMakeWay(before.state)) return outcomeOf(before);
   const { outcome, targets, ...named } = await verifyMedium(offer, media, ports);
-  if (outcome === 'up-to-date') return { outcome };
+  // What was confirmed just now came from this medium, as like as not.
+  if (outcome === 'up-to-date') return outcomeOf(before);
   const { correlationId, lockbox } = named;
   const plan: Plan = { correlationId, targets, offline: { source: offer.source, lockbox } };
   const refused = offer.by === 'hand' ? undefined : await notAgain(plan, ports);

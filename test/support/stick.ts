@@ -38,7 +38,7 @@ export class Stick {
   };
   readonly lockboxes = new Map<string, LockboxFile>();
   /** By SHA-256. */
-  readonly images = new Map<string, string>();
+  readonly images = new Map<string, string | Uint8Array>();
   version = 0;
   expires = FUTURE;
 
