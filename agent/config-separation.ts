@@ -31,12 +31,6 @@ export function readSeparation(loaded: LoadedSettings): Separation | undefined {
     const remedy = 'set separation.installer = false, or another type';
     throw invalid(loaded, 'installer.type', { problem, remedy });
   }
-  if (loaded.settings.offline.sources.length > 0) {
-    const problem =
-      'contradicts separation.installer = true: the installer takes no offline updates';
-    const remedy = 'remove it, or set separation.installer = false';
-    throw invalid(loaded, 'offline.sources', { problem, remedy });
-  }
   const primary = { serial: ecu.serial, hardwareId: ecu.hardware_id };
   const [director, image] = uptane.roots;
   return {
