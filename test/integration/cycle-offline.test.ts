@@ -8,13 +8,16 @@ import { describe, test } from 'node:test';
 import { approveByHand } from '../../agent/cycle/by-hand.ts';
 import { runOfflineCycle } from '../../agent/cycle/offline.ts';
 import { PickUp } from '../../agent/cycle/pick-up.ts';
+import { decryptingInstallers } from '../../agent/io/encrypted/decrypting-installer.ts';
 import { openMedia } from '../../agent/io/medium.ts';
 import type { Ports } from '../../agent/ports.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
 import { readMarkerValues } from '../support/boot-loader.ts';
 import { hashesOf } from '../support/build-metadata.ts';
 import { TestDevice } from '../support/cycle-device.ts';
+import { decryptionOf, encryptedImage } from '../support/encrypted-image.ts';
 import { rejectsCode } from '../support/expect-code.ts';
+import { softwareKey } from '../support/secrets-key.ts';
 import { Stick } from '../support/stick.ts';
 import { imageTarget, PRIMARY } from '../support/uptane-world.ts';
 
@@ -83,7 +86,7 @@ describe('an update from a stick', () => {
       release('fw-3');
       assert.equal((await device.insert(at)).outcome, 'reboot-required');
       device.boot();
-      assert.equal((await device.insert(at)).outcome, 'up-to-date');
+      assert.equal((await device.insert(at)).outcome, 'installed');
       assert.equal(device.runningImage(4), 'fw-3');
       const { store } = await device.ports();
       assert.equal((await store.postponedReports()).length, 2);
@@ -111,7 +114,7 @@ describe('an update from a stick', () => {
       device.outside.gateway = 'down';
       await device.insert(at);
       device.boot();
-      assert.equal((await device.insert(at)).outcome, 'up-to-date');
+      assert.equal((await device.insert(at)).outcome, 'installed');
       device.outside.gateway = 'up';
       assert.equal((await device.cycle()).outcome, 'up-to-date');
       assert.equal(device.runningImage(4), 'fw-2');
@@ -147,6 +150,27 @@ describe('an update from a stick', () => {
       assert.equal(outcome.failure.code, 'IMAGE_HASH_MISMATCH');
       assert.equal(readMarkerValues(device.board.marker)['state'] ?? 'good', 'good');
       assert.equal(device.runningImage(7), 'factory');
+    });
+  });
+
+  test('that is encrypted for this device is opened on it, from the cipher text on the stick', async () => {
+    await withStick(async ({ device, stick, at }) => {
+      const key = softwareKey();
+      const { encrypted, cipher } = await encryptedImage(Buffer.from('fw-2'), key.registered);
+      const { chunkBytes, key: wrapped, lengthBytes: length } = encrypted;
+      const hashes = Object.fromEntries(encrypted.hashes);
+      const encryption = { format: 'A256GCM-CHUNKS-1', chunkBytes, key: wrapped, length, hashes };
+      stick.pack('box', ['fw-2'], [PRIMARY.hardwareId], { encryption });
+      stick.images.clear();
+      stick.images.set(hashesOf(cipher).sha256, cipher);
+      rmSync(at, { recursive: true });
+      stick.write().writeTo(at);
+      const { installers: plain } = await device.ports();
+      const decryption = decryptionOf(key, device.directory.path);
+      const installers = decryptingInstallers(plain, decryption);
+      assert.equal((await device.insert(at, { installers })).outcome, 'reboot-required');
+      device.boot();
+      assert.equal(device.runningImage(4), 'fw-2');
     });
   });
 
