@@ -182,7 +182,7 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   OFFLINE_NOT_ALLOWED: refused('arbitrary-software'),
   OFFLINE_NOT_FOR_DEVICE: wrongMetadata,
   OFFLINE_AMBIGUOUS: operator,
-  MEDIUM_FAILED: { kind: 'transport', retry: 'next-poll', exit: 30 },
+  MEDIUM_FAILED: { kind: 'device', retry: 'next-poll', exit: 30 },
 
   GATEWAY_UNREACHABLE: gateway,
   GATEWAY_TLS: gateway,

@@ -64,17 +64,24 @@ export class Daemon {
     while (!signal.aborted) {
       this.#dueMs = undefined;
       this.#aliveMs = clock.monotonicMs();
-      const source = this.#offered ?? (await this.#options.offline?.pickUp.next());
-      this.#offered = undefined;
-      if (source !== undefined) {
-        await this.#cycle((ports) => runOfflineCycle(ports, { source, by: 'itself' }));
-      }
+      await this.#takeOffered();
       const ended = await this.#cycle(runCycle);
       failures = ended === 'badly' ? failures + 1 : 0;
       const waitMs = ended === 'unconfirmed' ? RECHECK_MS : this.#waitMs(failures);
       this.#dueMs = clock.monotonicMs() + waitMs;
       await this.#waitUntilDue(waitMs, ended === 'held', signal);
     }
+  }
+
+  /** What is on a medium goes first: a person has put it in. */
+  async #takeOffered(): Promise<void> {
+    const pickUp = this.#options.offline?.pickUp;
+    const source = this.#offered ?? (await pickUp?.next());
+    this.#offered = undefined;
+    if (source === undefined) return;
+    const ended = await this.#cycle((ports) => runOfflineCycle(ports, { source, by: 'itself' }));
+    // Another image is still on trial.
+    if (ended === 'unconfirmed') pickUp?.again(source);
   }
 
   /** Polls now instead of at the due time. */

@@ -26,4 +26,9 @@ export class PickUp {
     }
     return undefined;
   }
+
+  /** It was not looked at yet, because something else had to end first. */
+  again(source: string): void {
+    this.#seen.delete(source);
+  }
 }

@@ -20,6 +20,7 @@ import type { EcuInventory } from './inventory.ts';
 import { lockboxRole, readLockbox, type Lockbox } from './lockbox.ts';
 import { matchTarget } from './match.ts';
 import { parseOfflineUpdates, type File, type Snapshot, type Targets } from './metadata.ts';
+import { verifyRoleName } from './names.ts';
 import { OFFLINE_SNAPSHOT, offlineAuthority, updateOfflineSnapshot } from './offline-snapshot.ts';
 import { hasPending, planInstallation, type TrustedTarget } from './plan.ts';
 import { updateRoot } from './root.ts';
@@ -104,6 +105,8 @@ function* fetchLockbox(
   now: Instant,
 ): Conversation<File<Targets>> {
   const subject = { repo: 'director', role: lockboxRole(name) } as const;
+  // It becomes the name of a file.
+  verifyRoleName(name, `director/${subject.role}`);
   const listed = snapshot.files.get(`${name}.json`);
   if (listed === undefined) throw new OtaError('SNAPSHOT_ROLE_MISSING', subject);
   const authority = offlineAuthority('offline-updates', root);

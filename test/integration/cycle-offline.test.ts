@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
 import { approveByHand } from '../../agent/cycle/by-hand.ts';
+import { Daemon } from '../../agent/cycle/daemon.ts';
 import { runOfflineCycle } from '../../agent/cycle/offline.ts';
 import { PickUp } from '../../agent/cycle/pick-up.ts';
 import { decryptingInstallers } from '../../agent/io/encrypted/decrypting-installer.ts';
@@ -250,6 +251,32 @@ describe('an update from a stick', () => {
     });
   });
 
+  test('is taken by the daemon as it comes, and not while another image is on trial', async () => {
+    await withStick(async ({ device, at }) => {
+      device.outside.gateway = 'up';
+      device.world.release('fw-1');
+      assert.equal((await device.cycle()).outcome, 'reboot-required');
+      device.boot();
+      device.outside.sick = 'sick';
+      const ports = await device.ports();
+      const pickUp = new CountingPickUp(openMedia(), [at]);
+      const twice = Promise.withResolvers<undefined>();
+      const daemon = new Daemon(ports, {
+        pollIntervalMs: 3_600_000,
+        offline: { pickUp, everyMs: 10 },
+        progressed: (status) => {
+          assert.equal(status, 'unconfirmed');
+          if (pickUp.offered === 2) twice.resolve(undefined);
+        },
+      });
+      const stop = new AbortController();
+      const ended = daemon.run(stop.signal);
+      await twice.promise;
+      stop.abort();
+      await ended;
+    });
+  });
+
   test('makes a download from the gateway that is paused give way', async () => {
     await withStick(async ({ device, at, release }) => {
       device.outside.gateway = 'up';
@@ -348,5 +375,15 @@ describe('a stick', () => {
     });
   });
 });
+
+class CountingPickUp extends PickUp {
+  offered = 0;
+
+  override async next(): Promise<string | undefined> {
+    const source = await super.next();
+    if (source !== undefined) this.offered += 1;
+    return source;
+  }
+}
 
 const DOWN = { url: 'u', cause: 'down', remedy: 'wait' };

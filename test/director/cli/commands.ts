@@ -149,7 +149,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
   },
   rotate: {
-    usage: 'director|image [root|targets|snapshot|timestamp|offline-snapshot|offline-updates] [--key-type TYPE]',
+    usage:
+      'director|image [root|targets|snapshot|timestamp|offline-snapshot|offline-updates] [--key-type TYPE]',
     options: ['key-type'],
     words: [1, 2],
     what: 'new keys for a role, and the next root',

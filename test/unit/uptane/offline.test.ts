@@ -98,6 +98,18 @@ describe('a lockbox (PURE-2)', () => {
     assert.equal(bench.world.device.requests.at(-1), 'director/offline-snapshot.json');
   });
 
+  test('with a name that is no file name is refused, whoever listed it', () => {
+    bench.stick.write((body) => ({ ...body, meta: { '../x.json': { version: 1 } } }));
+    throwsCode(
+      () => bench.world.device.verifyOffline(bench.stick.serve, ['../x']),
+      'METADATA_MALFORMED',
+      {
+        path: 'director/offline-updates/../x',
+        want: 'letters, digits, _, - and inner dots, 1 to 50',
+      },
+    );
+  });
+
   test('that is listed and not there is missing', () => {
     bench.stick.files.delete(`director/${BOX}.json`);
     bench.refuses('METADATA_MISSING', { repo: 'director', file: `${BOX}.json` });
