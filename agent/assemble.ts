@@ -21,6 +21,7 @@ import { proxyRules } from './io/http-proxy.ts';
 import { openHealth } from './io/health.ts';
 import type { MinimumRate } from './io/limit-bytes.ts';
 import type { Log } from './io/log.ts';
+import { openMedia } from './io/medium.ts';
 import { HttpDirector, HttpRepositories } from './io/repositories.ts';
 import { StagingDirectory } from './io/staging.ts';
 import { Database } from './io/store/database.ts';
@@ -323,6 +324,8 @@ async function localPorts(
     health: openHealth({ ...health, timeoutMs: health.command_timeout }),
     brake: openBrake(),
     ...openGate(loaded.settings.update),
+    // The installer verifies for itself, and is told of the gateway's metadata alone.
+    ...(link === undefined ? { media: openMedia() } : {}),
     boot: rebootThrough(await openBoot(boot.boot_id_file, installer.reboot_command), link),
     clock: openClock(await store.latestKnownTime()),
     reporter: await openReporter(log, process.stderr),

@@ -113,6 +113,11 @@ anchor show      what is sealed, what the storage holds, and whether one is behi
 anchor accept    after a deliberate restore or exchange: what the storage holds now is the truth.
                  From then on older metadata and older releases can be installed again. The
                  Director is told.`,
+  update: `
+  --offline DIR       instead, what is on the medium that is mounted at DIR: no network is used
+  --lockbox NAME      which update on it, where more than one is for this device
+
+Answers when the offline update is installed, or waits for a reboot. agent/OFFLINE.md.`,
   status: `
   --watch             goes on showing phases, bytes, rate and time left, until it is ended`,
   explain: `

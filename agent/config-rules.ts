@@ -33,6 +33,21 @@ export function checkTogether(loaded: LoadedSettings): void {
   refuseTwoBeginnings(loaded);
   demandKeyFiles(loaded);
   demandConsentList(loaded);
+  demandMedia(loaded);
+}
+
+/** Who configures media where none can be taken would wait for them in vain. */
+function demandMedia(loaded: LoadedSettings): void {
+  const { offline, separation, uptane } = loaded.settings;
+  if (offline.sources.length === 0) return;
+  const remedy = 'remove one of them; agent/OFFLINE.md says why';
+  if (uptane.dialect !== 'uptane') {
+    const problem = `contradicts uptane.dialect = "${uptane.dialect}": media have the Uptane dialect`;
+    throw invalid(loaded, 'offline.sources', { problem, remedy });
+  }
+  if (!separation.installer) return;
+  const problem = 'contradicts separation.installer = true: that installer takes nothing offline';
+  throw invalid(loaded, 'offline.sources', { problem, remedy });
 }
 
 /** A list that nobody looks at would be taken for a protection. */

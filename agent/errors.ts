@@ -52,6 +52,11 @@ export interface FailureDetails {
   TARGET_NAME_UNSAFE: { filename: string; problem: string };
   RELEASE_COUNTER_ROLLBACK: { ecu: string; filename: string; trusted: number; offered: number };
 
+  OFFLINE_NOT_ALLOWED: { role: string; rootVersion: number };
+  OFFLINE_NOT_FOR_DEVICE: { source: string; lockboxes: string; hardwareIds: string };
+  OFFLINE_AMBIGUOUS: { source: string; lockboxes: string };
+  MEDIUM_FAILED: { path: string; cause: string };
+
   GATEWAY_UNREACHABLE: { url: string; cause: string; remedy: string };
   GATEWAY_TLS: { url: string; cause: string; remedy: string };
   GATEWAY_ANSWER: { url: string; status: number; answer: string; retryAfterSeconds?: number };
@@ -173,6 +178,11 @@ const FAILURES: Readonly<Record<FailureCode, FailureRow>> = {
   TARGET_MISMATCH: refused('mix-and-match'),
   TARGET_NAME_UNSAFE: refused('arbitrary-software'),
   RELEASE_COUNTER_ROLLBACK: refused('rollback'),
+
+  OFFLINE_NOT_ALLOWED: refused('arbitrary-software'),
+  OFFLINE_NOT_FOR_DEVICE: wrongMetadata,
+  OFFLINE_AMBIGUOUS: operator,
+  MEDIUM_FAILED: { kind: 'device', retry: 'next-poll', exit: 30 },
 
   GATEWAY_UNREACHABLE: gateway,
   GATEWAY_TLS: gateway,

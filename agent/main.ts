@@ -43,6 +43,7 @@ const TAKE_MORE: ReadonlySet<CommandName> = new Set([
   'rotate',
   'factory',
   'approve',
+  'update',
   'status',
   'bundle',
   'installer',

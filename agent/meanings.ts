@@ -38,6 +38,11 @@ export const MEANINGS: Readonly<Record<FailureCode, string>> = {
   TARGET_NAME_UNSAFE: 'The name of an image could lead out of its directory.',
   RELEASE_COUNTER_ROLLBACK: 'A release is older than one that was confirmed on this ECU.',
 
+  OFFLINE_NOT_ALLOWED: 'The root of the Director names nobody who may sign offline updates.',
+  OFFLINE_NOT_FOR_DEVICE: 'Nothing on the medium is for the hardware of this device.',
+  OFFLINE_AMBIGUOUS: 'More than one update on the medium is for this device.',
+  MEDIUM_FAILED: 'The medium with an offline update cannot be read.',
+
   GATEWAY_UNREACHABLE: 'No connection to the gateway could be made.',
   GATEWAY_TLS: 'The TLS handshake with the gateway failed.',
   GATEWAY_ANSWER: 'The gateway answered with an error, or with what makes no sense.',

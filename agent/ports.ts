@@ -32,10 +32,14 @@ export interface Ports {
   readonly brake: Brake;
   /** Absent where updates wait for nothing. */
   readonly gate?: Gate;
+  /** Absent where updates come from the gateway alone. */
+  readonly media?: Media;
   readonly boot: Boot;
   readonly clock: Clock;
   readonly reporter: Reporter;
   readonly limits: Limits;
+  /** In a cycle that has no network, and asks for none. */
+  readonly isOffline?: true;
 }
 
 /** What works without network and token: enough to confirm, to roll back and to look. */
@@ -81,6 +85,31 @@ export interface Repositories {
   openImage(target: TrustedTarget, offsetBytes: number): AsyncIterable<Uint8Array>;
   /** The bytes that came for `target` were wrong: whoever served them is asked last from now on. */
   distrust(target: TrustedTarget): void;
+}
+
+/** Directories where media with offline updates are, such as sticks (Uptane PURE-2). */
+export interface Media {
+  /**
+   * Names of the lockboxes there, unchecked.
+   *
+   * @throws OtaError FILE_UNREADABLE if it is no such directory, MEDIUM_FAILED if it cannot be read
+   */
+  lockboxes(source: string): Promise<readonly string[]>;
+  /**
+   * The two repositories as they are there. Whatever it says may change at any time: whoever holds a
+   * medium can exchange it. Each file is read once, and an image is proven from where it was copied to.
+   *
+   * Beside what `Repositories` throws, METADATA and images that cannot be read are MEDIUM_FAILED.
+   */
+  open(source: string): Repositories;
+  /**
+   * Whether every image is there in its whole length, so that nothing begins which cannot end.
+   *
+   * @throws OtaError DOWNLOAD_FAILED, MEDIUM_FAILED
+   */
+  demandImages(source: string, targets: readonly TrustedTarget[]): Promise<void>;
+  /** Changes whenever another medium is there; `undefined` when none is. Never rejects. */
+  fingerprint(source: string): Promise<string | undefined>;
 }
 
 /** The Director's inbox. */
@@ -168,6 +197,15 @@ export interface Store {
   lastUpdated(): Promise<readonly string[] | undefined>;
   history(): Promise<readonly HistoryEntry[]>;
 
+  /** Ends a report that cannot be made now: `result`, as text, is kept for later, with the state after it. */
+  postponeReport(result: string, state: string): Promise<void>;
+  /** Oldest first. */
+  postponedReports(): Promise<readonly string[]>;
+  /** The first one was delivered. */
+  dropPostponedReport(): Promise<void>;
+  /** Names of what an offline update has replaced, by `uptane/superseded.ts`. */
+  superseded(): Promise<ReadonlySet<string>>;
+
   /** The plan that failed last and must not be tried again by itself. */
   failedPlan(): Promise<string | undefined>;
   /** How often each image failed since it last went well, by the names of `Finish.images`. */
@@ -235,6 +273,8 @@ export interface Finish {
   readonly planDigest: string;
   /** A plan that failed is not tried again by itself. */
   readonly failed: boolean;
+  /** What an offline update has replaced, in place of what others had; absent for any other. */
+  readonly superseded?: readonly string[];
 }
 
 export interface FailedImage {

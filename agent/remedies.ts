@@ -48,6 +48,12 @@ const REMEDIES: Readonly<Record<WithoutRemedy, string>> = {
   TIME_NOT_FRESH: 'find out who replays answers of the time server; the cycle goes on without it',
   TIME_ROLLBACK: 'mend the clock of the time server, or find out who set it back',
 
+  OFFLINE_NOT_ALLOWED:
+    'name keys for both offline roles in the root of the Director, and put that root on the medium',
+  OFFLINE_NOT_FOR_DEVICE: 'make a medium with an update for this hardware',
+  OFFLINE_AMBIGUOUS: 'choose one: ota-agent update --offline DIR --lockbox NAME',
+  MEDIUM_FAILED: 'insert the medium again, or write another one: this one cannot be read',
+
   GATEWAY_ANSWER: 'see the log of the server; absent files are 403, 404 or 424',
   GATEWAY_TIMEOUT: 'check the network and the load of the server',
 

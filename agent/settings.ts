@@ -10,6 +10,7 @@ import * as z from 'zod';
 import { componentSettings } from './settings-component.ts';
 import { healthSettings } from './settings-health.ts';
 import { installerSettings } from './settings-installer.ts';
+import { offlineSettings } from './settings-offline.ts';
 import { separationSettings } from './settings-separation.ts';
 import { updateSettings } from './settings-update.ts';
 import { identitySection, tokenSection } from './settings-token.ts';
@@ -176,6 +177,7 @@ export const settingsSchema = z.strictObject({
     })
     .prefault({}),
   update: updateSettings,
+  offline: offlineSettings,
   installer: installerSettings,
   secrets: z
     .strictObject({

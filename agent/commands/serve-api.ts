@@ -12,6 +12,7 @@ import {
 import type { Outcome } from '../cycle/cycle.ts';
 import type { Daemon } from '../cycle/daemon.ts';
 import { loadState } from '../cycle/drive.ts';
+import { runOfflineCycle } from '../cycle/offline.ts';
 import { isOtaError } from '../errors.ts';
 import { answerOf, type ApiAnswer, type ApiQuestion } from '../io/api/answer.ts';
 import type { ApiHandlers } from '../io/api/dispatch.ts';
@@ -107,6 +108,7 @@ function handlersOf(served: Served): ApiHandlers {
         daemon.wake();
         return Promise.resolve({ exit: 0, json: { outcome: 'polling' }, lines: [POLLING] });
       }),
+    offline: ({ body }) => result(() => offlineNow(served, body)),
     pause: () => result(() => brake(served, 'pause', pauseByHand)),
     abort: () => result(() => brake(served, 'abort', abortByHand)),
     resume: () =>
@@ -176,6 +178,19 @@ export async function readings({ agent, daemon, view, settings }: Shown): Promis
     progress: view.observed.progressNow,
     counts: view.observed.counts,
   };
+}
+
+/** A person has asked, and waits for what becomes of it. */
+async function offlineNow(
+  { daemon, view }: Served,
+  { source, lockbox }: Readonly<Record<string, unknown>>,
+): Promise<CommandResult> {
+  const chosen = typeof lockbox === 'string' ? { lockbox } : {};
+  const offer = { source: String(source), ...chosen, by: 'hand' } as const;
+  const outcome = await daemon.exclusively((ports) => runOfflineCycle(ports, offer));
+  view.cycleEnded(outcome.outcome);
+  daemon.wake();
+  return outcomeResult(outcome);
 }
 
 /** Stops what the cycle in progress downloads: before the turn of the request itself. */

@@ -70,6 +70,7 @@ export async function readStatus(
     state: state.at,
     waiting: state.at === 'holding' ? await waitingJson(store) : null,
     ecus: (await store.inventory()).map(ecuJson),
+    reportsWaiting: (await store.postponedReports()).length,
     lastRefusal: refusal ?? null,
     lastUpdate: last === undefined ? null : historyJson(last),
     ...rotations(await store.fact('rotation')),

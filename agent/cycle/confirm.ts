@@ -21,7 +21,7 @@ export async function confirm(
   ports: Ports,
 ): Promise<Event | undefined> {
   try {
-    await demandHealthy(ports);
+    await demandHealthy(plan, ports);
     await confirmNow(plan, ports);
     return { type: 'confirmed' };
   } catch (error) {
@@ -61,9 +61,14 @@ export async function bootedImage(plan: Plan, ports: LocalPorts): Promise<Event>
   return old === undefined ? { ...now, image: 'new' } : { ...now, image: 'old', ecu: old, others };
 }
 
-/** @throws OtaError HEALTH_CHECK_FAILED, GATEWAY_* */
-async function demandHealthy(ports: Ports): Promise<void> {
+/**
+ * An update that came offline is for a device that may have no way to the Director: its own checks of
+ * health are all there is.
+ *
+ * @throws OtaError HEALTH_CHECK_FAILED, GATEWAY_*
+ */
+async function demandHealthy({ offline }: Plan, ports: Ports): Promise<void> {
   await ports.health.check();
-  if (!ports.limits.probeGateway) return;
+  if (!ports.limits.probeGateway || offline !== undefined) return;
   await ports.repositories.fetchMetadata('director', 'timestamp.json', PROBE_BYTES);
 }

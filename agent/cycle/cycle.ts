@@ -1,4 +1,5 @@
 /** Exactly one cycle: the time, what was interrupted, then report, verify, install, report. */
+import { isOtaError } from '../errors.ts';
 import type { LocalPorts, Ports } from '../ports.ts';
 import type { Instant } from '../uptane/time.ts';
 import { attestTime } from './attest-time.ts';
@@ -56,6 +57,9 @@ async function update(ports: Ports): Promise<Outcome> {
   const { state, effect } = await resumed(ports);
   const before = await drive(state, effect, ports);
   if (!isAtRest(before.state)) return outcomeOf(before);
+  if (before.state.at !== 'idle' && before.state.plan.offline !== undefined) {
+    return goOnOffline(before.state, ports);
+  }
   const finding = await poll(ports);
   const at = await withdrawn(before.state, finding, ports);
   if (at.at === 'paused') return outcomeOf(before);
@@ -80,8 +84,26 @@ export async function stillHeld(ports: LocalPorts): Promise<Held | 'released' | 
   return (await holdBack(state.plan, state.before, ports)) ?? 'released';
 }
 
+/**
+ * What came on a medium is what a person wants: no Director takes it back, but it still hears of this
+ * device where there is a way.
+ */
+async function goOnOffline(at: Resting, ports: Ports): Promise<Outcome> {
+  const outcome = at.at === 'holding' ? await goOn(at, at.plan, ports) : undefined;
+  if (outcome !== undefined && outcome.outcome !== 'held') return outcome;
+  try {
+    await poll(ports);
+  } catch (error) {
+    if (!isOtaError(error) || error.handling.kind !== 'transport') throw error;
+    ports.reporter.refused(error);
+  }
+  return outcome ?? { outcome: 'paused', plan: at.plan };
+}
+
+type Resting = Extract<State, { at: 'paused' | 'holding' }>;
+
 /** From idle, or from where an update waited. */
-async function goOn(from: State, plan: Plan, ports: Ports): Promise<Outcome> {
+export async function goOn(from: State, plan: Plan, ports: Ports): Promise<Outcome> {
   const before = from.at === 'holding' ? from.before : 'download';
   const held = await holdBack(plan, before, ports);
   if (held === undefined) {
@@ -102,7 +124,7 @@ async function install(from: State, begin: Event, ports: Ports): Promise<Outcome
   await remember(from, step.state, ports);
   const rest = await drive(step.state, step.effect, ports);
   await sealRisen(ports);
-  await flushEvents(ports);
+  if (ports.isOffline !== true) await flushEvents(ports);
   const { state } = rest;
   const held = state.at === 'holding' ? await heldUpdate(ports) : undefined;
   if (state.at === 'holding' && held !== undefined)
@@ -122,7 +144,7 @@ async function withdrawn(state: State, finding: Finding, ports: Ports): Promise<
   return step.state;
 }
 
-function outcomeOf({ state, ended, failure }: Rest): Outcome {
+export function outcomeOf({ state, ended, failure }: Rest): Outcome {
   switch (state.at) {
     case 'awaiting-boot':
     case 'returning':

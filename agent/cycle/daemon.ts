@@ -5,6 +5,8 @@ import type { Instant } from '../uptane/time.ts';
 import { runCycle, stillHeld, type Outcome } from './cycle.ts';
 import { mayGoOnAt } from './gate.ts';
 import type { Held } from './hold.ts';
+import { runOfflineCycle } from './offline.ts';
+import type { PickUp } from './pick-up.ts';
 import { waitMs } from './schedule.ts';
 
 export interface DaemonOptions {
@@ -15,6 +17,8 @@ export interface DaemonOptions {
   readonly progressed: (status: string) => void;
   /** Calls `act` so much later on the clock of the ports, unless it is cancelled; for simulations. */
   readonly after?: After;
+  /** Media that are looked at, and how often. */
+  readonly offline?: { readonly pickUp: PickUp; readonly everyMs: number } | undefined;
 }
 
 /** @returns what cancels it */
@@ -39,6 +43,9 @@ const RECHECK_MS = 10_000;
 /** How soon it is asked again whether an update still has to wait: costs no network. */
 const GATE_MS = 60_000;
 
+/** What holds an update back; `nothing` where it cannot be told what. */
+type Holding = Awaited<ReturnType<typeof stillHeld>>;
+
 /** How a cycle ended, as far as the next one is concerned. */
 interface End {
   readonly went: 'well' | 'badly' | 'unconfirmed' | Held;
@@ -52,6 +59,8 @@ export class Daemon {
   #turn: Promise<unknown> = Promise.resolve();
   #wake: () => void = () => undefined;
   #isWoken = false;
+  /** A medium that was noticed while waiting. */
+  #offered: string | undefined;
   /** On the monotonic clock; `undefined` while a poll is in progress. */
   #dueMs: number | undefined;
   #failures = 0;
@@ -98,13 +107,24 @@ export class Daemon {
       this.#heldUntilMs = undefined;
       this.#isWoken = false;
       this.#aliveMs = clock.monotonicMs();
-      const { went, retryAfterMs } = await this.#cycle();
+      await this.#takeOffered();
+      const { went, retryAfterMs } = await this.#cycle(runCycle);
       this.#failures = went === 'badly' ? this.#failures + 1 : 0;
       const ms = went === 'unconfirmed' ? RECHECK_MS : this.#waitMs(retryAfterMs);
       this.#dueMs = clock.monotonicMs() + ms;
-      if (typeof went === 'string') await this.#wait(ms, signal);
-      else await this.#waitHeld(went, signal);
+      await this.#waitUntilDue(typeof went === 'string' ? undefined : went, signal);
     }
+  }
+
+  /** What is on a medium goes first: a person has put it in. */
+  async #takeOffered(): Promise<void> {
+    const pickUp = this.#options.offline?.pickUp;
+    const source = this.#offered ?? (await pickUp?.next());
+    this.#offered = undefined;
+    if (source === undefined) return;
+    const { went } = await this.#cycle((ports) => runOfflineCycle(ports, { source, by: 'itself' }));
+    // Another image is still on trial.
+    if (went === 'unconfirmed') pickUp?.again(source);
   }
 
   /** Polls now instead of at the due time. */
@@ -122,9 +142,9 @@ export class Daemon {
   }
 
   /** @returns what decides when the next cycle comes: at the usual time, sooner, or after a back-off */
-  async #cycle(): Promise<End> {
+  async #cycle(run: (ports: Ports) => Promise<Outcome>): Promise<End> {
     try {
-      const outcome = await this.exclusively(runCycle);
+      const outcome = await this.exclusively(run);
       this.#options.progressed(statusText(outcome));
       if (outcome.outcome === 'unconfirmed') return { went: outcome.outcome };
       if (outcome.outcome === 'held') return { went: outcome.held };
@@ -171,25 +191,31 @@ export class Daemon {
     this.#failures = failures;
     if (leftMs <= 0) return;
     this.#dueMs = this.#ports.clock.monotonicMs() + leftMs;
-    if (heldMs === undefined) {
-      await this.#wait(leftMs, signal);
-      return;
-    }
-    const held = await this.exclusively(stillHeld);
-    if (held !== 'released') await this.#waitHeld(held, signal);
+    this.#offered = await this.#options.offline?.pickUp.next();
+    if (this.#offered !== undefined) return;
+    const held = heldMs === undefined ? undefined : await this.exclusively(stillHeld);
+    await this.#waitUntilDue(held, signal);
   }
 
-  /** Until the next poll is due, or nothing holds the update back any more. */
-  async #waitHeld(found: Held | 'nothing', signal: AbortSignal): Promise<void> {
-    const gateMs = this.#options.gateMs ?? GATE_MS;
-    let held: Held | 'nothing' | 'released' = found;
+  /** Until the next poll is due, a medium comes, or nothing holds the update back any more. */
+  async #waitUntilDue(found: Holding | undefined, signal: AbortSignal): Promise<void> {
+    const { offline } = this.#options;
+    let held = found;
     while (held !== 'released') {
-      const { leftMs = 0 } = this.wait ?? {};
-      if (leftMs <= 0) return;
-      this.#heldUntilMs = this.#heldUntil(held);
-      if (await this.#wait(Math.min(leftMs, gateMs), signal)) return;
-      held = await this.exclusively(stillHeld);
+      this.#heldUntilMs = held === undefined ? undefined : this.#heldUntil(held);
+      const leftMs = this.wait?.leftMs ?? 0;
+      const stepMs = this.#stepMs(held, leftMs);
+      if (leftMs <= 0 || (await this.#wait(stepMs, signal)) || stepMs === leftMs) return;
+      this.#offered = await offline?.pickUp.next();
+      if (this.#offered !== undefined) return;
+      if (held !== undefined) held = await this.exclusively(stillHeld);
     }
+  }
+
+  /** How long nothing has to be looked at. */
+  #stepMs(held: Holding | undefined, leftMs: number): number {
+    const { gateMs = GATE_MS, offline } = this.#options;
+    return Math.min(leftMs, offline?.everyMs ?? leftMs, held === undefined ? leftMs : gateMs);
   }
 
   #heldUntil(held: Held | 'nothing'): number | undefined {

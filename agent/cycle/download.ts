@@ -1,6 +1,6 @@
 /** Plan to staging: every image complete, synced and proven before any of them is installed. */
-import { isOtaError, type FailureCode } from '../errors.ts';
-import type { OpenImage, Ports } from '../ports.ts';
+import { isOtaError, OtaError, type FailureCode } from '../errors.ts';
+import type { OpenImage, Ports, Repositories } from '../ports.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
 import { stoppable } from './brake.ts';
 import { queueEvent } from './events.ts';
@@ -58,12 +58,14 @@ async function downloadOne(target: TrustedTarget, plan: Plan, ports: Ports): Pro
   try {
     const installer = ports.installers.of(target.ecu);
     const place = installer.takes === 'stream' ? installer : ports.staging;
-    await place.receive(target, imageOf(target, ports), (done, total) => {
+    await place.receive(target, imageOf(target, plan, ports), (done, total) => {
       ports.reporter.progress('download', target.filename, done, total);
     });
     success = true;
   } catch (error) {
-    if (isOtaError(error) && WRONG_BYTES.has(error.code)) ports.repositories.distrust(target);
+    if (isOtaError(error) && WRONG_BYTES.has(error.code)) {
+      repositoriesOf(plan, ports).distrust(target);
+    }
     throw error;
   } finally {
     await queueEvent(ports, 'EcuDownloadCompleted', { plan, target, success });
@@ -71,8 +73,16 @@ async function downloadOne(target: TrustedTarget, plan: Plan, ports: Ports): Pro
 }
 
 /** The way to an image's bytes, as long as nobody stops it. */
-function imageOf(target: TrustedTarget, { repositories, brake }: Ports): OpenImage {
-  return (offsetBytes) => stoppable(repositories.openImage(target, offsetBytes), brake);
+function imageOf(target: TrustedTarget, plan: Plan, ports: Ports): OpenImage {
+  return (offsetBytes) =>
+    stoppable(repositoriesOf(plan, ports).openImage(target, offsetBytes), ports.brake);
+}
+
+/** Where the images of a plan are. */
+export function repositoriesOf({ offline }: Plan, { media, repositories }: Ports): Repositories {
+  if (offline === undefined) return repositories;
+  if (media !== undefined) return media.open(offline.source);
+  throw new OtaError('MEDIUM_FAILED', { path: offline.source, cause: 'media are not looked at' });
 }
 
 /** Wrong bytes are the repository's fault and end the update; a bad way or a full disk may get better. */

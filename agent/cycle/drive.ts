@@ -5,14 +5,24 @@ import {
   next,
   resume,
   type Effect,
+  type Event,
   type Failure,
+  type Plan,
   type Result,
   type State,
   type Step,
   type ThisBoot,
 } from './machine.ts';
 import { noteAttack } from './note-attack.ts';
-import { formatState, imageName, installedBy, parseState, planDigest } from './state.ts';
+import { assignedBefore } from '../uptane/superseded.ts';
+import {
+  formatResult,
+  formatState,
+  imageName,
+  installedBy,
+  parseState,
+  planDigest,
+} from './state.ts';
 
 /** Where a drive came to rest, and what it went through on the way. */
 export interface Rest {
@@ -44,7 +54,7 @@ export async function drive(state: State, effect: Effect, ports: Ports): Promise
       await noteAttack(failure.code, ports.store);
     }
     const step = next(at, event);
-    await remember(at, step.state, ports);
+    await remember(at, step.state, ports, event);
     if (step.state.at === 'reporting' && at.at !== 'reporting') ended = step.state.result;
     ({ state: at, effect: todo } = step);
   }
@@ -68,16 +78,38 @@ function thisBoot(boot: Boot): ThisBoot {
   return { bootId: boot.bootId, uptimeMs: boot.uptimeMs() };
 }
 
-/** Writes the state that follows; the end of an update together with what it changed. */
-export async function remember(from: State, to: State, ports: LocalPorts): Promise<void> {
+/**
+ * Writes the state that follows; the end of an update together with what it changed.
+ *
+ * @param event - what led to it, where that makes a difference
+ */
+export async function remember(
+  from: State,
+  to: State,
+  ports: LocalPorts,
+  event?: Event,
+): Promise<void> {
   const facts = from.at === 'downloading' ? { attempt: from.attempt } : {};
   ports.reporter.transition(from.at, to.at, facts);
   if (to.at === 'reporting' && from.at !== 'reporting') {
-    await ports.store.finish(ending(to, ports));
+    await ports.store.finish({ ...ending(to, ports), ...(await replaced(to.result, ports)) });
+  } else if (event?.type === 'reported' && event.later === true && from.at === 'reporting') {
+    await ports.store.postponeReport(formatResult(from.result), formatState(to));
   } else {
     await ports.store.saveState(formatState(to));
   }
 }
+
+/** What the Director had assigned to the same ECUs, and still may name, is older than an offline update. */
+async function replaced({ plan, failure }: Result, { store }: LocalPorts): Promise<Replaced> {
+  if (plan.offline === undefined || failure !== undefined) return {};
+  const before = await store.superseded();
+  const ecus = new Set(plan.targets.map(({ ecu }) => ecu));
+  const counts = (ecu: string, name: string): boolean => ecus.has(ecu) || before.has(name);
+  return { superseded: assignedBefore(await store.loadTrusted(), counts) };
+}
+
+type Replaced = Pick<Finish, 'superseded'>;
 
 function ending(state: Extract<State, { at: 'reporting' }>, ports: LocalPorts): Finish {
   const { plan, failure, kept } = state.result;
@@ -93,7 +125,11 @@ function ending(state: Extract<State, { at: 'reporting' }>, ports: LocalPorts): 
       correlationId: plan.correlationId,
       filenames: plan.targets.map(({ filename }) => filename),
       code: failure?.code ?? 'OK',
-      description: failure?.description ?? 'installed and confirmed',
+      description: failure?.description ?? `installed and confirmed${howItCame(plan)}`,
     },
   };
+}
+
+function howItCame({ offline }: Plan): string {
+  return offline === undefined ? '' : `, offline from the lockbox ${offline.lockbox}`;
 }

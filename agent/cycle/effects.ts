@@ -4,7 +4,7 @@ import { bootedImage, confirm } from './confirm.ts';
 import { download } from './download.ts';
 import { holdBack } from './hold.ts';
 import { activate, checkReturn, rollBack, write } from './install.ts';
-import type { Effect, Event, Plan } from './machine.ts';
+import type { Effect, Event, Plan, Result } from './machine.ts';
 import { sendManifest } from './report.ts';
 
 /**
@@ -32,12 +32,21 @@ export async function perform(effect: Effect, ports: Ports): Promise<Event | und
     case 'check-return':
       return checkReturn(effect, ports);
     case 'report':
-      await sendManifest(ports, effect.result);
-      if (ports.limits.keepImages === 'until-done') await ports.staging.sweep([]);
-      return { type: 'reported' };
+      return report(effect.result, ports);
     case 'wait':
       return undefined;
   }
+}
+
+/**
+ * A device may have no way to the Director for years, and its next medium must not wait for one: the
+ * result of an offline update is always told by a later poll.
+ */
+async function report(result: Result, ports: Ports): Promise<Event> {
+  const isLater = ports.isOffline === true || result.plan.offline !== undefined;
+  if (!isLater) await sendManifest(ports, result);
+  if (ports.limits.keepImages === 'until-done') await ports.staging.sweep([]);
+  return { type: 'reported', ...(isLater ? { later: true } : {}) };
 }
 
 /** Nothing is written while something holds the installation back. */

@@ -1,7 +1,7 @@
 /** Staged images to where they will run from and back, through the Installer port. */
 import type { Installer, LocalPorts, Ports, Progress } from '../ports.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
-import { backoffMs } from './download.ts';
+import { backoffMs, repositoriesOf } from './download.ts';
 import { queueEvent } from './events.ts';
 import { failureOf, ofTarget } from './failure.ts';
 import type { Effect, Event, Plan } from './machine.ts';
@@ -14,7 +14,7 @@ export async function write(plan: Plan, ports: Ports): Promise<Event> {
       const progress: Progress = (done, total) => {
         ports.reporter.progress('install', target.filename, done, total);
       };
-      await ofTarget(target, () => writeOne(target, ports, progress));
+      await ofTarget(target, () => writeOne(target, plan, ports, progress));
     }
     return { type: 'written', bootId: ports.boot.bootId };
   } catch (error) {
@@ -22,10 +22,15 @@ export async function write(plan: Plan, ports: Ports): Promise<Event> {
   }
 }
 
-async function writeOne(target: TrustedTarget, ports: Ports, progress: Progress): Promise<void> {
+async function writeOne(
+  target: TrustedTarget,
+  plan: Plan,
+  ports: Ports,
+  progress: Progress,
+): Promise<void> {
   const installer = ports.installers.of(target.ecu);
   if (installer.takes === 'stream') return installer.prove(target, progress);
-  return installer.write(target, await staged(target, ports), progress);
+  return installer.write(target, await staged(target, plan, ports), progress);
 }
 
 /** Chooses the new images, in order; the failure of one takes all of them back. */
@@ -134,8 +139,8 @@ function installFailed(error: unknown, { boot }: LocalPorts): Event {
 }
 
 /** Downloaded already, but whoever emptied the staging directory since must not stop the update. */
-function staged(target: TrustedTarget, ports: Ports): Promise<string> {
+function staged(target: TrustedTarget, plan: Plan, ports: Ports): Promise<string> {
   const open = (offsetBytes: number): AsyncIterable<Uint8Array> =>
-    ports.repositories.openImage(target, offsetBytes);
+    repositoriesOf(plan, ports).openImage(target, offsetBytes);
   return ports.staging.receive(target, open, () => undefined);
 }

@@ -5,6 +5,7 @@
  * power cut `resume` sees the intent and can finish it or undo it.
  */
 import { OtaError, type FailureCode } from '../errors.ts';
+import type { OfflineSource } from '../uptane/offline.ts';
 import type { TrustedTarget } from '../uptane/plan.ts';
 
 /** One update as both repositories signed it. */
@@ -13,6 +14,8 @@ export interface Plan {
   readonly correlationId: string | undefined;
   /** In the order of installation; never empty. */
   readonly targets: readonly TrustedTarget[];
+  /** Where its images are, if not at the repositories. */
+  readonly offline?: OfflineSource;
 }
 
 /** Why an update ended badly: the stable code, its facts, and both in one line. */
@@ -96,7 +99,7 @@ export type Event =
   | { readonly type: 'pause-requested' }
   | { readonly type: 'resume-requested' }
   | { readonly type: 'abort-requested' }
-  /** The Director does not want what is paused or waits any more. */
+  /** What is downloaded, paused or waits is not wanted any more. */
   | { readonly type: 'withdrawn' }
   | { readonly type: 'written'; readonly bootId: string }
   | { readonly type: 'install-failed'; readonly failure: Failure; readonly bootId: string }
@@ -119,7 +122,8 @@ export type Event =
   | { readonly type: 'roll-back-chosen'; readonly bootId: string }
   | { readonly type: 'roll-back-failed' }
   | { readonly type: 'roll-back-requested' }
-  | { readonly type: 'reported' };
+  /** `later`: it is kept, and told by a poll that reaches the Director. */
+  | { readonly type: 'reported'; readonly later?: true };
 
 export type Effect =
   | { readonly do: 'download'; readonly plan: Plan; readonly attempt: number }
@@ -170,7 +174,7 @@ const TRANSITIONS: Transitions = {
   downloaded: (state) => (state.at === 'downloading' ? write(state.plan, 1) : undefined),
   'download-failed': (state, { failure, advice }) => {
     if (state.at !== 'downloading') return undefined;
-    if (advice === 'give-up') return failed(state.plan, failure);
+    if (advice === 'give-up') return ended(state.plan, failure);
     if (advice === 'postpone') return IDLE;
     return download(state.plan, state.attempt + 1);
   },
@@ -192,10 +196,10 @@ const TRANSITIONS: Transitions = {
   'resume-requested': (state) => (state.at === 'paused' ? download(state.plan, 1) : undefined),
 
   'abort-requested': (state) => {
-    if (state.at !== 'downloading' && (state.at === 'idle' || !isAtRest(state))) return undefined;
-    return failed(state.plan, failureOf(new OtaError('UPDATE_ABORTED', { while: state.at })));
+    if (!isUnwritten(state)) return undefined;
+    return ended(state.plan, failureOf(new OtaError('UPDATE_ABORTED', { while: state.at })));
   },
-  withdrawn: (state) => (state.at === 'paused' || state.at === 'holding' ? IDLE : undefined),
+  withdrawn: (state) => (isUnwritten(state) ? IDLE : undefined),
 
   written: (state, { bootId }) =>
     state.at === 'writing' ? activate(state.plan, bootId, 1) : undefined,
@@ -233,10 +237,7 @@ const TRANSITIONS: Transitions = {
     return rollBack(plan, rolledBack(plan, cause, event.ecu), untriedBootId);
   },
 
-  confirmed: (state) =>
-    state.at === 'confirming'
-      ? report({ plan: state.plan, failure: undefined, kept: [] })
-      : undefined,
+  confirmed: (state) => (state.at === 'confirming' ? ended(state.plan, undefined) : undefined),
 
   unhealthy: (state, { failure }) =>
     state.at === 'confirming' ? rollBack(state.plan, failure, undefined) : undefined,
@@ -249,10 +250,8 @@ const TRANSITIONS: Transitions = {
   'roll-back-chosen': (state, { bootId }) => {
     if (state.at !== 'rolling-back') return undefined;
     const { plan, failure, attempt } = state;
-    return {
-      state: { at: 'returning', plan, failure, attempt, bootId },
-      effect: { do: 'reboot', plan },
-    };
+    const effect: Effect = { do: 'reboot', plan };
+    return { state: { at: 'returning', plan, failure, attempt, bootId }, effect };
   },
 
   'roll-back-failed': (state) => {
@@ -303,6 +302,11 @@ export function resume(state: State, boot: ThisBoot): Step {
 /** Nothing is under way: a poll may begin. */
 export function isAtRest(state: State): state is At<'idle' | 'paused' | 'holding'> {
   return state.at === 'idle' || state.at === 'paused' || state.at === 'holding';
+}
+
+/** An update of which nothing has been written where it would run from. */
+function isUnwritten(state: State): state is At<'downloading' | 'paused' | 'holding'> {
+  return state.at === 'downloading' || (state.at !== 'idle' && isAtRest(state));
 }
 
 type At<A extends State['at']> = Extract<State, { at: A }>;
@@ -371,7 +375,7 @@ function rollBack(
   };
 }
 
-function failed(plan: Plan, failure: Failure): Step {
+function ended(plan: Plan, failure: Failure | undefined): Step {
   return report({ plan, failure, kept: [] });
 }
 

@@ -7,7 +7,7 @@ import { flushEvents } from './events.ts';
 import { answerFrom, converse } from './fetch.ts';
 import type { Plan } from './machine.ts';
 import { noteAttack } from './note-attack.ts';
-import { sendManifest } from './report.ts';
+import { sendManifest, tellPostponed } from './report.ts';
 import { sealRisen } from './seal.ts';
 import { imageName, isPartOf, planDigest } from './state.ts';
 
@@ -26,7 +26,7 @@ export type Finding =
  * @throws OtaError METADATA_* and its kin when metadata is refused, GATEWAY_* when it cannot be had
  */
 export async function poll(ports: Ports): Promise<Finding> {
-  await sendManifest(ports, undefined);
+  if (!(await tellPostponed(ports))) await sendManifest(ports, undefined);
   await flushEvents(ports);
   const { outcome, targets, correlationId } = await verify(ports);
   if (outcome === 'up-to-date') return { found: 'nothing' };
@@ -44,7 +44,10 @@ const LONGEST_BACK_OFF_MS = 24 * 3_600_000;
  * A new assignment is somebody's word that an image that failed is worth another try. A Director that
  * assigns it again and again by itself gives no such word: from the second failure on it has to wait.
  */
-async function backsOffUntil(plan: Plan, { store, clock }: Ports): Promise<Instant | undefined> {
+export async function backsOffUntil(
+  plan: Plan,
+  { store, clock }: Ports,
+): Promise<Instant | undefined> {
   const failed = await store.failedImages();
   const now = clock.now();
   const untils = plan.targets.flatMap((target) => {
@@ -58,27 +61,34 @@ async function backsOffUntil(plan: Plan, { store, clock }: Ports): Promise<Insta
   return until > now ? (until as Instant) : undefined;
 }
 
-/**
- * Verifies both repositories and keeps what can be trusted.
- *
- * A refusal is remembered for the next manifest: the Director must learn of an attack on the device.
- *
- * Source: Uptane Standard 2.1 §5.4.2.1 (attack indicator), §5.4.4.2.
- */
+/** Verifies both repositories and keeps what can be trusted. Source: Uptane Standard 2.1 §5.4.4.2. */
 export async function verify(ports: Ports): Promise<Verdict> {
   const { store, clock, vehicleId, directorFormat, imageFormat } = ports;
-  const trusted = await store.loadTrusted();
-  const inventory = await store.inventory();
+  const [trusted, inventory] = [await store.loadTrusted(), await store.inventory()];
+  const superseded = await store.superseded();
   const now = clock.now();
-  try {
-    const input = { trusted, inventory, now, vehicleId, directorFormat, imageFormat };
-    const talk = verifyRepositories(input);
+  return judged(ports, async () => {
+    const known = { trusted, inventory, superseded, now };
+    const talk = verifyRepositories({ ...known, vehicleId, directorFormat, imageFormat });
     const verdict = await converse(talk, (need) => answerFrom(ports, need));
-    await store.saveRefusal(undefined);
     // Now and not before: metadata that is fresh vouches for the time, whoever said it. A clock that
     // jumped to 2100 and a time server that lies find everything expired, and leave no floor behind.
     await store.raiseLatestKnownTime(now);
     clock.raiseFloor(await store.latestKnownTime());
+    return verdict;
+  });
+}
+
+/**
+ * A refusal is remembered for the next manifest: the Director must learn of an attack on the device.
+ *
+ * Source: Uptane Standard 2.1 §5.4.2.1 (attack indicator).
+ */
+export async function judged<T>(ports: Ports, act: () => Promise<T>): Promise<T> {
+  const { store } = ports;
+  try {
+    const verdict = await act();
+    await store.saveRefusal(undefined);
     return verdict;
   } catch (error) {
     if (!isOtaError(error)) throw error;

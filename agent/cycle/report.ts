@@ -14,6 +14,7 @@ import {
 } from '../uptane/manifest.ts';
 import type { Result } from './machine.ts';
 import { sealReports } from './seal.ts';
+import { parseResult } from './state.ts';
 
 /**
  * Sends one manifest; when this resolves the Director has it, or has refused it.
@@ -36,6 +37,21 @@ export async function sendManifest(ports: Ports, result: Result | undefined): Pr
     if (!isOtaError(error) || !isRefusal(error)) throw error;
     ports.reporter.refused(error);
   }
+}
+
+/**
+ * How updates ended that came offline, oldest first; one that was told twice, because power failed
+ * between, says the same twice.
+ *
+ * @returns whether a manifest was sent
+ */
+export async function tellPostponed(ports: Ports): Promise<boolean> {
+  const results = await ports.store.postponedReports();
+  for (const result of results) {
+    await sendManifest(ports, parseResult(result));
+    await ports.store.dropPostponedReport();
+  }
+  return results.length > 0;
 }
 
 /**

@@ -10,8 +10,16 @@ import { trust } from '../uptane/trust.ts';
 import type { Failure, Plan, Result, State } from './machine.ts';
 
 export function formatState(state: State): string {
-  return JSON.stringify(state, (_key, value: unknown) =>
-    value instanceof Map ? Object.fromEntries<unknown>(value) : value,
+  return text(state);
+}
+
+export function formatResult(result: Result): string {
+  return text(result);
+}
+
+function text(value: State | Result): string {
+  return JSON.stringify(value, (_key, member: unknown) =>
+    member instanceof Map ? Object.fromEntries<unknown>(member) : member,
   );
 }
 
@@ -35,6 +43,12 @@ export function parseState(text: string): State {
       { cause: error },
     );
   }
+}
+
+/** A result that is told later, as `formatResult` wrote it. @throws OtaError STORAGE_CORRUPT */
+export function parseResult(text: string): Result {
+  const state = parseState(`{"at":"reporting","result":${text}}`);
+  return (state as Extract<State, { at: 'reporting' }>).result;
 }
 
 /** Names a plan by what it installs where and why, to know it again at the next poll: a name per image. */
@@ -160,9 +174,13 @@ function readFailure(fields: Fields): Failure {
 
 function readPlan(fields: Fields): Plan {
   const plan = fields.object('plan');
+  const offline = plan.optionalObject('offline');
   return {
     correlationId: plan.optionalString('correlationId'),
     targets: plan.objects('targets').map((target) => trust(readTarget(target))),
+    ...(offline && {
+      offline: { source: offline.string('source'), lockbox: offline.string('lockbox') },
+    }),
   };
 }
 

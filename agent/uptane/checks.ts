@@ -133,13 +133,19 @@ export function verifyListedVersion(subject: Subject, file: File<Common>, listed
  *
  * Source: Uptane Standard 2.1 §5.4.4.5 steps 5 and 6.
  *
+ * @param named - what the role of a listed name is reported as
  * @throws OtaError VERSION_ROLLBACK, SNAPSHOT_ROLE_REMOVED
  */
-export function verifySnapshotGrows(repo: Repo, trusted: Snapshot, offered: Snapshot): void {
+export function verifySnapshotGrows(
+  repo: Repo,
+  trusted: Snapshot,
+  offered: Snapshot,
+  named: (name: string) => string = roleOf,
+): void {
   for (const [file, before] of trusted.files) {
     // Some repositories list Root too; its own chain is what protects it.
     if (file === 'root.json') continue;
-    const subject = { repo, role: roleOf(file.replace(/\.json$/u, '')) };
+    const subject = { repo, role: named(file.replace(/\.json$/u, '')) };
     const after = offered.files.get(file);
     if (after === undefined) throw new OtaError('SNAPSHOT_ROLE_REMOVED', subject);
     verifyNotOlder(subject, before, after.version);

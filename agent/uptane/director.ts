@@ -57,7 +57,7 @@ export function readDirectorTargets(targets: Targets, vehicle: Vehicle): Directo
   if (targets.delegations.length > 0) {
     throw new OtaError('DIRECTOR_DELEGATES', { delegations: targets.delegations.length });
   }
-  const assignments = [...targets.targets].map(([filename, file]) => assignment(filename, file));
+  const assignments = readAssignments(targets);
   if (assignments.length === 0) verifyVehicle(targets.custom, vehicle);
   const seen = new Set<string>();
   for (const image of assignments) {
@@ -68,6 +68,11 @@ export function readDirectorTargets(targets: Targets, vehicle: Vehicle): Directo
     }
   }
   return { assignments, correlationId: targets.custom?.optionalString('correlationId') };
+}
+
+/** What is assigned to whom, whoever that is. */
+export function readAssignments({ targets }: Targets): readonly Assignment[] {
+  return [...targets].map(([filename, file]) => assignment(filename, file));
 }
 
 /**
@@ -100,17 +105,27 @@ export function readUri(custom: Fields | undefined): string | undefined {
   return uri === '' || uri === PLACEHOLDER_URI ? undefined : uri;
 }
 
-function assignment(filename: string, { lengthBytes, hashes, custom }: TargetFile): Assignment {
-  verifyFilename(filename);
+function assignment(filename: string, file: TargetFile): Assignment {
+  const image = readImage(filename, file);
+  const { custom } = file;
   const ecus =
     custom
       ?.optionalObject('ecuIdentifiers')
       ?.mapMembers((fields, serial) => assignedEcu(serial, fields)) ?? new Map<string, never>();
   if (ecus.size === 0) throw new OtaError('DIRECTOR_TARGET_WITHOUT_ECU', { filename });
+  return { ...image, ecus };
+}
+
+/** What a Director says of an image, but for whom it is. */
+export function readImage(
+  filename: string,
+  { lengthBytes, hashes, custom }: TargetFile,
+): Omit<Assignment, 'ecus'> {
+  verifyFilename(filename);
   const format = custom?.optionalString('targetFormat');
   const encrypted = readEncrypted(custom, lengthBytes);
   const critical = custom?.optionalBoolean('critical') === true;
-  const image = { filename, lengthBytes, hashes, uri: readUri(custom), format, ecus };
+  const image = { filename, lengthBytes, hashes, uri: readUri(custom), format };
   return { ...image, ...(encrypted && { encrypted }), ...(critical && { critical }) };
 }
 

@@ -6,6 +6,7 @@ import type { Format } from './format.ts';
 import { KeptFiles } from './kept-files.ts';
 import type { Root, Snapshot } from './metadata.ts';
 import { roleOf } from './names.ts';
+import { keptOfflineSnapshot, OFFLINE_SNAPSHOT } from './offline-snapshot.ts';
 import { countingAfterForgetting, countingBesideRemnants, type Kept } from './rotation.ts';
 
 export interface Floors {
@@ -46,6 +47,8 @@ export function floorsOf(trusted: ReadonlyMap<string, Uint8Array>, formats: Form
     } else {
       const targets = files.read('targets', (bytes) => format.parseTargets(bytes, repo, 'targets'));
       if (targets !== undefined) versions.set('director/targets', targets.body.version);
+      const offline = keptOfflineSnapshot(trusted, root.body)?.body.version;
+      if (offline !== undefined) versions.set(`director/${OFFLINE_SNAPSHOT}`, offline);
     }
   }
   const isUsed = (name: string): boolean => name.startsWith(DELEGATED) && versions.has(name);

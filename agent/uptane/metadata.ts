@@ -17,7 +17,14 @@ import {
   type HashAlgorithm,
 } from './canonical.ts';
 import { readDelegations, type Delegation } from './delegation.ts';
-import { countSigners, readAuthority, readKeys, readSignatures, type Authority } from './keys.ts';
+import {
+  countSigners,
+  readAuthority,
+  readKeys,
+  readSignatures,
+  type Authority,
+  type PublicKey,
+} from './keys.ts';
 import { verifyRoleName } from './names.ts';
 import { parseInstant, type Instant } from './time.ts';
 
@@ -43,7 +50,12 @@ export interface Root extends Common {
   readonly roles: Readonly<Record<TopLevelRole, Authority>>;
   /** Whether files are named by version and images by hash. */
   readonly consistentSnapshot: boolean;
+  /** Who may sign updates that come on a medium; of a Director alone. */
+  readonly offline?: Readonly<Partial<Record<OfflineRole, Authority>>>;
 }
+
+/** Source: Uptane PURE-2, "Offline updates". */
+export type OfflineRole = 'offline-snapshot' | 'offline-updates';
 
 /** Algorithm to lower-case hex. */
 export type Hashes = ReadonlyMap<HashAlgorithm, string>;
@@ -124,8 +136,20 @@ export function parseRoot(bytes: Uint8Array, repo: Repo): File<Root> {
         targets: readAuthority(roles.object('targets'), keys),
       },
       consistentSnapshot: false,
+      ...(repo === 'director' ? { offline: readOfflineRoles(roles, keys) } : {}),
     };
   });
+}
+
+function readOfflineRoles(
+  roles: Fields,
+  keys: ReadonlyMap<string, PublicKey>,
+): NonNullable<Root['offline']> {
+  const read = (role: OfflineRole): Root['offline'] => {
+    const fields = roles.optionalObject(role);
+    return fields === undefined ? {} : { [role]: readAuthority(fields, keys) };
+  };
+  return { ...read('offline-snapshot'), ...read('offline-updates') };
 }
 
 /**
@@ -146,10 +170,17 @@ export function parseTimestamp(bytes: Uint8Array, repo: Repo): File<Timestamp> {
 
 /** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
 export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
-  return parseFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, (signed) => {
-    const files = signed.object('meta').mapMembers(readListing);
-    return { ...common(signed), files };
-  });
+  return parseFile(bytes, { repo, role: 'snapshot', type: 'snapshot' }, snapshotBody);
+}
+
+/** @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH */
+export function parseOfflineSnapshot(bytes: Uint8Array): File<Snapshot> {
+  const role = 'offline-snapshot';
+  return parseFile(bytes, { repo: 'director', role, type: role }, snapshotBody);
+}
+
+function snapshotBody(signed: Fields): Snapshot {
+  return { ...common(signed), files: signed.object('meta').mapMembers(readListing) };
 }
 
 /**
@@ -157,21 +188,32 @@ export function parseSnapshot(bytes: Uint8Array, repo: Repo): File<Snapshot> {
  * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH
  */
 export function parseTargets(bytes: Uint8Array, repo: Repo, role: string): File<Targets> {
-  return parseFile(bytes, { repo, role, type: 'targets' }, (signed) => {
-    const targets = new TargetFiles(signed.object('targets'));
-    return {
-      ...common(signed),
-      targets,
-      delegations: delegations(signed.optionalObject('delegations')),
-      custom: signed.optionalObject('custom'),
-    };
-  });
+  return parseFile(bytes, { repo, role, type: 'targets' }, targetsBody);
+}
+
+/**
+ * A type of its own: who may sign for both roles must not have the one taken for the other.
+ *
+ * @param role - `offline-updates/NAME`
+ * @throws OtaError METADATA_MALFORMED, ROLE_TYPE_MISMATCH
+ */
+export function parseOfflineUpdates(bytes: Uint8Array, role: string): File<Targets> {
+  return parseFile(bytes, { repo: 'director', role, type: 'offline-updates' }, targetsBody);
+}
+
+function targetsBody(signed: Fields): Targets {
+  return {
+    ...common(signed),
+    targets: new TargetFiles(signed.object('targets')),
+    delegations: delegations(signed.optionalObject('delegations')),
+    custom: signed.optionalObject('custom'),
+  };
 }
 
 interface Expected {
   readonly repo: Repo;
   readonly role: string;
-  readonly type: TopLevelRole;
+  readonly type: TopLevelRole | OfflineRole;
 }
 
 function parseFile<Body>(

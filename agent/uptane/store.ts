@@ -219,21 +219,24 @@ export class MetadataStore {
   /**
    * Source: Uptane Standard 2.1 §5.4.4.5 steps 2 to 7.
    *
+   * @param listed - absent on a medium, which has no Timestamp: then it is no older than any that one
+   *   has listed, and may have expired (PURE-2)
    * @throws OtaError METADATA_HASH_MISMATCH, METADATA_LENGTH_MISMATCH, THRESHOLD_NOT_MET,
    * VERSION_ROLLBACK, METADATA_VERSION_MISMATCH, SNAPSHOT_ROLE_REMOVED, METADATA_EXPIRED and those
    * of the parser
    */
-  addSnapshot(bytes: Uint8Array, listed: Listing): Trusted<Snapshot> {
+  addSnapshot(bytes: Uint8Array, listed?: Listing): Trusted<Snapshot> {
     const subject = this.#subject('snapshot');
     const file = this.format.parseSnapshot(bytes, this.repo);
-    this.#verifyListed(subject, file, listed, 'timestamp');
+    if (listed !== undefined) this.#verifyListed(subject, file, listed, 'timestamp');
     const signers = this.#checks.verifyThreshold(subject, file, this.#root.roles.snapshot);
-    const previous = this.#outlasting.snapshot;
+    const { snapshot: previous, timestamp } = this.#outlasting;
     this.#checks.verifyNotOlder(subject, previous?.body, file.body.version);
-    this.#checks.verifyListedVersion(subject, file, listed);
+    if (listed !== undefined) this.#checks.verifyListedVersion(subject, file, listed);
+    else this.#checks.verifyNotOlder(subject, timestamp?.body.snapshot, file.body.version);
     if (previous !== undefined)
       this.#checks.verifySnapshotGrows(this.repo, previous.body, file.body);
-    this.#checks.verifyFresh(subject, file.body, this.#now);
+    if (listed !== undefined) this.#checks.verifyFresh(subject, file.body, this.#now);
     this.#judge?.addSnapshot(file, previous);
     return this.#accept('snapshot', file, signers);
   }

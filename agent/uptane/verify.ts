@@ -11,11 +11,13 @@ import type { Format } from './format.ts';
 import type { EcuInventory } from './inventory.ts';
 import { matchTarget } from './match.ts';
 import type { Listing } from './metadata.ts';
+import { refreshOfflineSnapshot } from './offline-snapshot.ts';
 import { hasPending, planInstallation, type TrustedTarget } from './plan.ts';
 import { updateRoot } from './root.ts';
 import { updateSnapshot, updateSnapshotIfServed } from './snapshot.ts';
 import type { Observer, Passed, RoleSeen } from './observer.ts';
 import { MetadataStore } from './store.ts';
+import { withoutSuperseded } from './superseded.ts';
 import { updateTargets } from './targets.ts';
 import type { Instant } from './time.ts';
 
@@ -30,6 +32,8 @@ export interface VerifyInput {
   readonly imageFormat?: Format;
   /** Held against the identifier in empty Director Targets, where the Director sends one. */
   readonly vehicleId?: string;
+  /** What an update on a medium has replaced, by the names of `superseded.ts`. */
+  readonly superseded?: ReadonlySet<string>;
   /** Told what held and what is believed, as it happens. */
   readonly observer?: Observer;
 }
@@ -59,7 +63,8 @@ export function* verify(input: VerifyInput): Conversation<Verdict> {
   const { trusted, now, directorFormat, imageFormat, observer } = input;
   const director = new MetadataStore('director', trusted, now, directorFormat).watch(observer);
   const image = new MetadataStore('image', trusted, now, imageFormat).watch(observer);
-  const { assignments, correlationId } = yield* updateDirector(director, input);
+  const { assignments: all, correlationId } = yield* updateDirector(director, input);
+  const assignments = withoutSuperseded(all, correlationId, input.superseded ?? new Set());
   const named = correlationId === undefined ? {} : { correlationId };
   if (!hasPending(assignments, input.inventory)) {
     observer?.passed(NOTHING_NEW);
@@ -95,7 +100,9 @@ export function* verify(input: VerifyInput): Conversation<Verdict> {
  */
 export function* refresh(input: VerifyInput): Conversation<void> {
   const { trusted, now, directorFormat, imageFormat } = input;
-  yield* updateDirector(new MetadataStore('director', trusted, now, directorFormat), input);
+  const director = new MetadataStore('director', trusted, now, directorFormat);
+  yield* updateDirector(director, input);
+  yield* refreshOfflineSnapshot(director, trusted, now);
   yield* updateImage(new MetadataStore('image', trusted, now, imageFormat));
 }
 

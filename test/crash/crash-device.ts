@@ -12,12 +12,14 @@ import { join } from 'node:path';
 
 import { openBrake } from '../../agent/cycle/brake.ts';
 import { openClock } from '../../agent/io/clock.ts';
+import { openMedia } from '../../agent/io/medium.ts';
 import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
 import type { Ports } from '../../agent/ports.ts';
 import { UPTANE } from '../../agent/uptane/format.ts';
-import { hashesOf, type Body } from '../support/build-metadata.ts';
+import { FUTURE, hashesOf, type Body } from '../support/build-metadata.ts';
+import { Stick } from '../support/stick.ts';
 import { directorTarget, imageTarget, NOW, World } from '../support/uptane-world.ts';
 import type { NewImage, Scenario } from './scenario.ts';
 
@@ -31,14 +33,16 @@ export async function prepare(directory: string, scenario: Scenario): Promise<vo
   mkdirSync(join(directory, 'images'), { recursive: true });
   const device = join(directory, 'device');
   mkdirSync(device);
-  for (const image of await scenario.prepare(device)) {
-    const name = image.filename ?? `${image.ecu.serial}.img`;
+  const images = await scenario.prepare(device);
+  for (const image of images) {
+    const name = nameOf(image);
     world.director.targets[name] = asSigned(image, directorTarget('', [image.ecu]));
     world.image.targets[name] = asSigned(image, imageTarget('', [image.ecu], image.custom));
     writeFileSync(join(directory, 'images', name), image.content);
   }
   world.director.custom = { correlationId: 'urn:here-ota:mtu:1' };
-  world.publish();
+  if (scenario.comesBy === 'stick') packOnStick(directory, world, images);
+  else world.publish();
   for (const repo of ['director', 'image'] as const) {
     mkdirSync(join(directory, repo));
     for (const [name, bytes] of world[repo].served) {
@@ -56,6 +60,34 @@ export async function prepare(directory: string, scenario: Scenario): Promise<vo
     }
   }
   await database.close();
+}
+
+function nameOf({ ecu, filename }: NewImage): string {
+  return filename ?? `${ecu.serial}.img`;
+}
+
+/** The Director assigns nothing, and signs the same for the hardware. */
+function packOnStick(directory: string, world: World, images: readonly NewImage[]): void {
+  world.director.targets = {};
+  const stick = new Stick(world);
+  stick.publishRoot();
+  world.publish();
+  const targets = images.map((image) => {
+    const custom = { hardwareIds: [image.ecu.hardwareId] };
+    stick.images.set(hashesOf(image.content).sha256, image.content);
+    return [nameOf(image), asSigned(image, { custom })] as const;
+  });
+  stick.lockboxes.set('box', {
+    version: 1,
+    expires: FUTURE,
+    targets: Object.fromEntries(targets),
+  });
+  stick.write().writeTo(stickIn(directory));
+}
+
+/** Where it is mounted. */
+export function stickIn(directory: string): string {
+  return join(directory, 'stick');
 }
 
 function asSigned({ content, commit }: NewImage, target: Body): Body {
@@ -92,6 +124,7 @@ export async function openPorts(
     installers: { of: (ecu) => scenario.open(join(directory, 'device'), ecu) },
     health: { check: () => Promise.resolve() },
     brake: openBrake(),
+    media: openMedia(),
     boot: {
       bootId: readFileSync(join(directory, 'boot-id'), 'utf8'),
       uptimeMs: () => 0,

@@ -4,9 +4,11 @@
  * `node cycle-main.ts SCENARIO DIRECTORY [NAME before|after]`: prints what came out, and the names of
  * all points that it passed, as one JSON document.
  */
-import { runCycle } from '../../agent/cycle/cycle.ts';
+import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
+import { runOfflineCycle } from '../../agent/cycle/offline.ts';
+import type { Ports } from '../../agent/ports.ts';
 import { cuttingPorts } from '../support/cut-ports.ts';
-import { openPorts } from './crash-device.ts';
+import { openPorts, stickIn } from './crash-device.ts';
 import { scenarioOf } from './scenarios.ts';
 
 const [, , name = '', directory = '', call = '', moment = 'before'] = process.argv;
@@ -20,6 +22,13 @@ const cut = cuttingPorts(
     throw new Error('survived SIGKILL');
   },
 );
-const { outcome } = await runCycle(cut.ports);
+const { outcome } = await (scenarioOf(name).comesBy === 'stick' ? fromStick : runCycle)(cut.ports);
 await device.close();
 process.stdout.write(JSON.stringify({ outcome, points: cut.names() }));
+
+/** As the daemon does it: what is on the stick, then the Director. */
+async function fromStick(ports: Ports): Promise<Outcome> {
+  const result = await runOfflineCycle(ports, { source: stickIn(directory), by: 'hand' });
+  await runCycle(ports);
+  return result;
+}

@@ -46,6 +46,8 @@ export interface Scenario {
   boot(directory: string): void | Promise<void>;
   /** How many boots in a row one that was found good lasts, where every boot has to be found good. */
   readonly boots?: number;
+  /** By default from the repositories: the update is on a stick, and the Director assigns nothing. */
+  readonly comesBy?: 'stick';
   /** Which image an ECU runs, without asking the installer; `neither` is what must never be. */
   running(directory: string, ecu: string): Running | Promise<Running>;
 }

@@ -185,6 +185,9 @@ const components: Scenario = {
   running: (directory, ecu) => (ecu === PRIMARY.serial ? abSlot : file).running(directory, ecu),
 };
 
+/** The same two, from a stick. */
+const stick: Scenario = { ...components, comesBy: 'stick' };
+
 /** A new installer adds its scenario here. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'ab-slot': abSlot,
@@ -200,6 +203,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   compose,
   ostree,
   rauc,
+  stick,
   swupdate,
 };
 

@@ -10,6 +10,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   image_not_found: 'list them with images; add one with publish',
   image_exists: 'publish under another name: a name never changes its content',
   role_not_found: 'add it with delegate',
+  lockbox_not_found: 'list them with lockboxes; sign one with lockbox',
   no_ecus: 'let the device run once, so that it registers its ECUs',
   no_key: 'run ota-agent secrets on the device once',
   nothing_to_roll_back: 'publish or assign once more, and let the device see both',

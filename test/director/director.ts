@@ -24,6 +24,8 @@ import {
   createRootOfTrust,
   expiryText,
   rotateKeys,
+  withOfflineRoles,
+  type OfflineKeys,
   type RootOfTrust,
   type Rotation,
 } from './metadata/repository-keys.ts';
@@ -116,6 +118,15 @@ export class Director {
   rotate(rotation: Rotation): void {
     const expires = expiryText(Date.now(), this.#parts.settings.current.validitySeconds.root);
     this.#save(rotateKeys(this.#trust, rotation, expires));
+  }
+
+  /** Who signs for media; the root names them from the first time on that this is asked. */
+  offlineKeys(): OfflineKeys {
+    const { keyType, validitySeconds } = this.#parts.settings.current;
+    const expires = expiryText(Date.now(), validitySeconds.root);
+    const trust = withOfflineRoles(this.#trust, keyType, expires);
+    if (trust.roots.length > this.#trust.roots.length) this.#save(trust);
+    return trust.offline;
   }
 
   /**

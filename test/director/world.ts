@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 
 import { Director } from './director.ts';
+import { OfflineUpdates } from './offline.ts';
 import { EnrolmentSecrets } from './enrolment/secrets.ts';
 import { EnrolmentSettingsFile } from './enrolment/settings.ts';
 import { FaultSwitch } from './faults/switch.ts';
@@ -32,6 +33,8 @@ export interface World {
   readonly director: Director;
   /** Encrypts what rollouts are about to give to devices. */
   readonly ahead: EncryptAhead;
+  /** What is signed for media. */
+  readonly offline: OfflineUpdates;
   readonly faults: FaultSwitch;
   readonly metadata: ServedMetadata;
   readonly time: TimeServer;
@@ -95,6 +98,7 @@ export async function openWorld(
     settings,
     access,
   });
+  const offline = new OfflineUpdates(join(directory, 'director'), director, images);
   const faults = new FaultSwitch(join(directory, 'faults.json'), access);
   const watched = new WatchedFiles(FOLLOWED.map((file) => join(directory, file)));
   watched.haveChanged();
@@ -105,8 +109,9 @@ export async function openWorld(
     images,
     director,
     ahead: new EncryptAhead({ store, director, images }),
+    offline,
     faults,
-    metadata: new ServedMetadata({ director, store, images, faults, settings }),
+    metadata: new ServedMetadata({ director, offline, store, images, faults, settings }),
     time: new TimeServer(directory, first.keyType, faults),
     traffic: new Traffic(),
     enrolment,

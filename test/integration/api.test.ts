@@ -186,7 +186,7 @@ describe('what is asked', () => {
     await serve();
     for (const [name, { method, path, answer }] of ROUTES) {
       if (typeof answer === 'string') continue;
-      const body = JSON.stringify({ update: 'abc' });
+      const body = JSON.stringify({ update: 'abc', source: '/media/update' });
       const { status, json } = await ask(method, path.replace('{what}', 'tls'), body);
       assert.deepEqual([status, json['outcome']], [200, name]);
     }

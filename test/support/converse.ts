@@ -3,7 +3,15 @@ import type { Repo } from '../../agent/errors.ts';
 import type { EcuInventory } from '../../agent/uptane/inventory.ts';
 import { verifyFirstRoot } from '../../agent/uptane/store.ts';
 import type { Instant } from '../../agent/uptane/time.ts';
-import { verify, type Answer, type Need, type Verdict } from '../../agent/uptane/verify.ts';
+import { verifyOffline, type OfflineVerdict } from '../../agent/uptane/offline.ts';
+import {
+  verify,
+  type Answer,
+  type Conversation,
+  type Need,
+  type Verdict,
+  type VerifyInput,
+} from '../../agent/uptane/verify.ts';
 
 /** What a repository serves under a file name. */
 export type Serve = (repo: Repo, file: string) => Answer;
@@ -13,6 +21,8 @@ export class MemoryDevice {
   readonly trusted: Map<string, Uint8Array>;
   inventory: readonly EcuInventory[];
   now: Instant;
+  /** What an update on a medium has replaced. */
+  superseded: ReadonlySet<string> = new Set();
   /** Every file asked for in the last run, as `REPO/FILE`. */
   requests: string[] = [];
   /** Every role kept or forgotten in the last run, as `REPO/ROLE`, in order. */
@@ -40,13 +50,23 @@ export class MemoryDevice {
    * @param powerCutAfter - how many roles can be kept before the power fails
    */
   verify(serve: Serve, powerCutAfter = Infinity): Verdict {
+    return this.#converse(verify(this.#known()), serve, powerCutAfter);
+  }
+
+  /** The same for what is on a medium. */
+  verifyOffline(serve: Serve, lockboxes: readonly string[]): OfflineVerdict {
+    const input = { ...this.#known(), source: '/stick', lockboxes };
+    return this.#converse(verifyOffline(input), serve, Infinity);
+  }
+
+  #known(): Pick<VerifyInput, 'trusted' | 'inventory' | 'now' | 'superseded'> {
+    const { inventory, now, superseded } = this;
+    return { trusted: new Map(this.trusted), inventory, now, superseded };
+  }
+
+  #converse<T>(talk: Conversation<T>, serve: Serve, powerCutAfter: number): T {
     this.requests = [];
     this.kept = [];
-    const talk = verify({
-      trusted: new Map(this.trusted),
-      inventory: this.inventory,
-      now: this.now,
-    });
     let turn = talk.next();
     while (turn.done !== true) {
       const isKeep = turn.value.need === 'keep';

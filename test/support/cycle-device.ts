@@ -6,9 +6,11 @@ import { join } from 'node:path';
 
 import { openBrake } from '../../agent/cycle/brake.ts';
 import { runCycle, type Outcome } from '../../agent/cycle/cycle.ts';
+import { runOfflineCycle } from '../../agent/cycle/offline.ts';
 import { OtaError } from '../../agent/errors.ts';
 import { openClock } from '../../agent/io/clock.ts';
 import { installersOf } from '../../agent/io/installers/by-ecu.ts';
+import { openMedia } from '../../agent/io/medium.ts';
 import { StagingDirectory } from '../../agent/io/staging.ts';
 import { Database } from '../../agent/io/store/database.ts';
 import { SqliteStore } from '../../agent/io/store/store.ts';
@@ -117,6 +119,7 @@ export class TestDevice {
         },
       },
       brake: this.brake,
+      media: openMedia(),
       boot: {
         bootId: readFileSync(this.board.bootId, 'utf8'),
         uptimeMs: () => this.outside.uptimeMs,
@@ -167,6 +170,11 @@ export class TestDevice {
 
   async cycle(instead: Partial<Ports> = {}): Promise<Outcome> {
     return runCycle({ ...(await this.ports()), ...instead });
+  }
+
+  /** What is on a stick that is mounted at `source`; a person asks for it. */
+  async insert(source: string, instead: Partial<Ports> = {}): Promise<Outcome> {
+    return runOfflineCycle({ ...(await this.ports()), ...instead }, { source, by: 'hand' });
   }
 
   /** Cycles and boots until the update is over. */

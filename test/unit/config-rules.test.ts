@@ -252,3 +252,22 @@ test('a missing gateway is refused only by what needs one, and says where to add
     remedy: 'add director_url = "…" to [gateway]',
   });
 });
+
+for (const [what, contradicts] of [
+  ['uptane.dialect = "tuf"', 'uptane.dialect = "tuf": media have the Uptane dialect'],
+  [
+    'separation.installer = true',
+    'separation.installer = true: that installer takes nothing offline',
+  ],
+] as const) {
+  test(`media that nobody could take are refused with ${what}`, async (t) => {
+    const { file, loaded } = load(t, `offline.sources = ["/media/update"]\n${what}\n`);
+    await rejectsCode(loaded, 'CONFIG_INVALID', {
+      file,
+      line: 1,
+      key: 'offline.sources',
+      problem: `contradicts ${contradicts}`,
+      remedy: 'remove one of them; agent/OFFLINE.md says why',
+    });
+  });
+}

@@ -1,6 +1,7 @@
 /** What the process that waits and the process that works say to each other: structured clones. */
 import type { LoadedSettings } from '../../config-problem.ts';
 import type { Wait } from '../../cycle/daemon.ts';
+import type { SeenMedia } from '../../cycle/pick-up.ts';
 import type { ApiAnswer, ApiQuestion } from '../../io/api/answer.ts';
 import type { Readings, Usage } from '../../io/api/metrics.ts';
 import type { Facts } from '../../io/log-fields.ts';
@@ -20,10 +21,11 @@ export interface Left {
   readonly loaded: LoadedSettings;
   readonly wait: Wait;
   readonly remembered: Remembered;
+  readonly media: SeenMedia;
 }
 
 /** What a worker leaves when it goes, and what is answered until the next one is there. */
-export interface Rest extends Pick<Left, 'wait' | 'remembered'> {
+export interface Rest extends Pick<Left, 'wait' | 'remembered' | 'media'> {
   readonly status: ApiAnswer;
   readonly readings: Readings;
   readonly usage: Usage;

@@ -1,12 +1,14 @@
 /** What a worker is once it has its settings: the daemon, until it is told to stop or has nothing to do. */
 import type { Agent } from '../../assemble.ts';
 import type { LoadedSettings } from '../../config-problem.ts';
-import { Daemon } from '../../cycle/daemon.ts';
+import { Daemon, type DaemonOptions } from '../../cycle/daemon.ts';
+import { PickUp, type SeenMedia } from '../../cycle/pick-up.ts';
 import type { ApiAnswer, ApiQuestion } from '../../io/api/answer.ts';
 import { ownUsage } from '../../io/api/metrics.ts';
 import { openLog } from '../../io/log.ts';
 import { permitted, type Facts } from '../../io/log-fields.ts';
 import { keepRefusedPins } from '../../io/token/refused-pins.ts';
+import type { Settings } from '../../settings.ts';
 import { withAgent, type CommandContext } from '../context.ts';
 import { metricsFile } from '../metrics-file.ts';
 import { secretsNow } from '../secrets.ts';
@@ -43,10 +45,12 @@ async function serve(
     link.tell({ say: 'event', event, facts: permitted(facts) });
   };
   const view = new DaemonView(agent, { publish }, left?.remembered);
+  const offline = offlineFrom(settings, agent, left?.media);
   const daemon = new Daemon(
     { ...agent.ports, reporter: view.observed },
     {
       pollIntervalMs: settings.uptane.poll_interval,
+      offline,
       progressed: (text) => {
         view.cycleEnded(text);
         link.tell({ say: 'status', text });
@@ -61,8 +65,9 @@ async function serve(
   const leaving = new Leaving(daemon, settings.daemon.linger, async () => {
     const shown = { status: await statusAnswer(served), readings: await readings(served) };
     return (wait) => {
-      const rest = { ...shown, wait, remembered: view.remembered, usage: ownUsage() };
-      link.leave({ say: 'rest', rest });
+      const { remembered } = view;
+      const media = offline?.pickUp.seen ?? new Map();
+      link.leave({ say: 'rest', rest: { ...shown, wait, remembered, media, usage: ownUsage() } });
     };
   });
   if (left === undefined) {
@@ -72,6 +77,16 @@ async function serve(
   const ended = daemon.run(AbortSignal.any([stop, leaving.signal]), left?.wait);
   link.answerWith((question) => leaving.during(() => reply(question, { served, ask, leaving })));
   await ended;
+}
+
+/** Sources where media may come, if any are configured. */
+function offlineFrom(
+  { offline: { sources, interval } }: Settings,
+  { ports: { media } }: Agent,
+  seen: SeenMedia | undefined,
+): DaemonOptions['offline'] {
+  if (media === undefined || sources.length === 0) return undefined;
+  return { pickUp: new PickUp(media, sources, seen), everyMs: interval };
 }
 
 interface Answering {

@@ -15,8 +15,16 @@ import type { ServiceNotifier } from '../../io/systemd.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandResult } from '../result.ts';
 import { isStatus, type FromWorker, type Left, type Rest } from './messages.ts';
+import { MediaWatch } from './media-watch.ts';
 import { RestingTime } from './resting-time.ts';
 import { Worker, type Ended } from './worker.ts';
+
+/** While there is no worker. */
+interface Resting {
+  readonly said: Rest;
+  readonly time: RestingTime;
+  readonly watch: MediaWatch;
+}
 
 export class Waiting {
   readonly #config: readonly string[];
@@ -29,7 +37,7 @@ export class Waiting {
   #loaded: LoadedSettings | undefined;
   #worker: Worker | undefined;
   /** What the last worker has said before it went; absent once there is another. */
-  #rest: { readonly said: Rest; readonly time: RestingTime } | undefined;
+  #rest: Resting | undefined;
   /** How it all ends. */
   #end: CommandResult | Error | undefined;
   /** Processor time of the workers that have gone. */
@@ -60,6 +68,7 @@ export class Waiting {
       if (this.#end instanceof Error) throw this.#end;
       return this.#end;
     } finally {
+      this.#rest?.watch.end();
       await this.#notifier.stopping();
       await this.#api?.close();
       this.#lock?.release();
@@ -71,6 +80,7 @@ export class Waiting {
     if (this.#worker !== undefined) return this.#worker;
     const left = this.#left();
     this.#rest?.time.end();
+    this.#rest?.watch.end();
     this.#rest = undefined;
     const beginning = { config: this.#config, ...(left === undefined ? {} : { left }) };
     this.#worker = new Worker(beginning, (message) => {
@@ -81,8 +91,9 @@ export class Waiting {
 
   #left(): Left | undefined {
     if (this.#loaded === undefined || this.#rest === undefined) return undefined;
-    const { said, time } = this.#rest;
-    return { loaded: this.#loaded, wait: time.left, remembered: said.remembered };
+    const { said, time, watch } = this.#rest;
+    const { remembered } = said;
+    return { loaded: this.#loaded, wait: time.left, remembered, media: watch.seen };
   }
 
   #told(message: Exclude<FromWorker, { say: 'reply' }>): void {
@@ -102,12 +113,22 @@ export class Waiting {
         this.#hub.publish(message.event, message.facts);
         break;
       case 'rest':
-        this.#rest = { said: message.rest, time: new RestingTime(message.rest.wait) };
-        this.#spentSeconds += message.rest.usage.cpuSeconds;
+        this.#restAfter(message.rest);
         break;
       case 'failed':
         this.#end ??= message.result;
     }
+  }
+
+  #restAfter(said: Rest): void {
+    if (this.#loaded === undefined) return;
+    const { offline } = this.#loaded.settings;
+    const time = new RestingTime(said.wait);
+    const watch = new MediaWatch(offline, said.media, () => {
+      time.end();
+    });
+    this.#rest = { said, time, watch };
+    this.#spentSeconds += said.usage.cpuSeconds;
   }
 
   async #orFail(act: () => void | Promise<void>): Promise<void> {

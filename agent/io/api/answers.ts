@@ -64,6 +64,7 @@ export const statusAnswer = z.object({
   ecus: z.array(
     z.object({ serial: z.string(), hardwareId: z.string(), installed: image.nullable() }),
   ),
+  reportsWaiting: z.int().describe('Ends of offline updates that the Director has not heard of'),
   lastRefusal: z.string().nullable().describe('Failure code of the last verification, if refused'),
   lastUpdate: historyEntry.nullable(),
   lastCycle: z.string().describe('Outcome or failure code'),

@@ -41,6 +41,16 @@ export const JSON_ROUTES = {
     summary: 'Run a cycle now; answers at once',
     answer: commandAnswer,
   },
+  offline: {
+    method: 'POST',
+    path: '/v1/update/offline',
+    summary: 'Install what is on a medium, without network; answers when it can go no further',
+    body: z.object({
+      source: z.string().min(1).max(4096).describe('Directory that the medium is mounted at'),
+      lockbox: z.string().min(1).max(50).optional().describe('Which update on it'),
+    }),
+    answer: commandAnswer,
+  },
   pause: {
     method: 'POST',
     path: '/v1/pause',

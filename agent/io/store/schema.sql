@@ -29,7 +29,8 @@ CREATE TABLE event (
 ) STRICT;
 
 -- cycle_state, report_counter, report_time_ms, highest_release_counter/ECU, latest_known_time_ms,
--- provisioning facts, refusal, unreported_attacks, anchor, last_updated, failed_images
+-- provisioning facts, refusal, unreported_attacks, anchor, last_updated, failed_images,
+-- postponed_reports, superseded
 CREATE TABLE fact (
   name TEXT PRIMARY KEY,
   value TEXT NOT NULL

@@ -14,6 +14,9 @@ import type { Binding } from '../../uptane/standing.ts';
 import type { Instant } from '../../uptane/time.ts';
 import type { Keep } from '../../uptane/verify.ts';
 import type { Database, Row, Transaction } from './database.ts';
+import { getFact, putFact } from './fact.ts';
+import { countFailures, parseFailures } from './failed-images.ts';
+import { addPostponed, dropPostponed, parsePostponed } from './postponed-reports.ts';
 
 const HISTORY_ENTRIES = 100;
 /** A device that is offline for months must not fill its disk with events. */
@@ -107,6 +110,9 @@ export class SqliteStore implements Store {
       await t.run(trim, HISTORY_ENTRIES);
       await putFact(t, 'last_plan', planDigest);
       await putFact(t, 'failed_plan', failed ? planDigest : '');
+      if (end.superseded !== undefined) {
+        await putFact(t, 'superseded', JSON.stringify(end.superseded));
+      }
       await putFact(t, 'cycle_state', state);
     });
   }
@@ -145,6 +151,25 @@ export class SqliteStore implements Store {
   saveWaiting(waiting: string | undefined): Promise<void> {
     if (waiting !== undefined) return this.saveFact('waiting', waiting);
     return this.#database.transaction((t) => t.run("DELETE FROM fact WHERE name = 'waiting'"));
+  }
+
+  postponeReport(result: string, state: string): Promise<void> {
+    return this.#database.transaction(async (t) => {
+      await addPostponed(t, result);
+      await putFact(t, 'cycle_state', state);
+    });
+  }
+
+  async postponedReports(): Promise<readonly string[]> {
+    return parsePostponed(await this.fact('postponed_reports'));
+  }
+
+  dropPostponedReport(): Promise<void> {
+    return this.#database.transaction(dropPostponed);
+  }
+
+  async superseded(): Promise<ReadonlySet<string>> {
+    return new Set(JSON.parse((await this.fact('superseded')) ?? '[]') as string[]);
   }
 
   async failedImages(): Promise<ReadonlyMap<string, FailedImage>> {
@@ -281,26 +306,6 @@ async function recordInstalled(t: Transaction, image: InstalledImage): Promise<v
   await t.run(insert, image.ecu, 1, text);
 }
 
-/** Images that fail for ever must not fill the disk. */
-const FAILED_IMAGES = 64;
-
-async function countFailures(t: Transaction, end: Finish): Promise<void> {
-  const before = await getFact(t, 'failed_images');
-  if (before === undefined && !end.failed) return;
-  const failures = new Map(parseFailures(before));
-  for (const image of end.images) {
-    const count = failures.get(image)?.failures ?? 0;
-    failures.delete(image);
-    const failedAt = end.history.endedAt;
-    if (end.failed) failures.set(image, { failures: count + 1, failedAt });
-  }
-  await putFact(t, 'failed_images', JSON.stringify([...failures].slice(-FAILED_IMAGES)));
-}
-
-function parseFailures(text = '[]'): ReadonlyMap<string, FailedImage> {
-  return new Map(JSON.parse(text) as [string, FailedImage][]);
-}
-
 /** Never lowered: going back by hand must not open the way to other old images. */
 async function raiseReleaseCounter(
   t: Transaction,
@@ -323,18 +328,9 @@ async function raiseFact(t: Transaction, name: string, floor: number): Promise<v
   if (present === undefined || Number(present) < floor) await putFact(t, name, String(floor));
 }
 
-async function getFact(t: Transaction, name: string): Promise<string | undefined> {
-  const [row] = await t.all('SELECT value FROM fact WHERE name = ?', name);
-  return row === undefined ? undefined : String(row['value']);
-}
-
 /** A code that a later agent wrote is not known here, and is left out. */
 function parseCodes(text = ''): readonly FailureCode[] {
   return text.split(' ').filter(isFailureCode);
-}
-
-function putFact(t: Transaction, name: string, value: string): Promise<void> {
-  return t.run('INSERT OR REPLACE INTO fact VALUES (?, ?)', name, value);
 }
 
 function formatImage(image: InstalledImage): string {

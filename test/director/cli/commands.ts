@@ -17,6 +17,7 @@ import {
   type Command,
 } from './actions.ts';
 import { misuse, type Shape } from './command-line.ts';
+import { OFFLINE_COMMANDS } from './offline.ts';
 import { ROLLOUT_COMMANDS } from './rollouts.ts';
 import { describeDevice, describeEvent, describeManifest, lines, table } from './render.ts';
 
@@ -148,7 +149,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
   },
   rotate: {
-    usage: 'director|image [root|targets|snapshot|timestamp] [--key-type TYPE]',
+    usage:
+      'director|image [root|targets|snapshot|timestamp|offline-snapshot|offline-updates] [--key-type TYPE]',
     options: ['key-type'],
     words: [1, 2],
     what: 'new keys for a role, and the next root',
@@ -244,6 +246,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return { json: requests, text: table(['at', 'device', 'method', 'path', 'status'], rows) };
     },
   },
+  ...OFFLINE_COMMANDS,
   ...ROLLOUT_COMMANDS,
   'enrol-secret': {
     ...NONE,

@@ -65,6 +65,20 @@ const ROUTES: Readonly<Record<string, Described>> = {
   'POST /refresh': { summary: 'sign metadata anew', body: ANY },
   'GET /settings': { summary: 'all settings' },
   'PUT /settings': { summary: 'change settings', body: ANY },
+  'POST /lockboxes': {
+    summary: 'sign an update for media, for hardware and no device in particular',
+    status: 201,
+    body: object(
+      { name: TEXT, images: TEXTS, device: { ...TEXT, description: 'for encrypted images' } },
+      ['name', 'images'],
+    ),
+  },
+  'GET /lockboxes': { summary: 'updates for media, with versions' },
+  'POST /sticks': {
+    summary: 'write a medium below a directory of the server',
+    status: 201,
+    body: object({ directory: TEXT, lockboxes: TEXTS }, ['directory']),
+  },
   'POST /assignments': {
     summary: 'decide what one device shall run',
     status: 201,

@@ -10,7 +10,7 @@ import { LEVELS, type Level } from '../metadata/metadata-set.ts';
 import type { ImageFile } from '../state/image-files.ts';
 import { COMPRESSIONS, type Compression } from '../state/pack.ts';
 import { JsonReader, parseJson } from '../json/read-json.ts';
-import { ROLES, type Role, type Rotation } from '../metadata/repository-keys.ts';
+import { OFFLINE_ROLES, ROLES, type Rotation } from '../metadata/repository-keys.ts';
 import { KEY_TYPES, type KeyType } from '../signing.ts';
 import type { World } from '../world.ts';
 import { deviceOf } from './devices.ts';
@@ -39,7 +39,8 @@ export function addRepositoryRoutes(app: FastifyInstance, world: World): void {
     const repository = wanted.string('repo') === 'image' ? world.images : world.director;
     if (!['image', 'director'].includes(wanted.string('repo')))
       throw notOneOf('repo', ['director', 'image']);
-    repository.rotate(readRotation(wanted, world.settings.current.keyType));
+    const roles = repository === world.director ? [...ROLES, ...OFFLINE_ROLES] : ROLES;
+    repository.rotate(readRotation(wanted, roles, world.settings.current.keyType));
     return reply.code(201).send({ rootVersion: repository.trust.roots.length });
   });
 
@@ -143,8 +144,12 @@ function customOf(
   };
 }
 
-function readRotation(wanted: JsonReader, byDefault: KeyType): Rotation {
-  const role: Role = oneOf('role', wanted.optionalString('role') ?? 'root', ROLES);
+function readRotation(
+  wanted: JsonReader,
+  roles: readonly Rotation['role'][],
+  byDefault: KeyType,
+): Rotation {
+  const role = oneOf('role', wanted.optionalString('role') ?? 'root', roles);
   const keyCount = wanted.optionalInteger('keyCount', 1, MAX_KEYS) ?? 1;
   const threshold = wanted.optionalInteger('threshold', 1, keyCount) ?? 1;
   const keyType = oneOf('keyType', wanted.optionalString('keyType') ?? byDefault, KEY_TYPES);

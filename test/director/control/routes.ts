@@ -7,6 +7,7 @@ import { addDeviceRoutes } from './devices.ts';
 import { addFaultRoutes } from './faults.ts';
 import { describeRoutes } from './openapi.ts';
 import type { ControlParts } from './parts.ts';
+import { addOfflineRoutes } from './offline.ts';
 import { addRepositoryRoutes } from './repository.ts';
 import { addRolloutRoutes } from './rollouts.ts';
 
@@ -20,6 +21,7 @@ export function createControl(parts: ControlParts): FastifyInstance {
   app.get('/status', () => statusOf(parts));
   addRepositoryRoutes(app, parts.world);
   addDeviceRoutes(app, parts.world);
+  addOfflineRoutes(app, parts.world);
   addRolloutRoutes(app, parts.world);
   addFaultRoutes(app, parts);
   addCertificateRoutes(app, parts);

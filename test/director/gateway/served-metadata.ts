@@ -5,6 +5,7 @@ import { listedCipherText, type CipherText } from '../faults/encryption.ts';
 import { forgeMetadata, versionOf, type Repo, type Served } from '../faults/forgery.ts';
 import type { Stage } from '../faults/row.ts';
 import type { FaultSwitch } from '../faults/switch.ts';
+import type { OfflineUpdates } from '../offline.ts';
 import type { ImageRepo } from '../image-repo.ts';
 import type { IssuedSet } from '../metadata/metadata-set.ts';
 import type { RootOfTrust } from '../metadata/repository-keys.ts';
@@ -15,6 +16,7 @@ import { tufFile, uptaneFile } from './file-names.ts';
 
 export interface ServedMetadataParts {
   readonly director: Director;
+  readonly offline: OfflineUpdates;
   readonly store: Pick<Store, 'find'>;
   readonly images: ImageRepo;
   readonly faults: FaultSwitch;
@@ -40,6 +42,8 @@ export class ServedMetadata {
 
   /** One file, by the name it is asked for under, or `undefined` when there is none. */
   async file(repo: Repo, deviceId: string, name: string): Promise<string | undefined> {
+    const forMedia = repo === 'director' ? this.#parts.offline.served(name) : undefined;
+    if (forMedia !== undefined) return forMedia;
     const honest = repo === 'director' ? await this.#director(deviceId) : this.#image();
     const served = await this.#served(honest, deviceId);
     if (!this.isConsistent(repo)) return uptaneFile(served, name);

@@ -7,6 +7,11 @@ import { signFile, type Dialect } from './dialect.ts';
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
 export type Role = (typeof ROLES)[number];
 
+/** Of a Director, for media: Uptane PURE-2. */
+export const OFFLINE_ROLES = ['offline-snapshot', 'offline-updates'] as const;
+export type OfflineRole = (typeof OFFLINE_ROLES)[number];
+export type OfflineKeys = Readonly<Record<OfflineRole, RoleKeys>>;
+
 export interface RoleKeys {
   readonly threshold: number;
   readonly keys: readonly KeyPair[];
@@ -21,10 +26,12 @@ export interface RootOfTrust {
   readonly keys: RepositoryKeys;
   readonly roots: readonly string[];
   readonly dialect: Dialect;
+  /** Absent until something is signed for media. */
+  readonly offline?: OfflineKeys;
 }
 
 export interface Rotation {
-  readonly role: Role;
+  readonly role: Role | OfflineRole;
   readonly keyType: KeyType;
   readonly keyCount: number;
   readonly threshold: number;
@@ -37,7 +44,7 @@ export function createRootOfTrust(
 ): RootOfTrust {
   const one = (): RoleKeys => ({ threshold: 1, keys: [generateKey(keyType)] });
   const keys = { root: one(), targets: one(), snapshot: one(), timestamp: one() };
-  const first = signFile(dialect, rootPayload(keys, 1, expires), keys.root.keys);
+  const first = signFile(dialect, rootPayload({ keys }, 1, expires), keys.root.keys);
   return { keys, roots: [first], dialect };
 }
 
@@ -48,8 +55,29 @@ export function createRootOfTrust(
  */
 export function rotateKeys(trust: RootOfTrust, rotation: Rotation, expires: string): RootOfTrust {
   const { role, keyType, keyCount, threshold } = rotation;
-  const fresh = Array.from({ length: keyCount }, () => generateKey(keyType));
-  return extendChain(trust, { ...trust.keys, [role]: { threshold, keys: fresh } }, expires);
+  const keys = Array.from({ length: keyCount }, () => generateKey(keyType));
+  const fresh = { [role]: { threshold, keys } };
+  if (role !== 'offline-snapshot' && role !== 'offline-updates') {
+    return extendChain(trust, { ...trust.keys, ...fresh }, expires);
+  }
+  const before = trust.offline ?? newOfflineKeys(keyType);
+  return extendChain({ ...trust, offline: { ...before, ...fresh } }, trust.keys, expires);
+}
+
+/** The next root, which names who signs for media; the root there is, if it does so already. */
+export function withOfflineRoles(
+  trust: RootOfTrust,
+  keyType: KeyType,
+  expires: string,
+): RootOfTrust & { readonly offline: OfflineKeys } {
+  if (trust.offline !== undefined) return { ...trust, offline: trust.offline };
+  const offline = newOfflineKeys(keyType);
+  return { ...extendChain({ ...trust, offline }, trust.keys, expires), offline };
+}
+
+function newOfflineKeys(keyType: KeyType): OfflineKeys {
+  const one = (): RoleKeys => ({ threshold: 1, keys: [generateKey(keyType)] });
+  return { 'offline-snapshot': one(), 'offline-updates': one() };
 }
 
 /** Signs the next root with the keys it already has. */
@@ -60,7 +88,7 @@ export function renewRoot(trust: RootOfTrust, expires: string): RootOfTrust {
 /** What clients refuse: the next root signed by its own new keys only. */
 export function forgeRoot(trust: RootOfTrust, keyType: KeyType, expires: string): string {
   const keys = { ...trust.keys, root: { threshold: 1, keys: [generateKey(keyType)] } };
-  const payload = rootPayload(keys, trust.roots.length + 1, expires);
+  const payload = rootPayload({ ...trust, keys }, trust.roots.length + 1, expires);
   return signFile(trust.dialect, payload, keys.root.keys);
 }
 
@@ -89,13 +117,17 @@ function extendChain(trust: RootOfTrust, keys: RepositoryKeys, expires: string):
   const signers = new Map(
     [...keys.root.keys, ...trust.keys.root.keys].map((key) => [key.id, key] as const),
   );
-  const next = rootPayload(keys, trust.roots.length + 1, expires);
+  const next = rootPayload({ ...trust, keys }, trust.roots.length + 1, expires);
   const root = signFile(trust.dialect, next, [...signers.values()]);
   return { ...trust, keys, roots: [...trust.roots, root] };
 }
 
-function rootPayload(keys: RepositoryKeys, version: number, expires: string): JsonMap {
-  const all = ROLES.flatMap((role) => keys[role].keys);
+function rootPayload(
+  { keys, offline }: Pick<RootOfTrust, 'keys' | 'offline'>,
+  version: number,
+  expires: string,
+): JsonMap {
+  const all = Object.entries<RoleKeys>({ ...keys, ...offline });
   const role = ({ threshold, keys: own }: RoleKeys): JsonMap => ({
     keyids: own.map((key) => key.id),
     threshold,
@@ -104,8 +136,8 @@ function rootPayload(keys: RepositoryKeys, version: number, expires: string): Js
     _type: 'Root',
     consistent_snapshot: false,
     expires,
-    keys: keysById(all),
-    roles: Object.fromEntries(ROLES.map((name) => [name, role(keys[name])])),
+    keys: keysById(all.flatMap(([, own]) => own.keys)),
+    roles: Object.fromEntries(all.map(([name, own]) => [name, role(own)])),
     version,
   };
 }

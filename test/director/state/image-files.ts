@@ -63,6 +63,11 @@ export class ImageFiles {
     return this.#store.read(sha256, span);
   }
 
+  /** Writes all of it to a new file that everybody may read, and syncs that. */
+  async copyTo(sha256: string, path: string): Promise<void> {
+    await copyHashed(() => this.read(sha256), path, 0o644);
+  }
+
   /** What was encrypted for a device, all at once; `undefined` when it is gone. */
   readMade(sha256: string): Buffer | undefined {
     return this.#isOnDisk(sha256) ? readFileSync(this.#pathOf(sha256)) : undefined;
@@ -155,9 +160,10 @@ export class ImageFiles {
 async function copyHashed(
   source: () => AsyncIterable<unknown>,
   destination: string,
+  mode = 0o600,
 ): Promise<ImageFile> {
   const hashes = new Hashes();
-  const file = await open(destination, 'wx', 0o600);
+  const file = await open(destination, 'wx', mode);
   try {
     for await (const bytes of hashes.watch(source())) await file.write(bytes);
     await file.sync();
