@@ -144,6 +144,30 @@ describe('a daemon that waits', () => {
     world.device.configure({ update: { consent: 'never' } });
   });
 
+  test('comes to the same as the cycles of a timer: held, installed, up to date', async () => {
+    await stop('SIGTERM');
+    world.device.configure({ update: { consent: 'always' } });
+    const content = Buffer.from('from a timer');
+    await world.offer('timer.img', content);
+    const held = await world.device.agent(['once']);
+    assert.equal(held.exit, 12, said(held));
+    await start();
+    await resting();
+    const { state, waiting } = await status();
+    assert.equal(state, 'holding');
+    assert.equal((waiting as Json)['update'], (held.json['waiting'] as Json)['update']);
+    await stop('SIGTERM');
+
+    world.device.configure({ update: { consent: 'never' } });
+    const done = await world.device.agent(['once']);
+    assert.equal(done.json['outcome'], 'installed', said(done));
+    assert.ok(readFileSync(installed).equals(content));
+    assert.equal((await world.device.agent(['once'])).json['outcome'], 'up-to-date');
+    await start();
+    await resting();
+    assert.equal((await status())['lastCycle'], 'up-to-date');
+  });
+
   test('ends at once when it is told to, with exit 0', async () => {
     const toldMs = performance.now();
     assert.deepEqual(await stop('SIGTERM'), [0, null]);

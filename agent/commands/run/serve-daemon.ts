@@ -6,7 +6,7 @@ import { PickUp, type SeenMedia } from '../../cycle/pick-up.ts';
 import type { ApiAnswer, ApiQuestion } from '../../io/api/answer.ts';
 import { ownUsage } from '../../io/api/metrics.ts';
 import { openLog } from '../../io/log.ts';
-import { permitted, type Facts } from '../../io/log-fields.ts';
+import type { Facts } from '../../io/log-fields.ts';
 import { keepRefusedPins } from '../../io/token/refused-pins.ts';
 import type { Settings } from '../../settings.ts';
 import { withAgent, type CommandContext } from '../context.ts';
@@ -42,7 +42,7 @@ async function serve(
 ): Promise<void> {
   const { settings } = loaded;
   const publish = (event: string, facts: Facts): void => {
-    link.tell({ say: 'event', event, facts: permitted(facts) });
+    link.tell({ say: 'event', event, facts });
   };
   const view = new DaemonView(agent, { publish }, left?.remembered);
   const offline = offlineFrom(settings, agent, left?.media);
