@@ -25,7 +25,7 @@ export function addImageRoutes(app: Gateway, world: World, peerOf: PeerOf): void
     const file =
       image.encrypt === true ? await world.metadata.cipherText(device, image.filename) : image;
     if (file === undefined || !(await world.images.files.has(file.sha256))) {
-      throw new Refusal(404, 'missing_entity', `${name} is not encrypted for ${device}`);
+      throw new Refusal(404, 'missing_entity', `there is nothing of ${name} for ${device}`);
     }
     const { sha256 } = file;
     const honest = planDownload(file, request.headers.range, (span) =>
