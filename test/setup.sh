@@ -60,6 +60,8 @@ groff-base                takes the manual page
 bsdextrautils             col, which takes its bold type away
 e2fsprogs                 file systems on slots that are mounted
 xz-utils                  images that are published packed with xz
+lintian                   judges the Debian package
+chrpath                   takes search paths of the build machine out of a package
 systemd-container         boots the installed agent under a systemd of its own
 swupdate                  the real SWUpdate, which its installer drives
 cpio                      makes .swu files
