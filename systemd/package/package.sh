@@ -94,14 +94,22 @@ for script in postinst prerm postrm; do
 	install -m 755 "$debian/$script" "$root/DEBIAN/$script"
 done
 echo /etc/ota-agent/conf.d/10-device.toml >"$root/DEBIAN/conffiles"
-# dpkg-shlibdeps reads the libraries of this machine, also for another architecture.
+# dpkg-shlibdeps reads the libraries of this machine. For another architecture: Debian 12's, all of which
+# cross-arm64.sh builds against.
 printf 'Source: ota-agent\n\nPackage: ota-agent\nArchitecture: any\n' >"$work/debian/control"
-shlibs=$(
-	cd "$work"
-	find root/usr/lib/ota-agent -type f \( -name node -o -name '*.node' \) -printf '-e%p\0' |
-		xargs -0 dpkg-shlibdeps --ignore-missing-info -l/usr/aarch64-linux-gnu/lib -O 2>/dev/null |
-		sed -n 's/^shlibs:Depends=//p'
-)
+case $native in
+"$PWD/node_modules")
+	shlibs=$(
+		cd "$work"
+		find root/usr/lib/ota-agent -type f \( -name node -o -name '*.node' \) -printf '-e%p\0' |
+			xargs -0 dpkg-shlibdeps -O 2>shlibdeps.log | sed -n 's/^shlibs:Depends=//p'
+	) ;;
+*) shlibs='libc6 (>= 2.36), libgcc-s1 (>= 12), libsqlite3-0 (>= 3.40), libstdc++6 (>= 12)' ;;
+esac
+[ -n "$shlibs" ] || {
+	cat "$work/shlibdeps.log" >&2
+	exit 1
+}
 size=$(find "$root" -path "$root/DEBIAN" -prune -o -type f -printf '%s\n' |
 	awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
 sed "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$size/; s/@SHLIBS@/$shlibs/

@@ -71,30 +71,28 @@ function outputAt(lines: readonly string[], from: number): readonly string[] {
 
 /** @returns the first line of the document that was not printed where it should have been */
 export function missingLine(wanted: readonly string[], printed: string): string | undefined {
-  const found = printed
-    .trimEnd()
-    .split('\n')
-    .map((line) => line.trimEnd());
+  if (wanted.length === 0) return undefined;
+  const found = trimmed(printed.trimEnd().split('\n'));
   let at = 0;
-  let isAnywhere = false;
-  for (const line of wanted.map((one) => one.trimEnd())) {
+  let mayLieFurther = false;
+  for (const line of trimmed(wanted)) {
     if (line === '…') {
-      isAnywhere = true;
+      mayLieFurther = true;
       continue;
     }
-    const matches = matcher(line);
-    const next = isAnywhere ? found.findIndex((one, index) => index >= at && matches(one)) : at;
-    if (next === -1 || !matches(found[next] ?? '')) return line;
-    at = next + 1;
-    isAnywhere = false;
+    const pattern = patternOf(line);
+    const distance = found.slice(at).findIndex((one) => pattern.test(one));
+    if (distance === -1 || (distance > 0 && !mayLieFurther)) return line;
+    at += distance + 1;
+    mayLieFurther = false;
   }
-  return isAnywhere || wanted.length === 0 || at === found.length
-    ? undefined
-    : `only that, not: ${found[at] ?? ''}`;
+  const [left] = found.slice(at);
+  return mayLieFurther || left === undefined ? undefined : `only that, not: ${left}`;
 }
 
-function matcher(line: string): (printed: string) => boolean {
+const trimmed = (lines: readonly string[]): string[] => lines.map((line) => line.trimEnd());
+
+function patternOf(line: string): RegExp {
   const parts = line.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/gu, '\\$&'));
-  const pattern = new RegExp(`^${parts.join('.*')}$`, 'u');
-  return (printed) => pattern.test(printed);
+  return new RegExp(`^${parts.join('.*')}$`, 'u');
 }
