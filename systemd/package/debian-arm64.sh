@@ -30,7 +30,8 @@ cat >"$work/apt.conf" <<-END
 	Dir::Etc::sourcelist "$work/sources.list";
 	Dir::Etc::sourceparts "/dev/null";
 	Dir::Etc::preferencesparts "/dev/null";
-	APT::Architectures { "$(dpkg --print-architecture)"; "arm64"; };
+	APT::Architecture "arm64";
+	APT::Architectures { "arm64"; };
 	APT::Sandbox::User "";
 END
 (
