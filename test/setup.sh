@@ -3,6 +3,7 @@
 #
 # Called by `npm start`, `npm test` and `npm run setup`; does nothing when nothing is missing.
 # Exits 2 when something only the operator can put right is wrong, and says what to do.
+# With SETUP_PACKAGES=no the Debian packages that are there have to do.
 set -eu
 
 cd -- "$(dirname -- "$0")/.."
@@ -197,7 +198,7 @@ flock -n 9 || {
 }
 
 changed=no
-setup_packages
+[ "${SETUP_PACKAGES:-yes}" = no ] || setup_packages
 setup_node_modules
 setup_tee_libraries
 [ $changed = no ] || say 'ready'
