@@ -63,7 +63,8 @@ const SCRIPTS: Readonly<Record<Shell, (all: readonly Completed[]) => readonly st
     '  esac',
     '  compadd -- $following || _files',
     '}',
-    'compdef _ota_agent ota-agent',
+    // A file on fpath is the function itself, at its first Tab; eval and source only make it known.
+    'if [[ $funcstack[1] == _ota-agent ]]; then _ota_agent "$@"; else compdef _ota_agent ota-agent; fi',
   ],
   fish: (all) => [
     '# fish completion for ota-agent',

@@ -39,6 +39,17 @@ install -D -m 644 -t "$destdir/usr/share/doc/ota-agent" README.md CHANGELOG.md L
 install -D -m 644 config/README.md "$destdir/usr/share/doc/ota-agent/configuration.md"
 install -D -m 644 -t "$destdir/usr/share/doc/ota-agent/examples" config/examples/*.toml
 install -D -m 644 -t "$destdir/usr/share/doc/ota-agent/drop-ins" systemd/drop-ins/*.conf
+
+# Made by the sources: the native modules may be another machine's.
+says() { node agent/main.ts "$@"; }
+share=$destdir/usr/share
+mkdir -p "$share/man/man8" "$share/bash-completion/completions" "$share/zsh/site-functions" \
+	"$share/fish/vendor_completions.d"
+says man >"$share/man/man8/ota-agent.8"
+says completion bash >"$share/bash-completion/completions/ota-agent"
+says completion zsh >"$share/zsh/site-functions/_ota-agent"
+says completion fish >"$share/fish/vendor_completions.d/ota-agent.fish"
+
 install -D -m 644 -t "$destdir/usr/lib/systemd/system" systemd/*.service systemd/*.socket systemd/*.path systemd/*.timer
 install -D -m 644 -t "$destdir/usr/lib/sysusers.d" systemd/sysusers.d/*.conf
 install -D -m 644 -t "$destdir/usr/lib/tmpfiles.d" systemd/tmpfiles.d/*.conf

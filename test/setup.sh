@@ -3,6 +3,7 @@
 #
 # Called by `npm start`, `npm test` and `npm run setup`; does nothing when nothing is missing.
 # Exits 2 when something only the operator can put right is wrong, and says what to do.
+# With SETUP_PACKAGES=no the Debian packages that are there have to do.
 set -eu
 
 cd -- "$(dirname -- "$0")/.."
@@ -61,6 +62,8 @@ groff-base                takes the manual page
 bsdextrautils             col, which takes its bold type away
 e2fsprogs                 file systems on slots that are mounted
 xz-utils                  images that are published packed with xz
+lintian                   judges the Debian package
+chrpath                   takes search paths of the build machine out of a package
 systemd-container         boots the installed agent under a systemd of its own
 swupdate                  the real SWUpdate, which its installer drives
 cpio                      makes .swu files
@@ -197,7 +200,7 @@ flock -n 9 || {
 }
 
 changed=no
-setup_packages
+[ "${SETUP_PACKAGES:-yes}" = no ] || setup_packages
 setup_node_modules
 setup_tee_libraries
 [ $changed = no ] || say 'ready'

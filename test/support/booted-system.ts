@@ -1,5 +1,11 @@
 /** A second system on this machine: its root file system as a copy-on-write layer, its own systemd. */
-import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import {
+  execFile,
+  spawn,
+  spawnSync,
+  type ChildProcess,
+  type ChildProcessWithoutNullStreams,
+} from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,6 +19,8 @@ export interface Answer {
 }
 
 export interface BootedSystem {
+  /** Starts a program in there as root; `stop` kills it. */
+  start(...argv: readonly string[]): ChildProcessWithoutNullStreams;
   /** Runs a program in there as root. */
   run(program: string, ...args: readonly string[]): Promise<Answer>;
   write(path: string, text: string, mode?: number): void;
@@ -23,6 +31,13 @@ export interface SystemFile {
   readonly path: string;
   readonly text: string;
   readonly mode?: number;
+}
+
+export interface SystemOptions {
+  /** Loopback and nothing else: ports are its own. By default the network is this machine's. */
+  readonly privateNetwork?: boolean;
+  /** Directories of this machine that are seen in there too; what is written in there is forgotten. */
+  readonly directories?: readonly string[];
 }
 
 const ABILITIES = ['overlay', 'systemd-nspawn', 'nsenter'];
@@ -52,7 +67,7 @@ const BOOT_TIMEOUT_MS = 60_000;
 
 /**
  * Boots a layer laid over this machine's root file system. Nothing on this machine changes: the layer
- * and all writes are in memory. The network is this machine's, so that loopback servers can be reached.
+ * and all writes are in memory.
  *
  * @param install - fills the layer, given its root directory
  * @returns the system, or the reason why this machine does not let it boot
@@ -60,6 +75,7 @@ const BOOT_TIMEOUT_MS = 60_000;
 export async function bootSystem(
   install: (layer: string) => Promise<unknown>,
   files: readonly SystemFile[],
+  options: SystemOptions = {},
 ): Promise<BootedSystem | string> {
   const base = mkdtempSync(join(tmpdir(), 'ota-agent-system-'));
   const [layer, upper, work, root] = ['layer', 'upper', 'work', 'root'].map((name) =>
@@ -96,13 +112,27 @@ export async function bootSystem(
   write('/etc/systemd/system/ota-test.target', TARGET);
   for (const { path, text, mode } of files) write(path, text, mode);
 
-  const machine = startMachine(root);
+  const machine = startMachine(root, options);
   const leader = await reachTarget(machine);
+  const started: ChildProcess[] = [];
   const stop = async (): Promise<void> => {
+    // The shutdown in there stops every process before it kills them, and nsenter stops with its own.
+    for (const child of started) child.kill('SIGKILL');
     await stopMachine(machine);
     remove();
   };
-  if (leader !== undefined) return { run: (...argv) => enter(leader, argv), write, stop };
+  if (leader !== undefined) {
+    return {
+      start: (...argv) => {
+        const child = spawn('nsenter', [...inside(leader), ...argv], { env: ENVIRONMENT });
+        started.push(child);
+        return child;
+      },
+      run: (...argv) => enter(leader, argv),
+      write,
+      stop,
+    };
+  }
   await stop();
   return `systemd-nspawn does not boot here: ${machine.said().trim().slice(-300)}`;
 }
@@ -118,12 +148,14 @@ interface Machine {
   said(): string;
 }
 
-function startMachine(root: string): Machine {
+function startMachine(root: string, options: SystemOptions): Machine {
   const name = `--machine=ota-agent-test-${String(process.pid)}`;
-  const options = ['--register=no', '--keep-unit', '--boot', '--quiet', name];
+  const flags = ['--register=no', '--keep-unit', '--boot', '--quiet', name];
+  if (options.privateNetwork === true) flags.push('--private-network');
+  for (const path of options.directories ?? []) flags.push(`--overlay=${path}::${path}`);
   const machine = spawn(
     'systemd-nspawn',
-    [`--directory=${root}`, ...options, 'systemd.unit=ota-test.target'],
+    [`--directory=${root}`, ...flags, 'systemd.unit=ota-test.target'],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let said = '';
@@ -159,13 +191,18 @@ function firstChild(pid: number | undefined): string | undefined {
   return children.split(' ').find((child) => child !== '');
 }
 
+const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+
+function inside(leader: string): readonly string[] {
+  return ['-t', leader, '-m', '-p', '-u', '-i', '-n', '-r', '-w', '--'];
+}
+
 function enter(leader: string, argv: readonly string[]): Promise<Answer> {
-  const spaces = ['-m', '-p', '-u', '-i', '-n', '-r', '-w'];
-  const options = { timeout: 60_000, env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } };
+  const options = { timeout: 60_000, env: ENVIRONMENT };
   return new Promise((resolve) => {
     const child = execFile(
       'nsenter',
-      ['-t', leader, ...spaces, '--', ...argv],
+      [...inside(leader), ...argv],
       options,
       (error, stdout, stderr) => {
         const exit = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;

@@ -36,10 +36,12 @@ exec cat`;
 export class Podman {
   readonly program: string;
   readonly #directory: string;
+  readonly #driver: 'vfs' | 'overlay';
   #namespace: ChildProcess | undefined;
 
-  constructor(directory: string) {
+  constructor(directory: string, driver: 'vfs' | 'overlay' = 'vfs') {
     this.#directory = directory;
+    this.#driver = driver;
     this.program = this.#at('podman');
   }
 
@@ -72,7 +74,7 @@ network_config_dir = "${this.#at('net')}"
 `,
     );
     const [root, run] = [this.#at('root'), this.#at('run')];
-    const storage = `[storage]\ndriver = "vfs"\ngraphroot = "${root}"\nrunroot = "${run}"\n`;
+    const storage = `[storage]\ndriver = "${this.#driver}"\ngraphroot = "${root}"\nrunroot = "${run}"\n`;
     writeFileSync(this.#at('storage.conf'), storage);
     const configured = `CONTAINERS_CONF=${this.#at('containers.conf')} CONTAINERS_STORAGE_CONF=${this.#at('storage.conf')}`;
     writeFileSync(

@@ -95,6 +95,12 @@ describe('the unit, by what systemctl shows of it', () => {
     ['is not installed', good.replace('loaded', 'not-found'), 'warn', /daemon-reload/u],
     ['may leave core files', good.replace('CORE=0', 'CORE=infinity'), 'warn', /LimitCORE=0/u],
     ['has no watchdog', good.replace('3min', '0'), 'warn', /WatchdogSec/u],
+    [
+      'never ran, so that nothing is known of its watchdog',
+      good.replace('active', 'inactive').replace('3min', 'infinity'),
+      'ok',
+      /^$/u,
+    ],
     ['has a watchdog that never barks', good.replace('3min', 'infinity'), 'warn', /WatchdogSec/u],
   ] as const) {
     test(what, () => {
