@@ -34,9 +34,9 @@ export async function openBoot(bootIdPath: string, command: readonly string[]): 
 
 /** Without what Node.js says of it, which has all arguments: they are the operator's. */
 function endOf(error: unknown): string {
-  const { code, stderr } = error as { readonly code?: unknown; readonly stderr?: unknown };
+  const { code, stderr } = error as { readonly code?: string | number; readonly stderr?: string };
   if (typeof code === 'string') return `cannot be run: ${code}`;
-  const said = String(stderr).trim().split('\n').at(-1) ?? '';
+  const said = (stderr ?? '').trim().split('\n').at(-1) ?? '';
   return `ended with ${String(code ?? 'a signal')}: ${said}`;
 }
 

@@ -12,45 +12,29 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
 import { collect, type AgentResult } from '../support/device.ts';
 import { faultyModule, faults } from '../support/faulty-module.ts';
+import {
+  ALL,
+  ask,
+  ASKED,
+  childrenOf,
+  eventsOfCycle,
+  filesBelow,
+  OTHERS,
+  PINS,
+  readProcess,
+  shows,
+  SIGNED,
+} from '../support/marked-secrets.ts';
 import { listenToNotifications } from '../support/notify-listener.ts';
 import { DEVICE, describe as said, HARDWARE, openWorld, type World } from '../support/world.ts';
 
-const AGENT = join(import.meta.dirname, '..', '..', 'agent', 'main.ts');
-const mark = (name: string): string => `${name}-${randomBytes(8).toString('hex')}`;
-/** Every PIN that a test uses: right, wrong and never tried. */
-const PINS = {
-  user: mark('u'),
-  so: mark('s'),
-  wrong: mark('w'),
-  inCredential: mark('c'),
-};
-/** What else passes through the agent, or stands where operators put it. */
-const OTHERS = {
-  inhibitorArgument: mark('inhibitor'),
-  healthArgument: mark('health'),
-  rebootArgument: mark('reboot'),
-  changeArgument: mark('change'),
-  installerArgument: mark('installer'),
-  environment: mark('environment'),
-  proxyPassword: mark('proxy'),
-  mirrorPassword: mark('mirror'),
-  gatewayToken: mark('gateway'),
-  deviceSecret: mark('secret'),
-  enrolmentPassword: mark('enrolment'),
-  encryptedImage: mark('image'),
-};
-/** Both repositories sign where an image is, so it is in the metadata that the agent keeps. */
-const SIGNED = { imagePassword: mark('user'), imageToken: mark('token') };
-
-const ALL = { ...PINS, ...OTHERS, ...SIGNED };
-
+const AGENT = join(import.meta.dirname, '../../agent/main.ts');
 describe('no secret in any output', () => {
   let world: World;
   /** Where the temporary files of the agent go. */
@@ -128,8 +112,7 @@ describe('no secret in any output', () => {
     world.device.configure({ provisioning: { est_secret_file: right } });
     await succeeds(['provision']);
     for (const args of [['once'], ['check'], ['status'], ['history']]) await succeeds(args);
-    await succeeds(['config', 'show']);
-    await succeeds(['config', 'check']);
+    for (const action of ['show', 'check']) await succeeds(['config', action]);
 
     usePin(PINS.wrong);
     for (const args of [['once'], ['check'], ['provision'], ['run']]) {
@@ -261,16 +244,7 @@ describe('no secret in any output', () => {
         }
       }
       const socket = join(world.device.options.directory, 'api.sock');
-      for (const [method, path] of [
-        ['GET', '/v1/status'],
-        ['GET', '/v1/history'],
-        ['GET', '/openapi.json'],
-        ['POST', '/v1/check'],
-        ['POST', '/v1/confirm'],
-        ['POST', '/v1/rotate/cancel'],
-        ['POST', '/v1/pause'],
-        ['GET', '/metrics'],
-      ] as const) {
+      for (const [method, path] of ASKED) {
         spoken.push({ of: path, text: await ask(socket, method, path) });
       }
       spoken.push({ of: '/v1/events', text: await eventsOfCycle(socket) });
@@ -385,63 +359,3 @@ describe('no secret in any output', () => {
     assert.ok(shows(readFileSync(pinFile()), PINS), 'the search finds nothing');
   });
 });
-
-/** What a listener is told of one cycle. */
-async function eventsOfCycle(socketPath: string): Promise<string> {
-  const request = httpRequest({ socketPath, path: '/v1/events' }).end();
-  const [response] = (await once(request, 'response')) as [IncomingMessage];
-  await ask(socketPath, 'POST', '/v1/update');
-  let text = '';
-  for await (const part of response) {
-    text += String(part);
-    if (text.includes('event: cycle')) break;
-  }
-  return text;
-}
-
-/** As it is, or in a form that programs turn texts into. */
-function shows(bytes: Buffer, secrets: Readonly<Record<string, string>>): boolean {
-  return Object.values(secrets).some((pin) => {
-    const text = Buffer.from(pin);
-    // Base64 of what surrounds a text differs by its place; of three places one is ours.
-    const base64 = [0, 1, 2].map((offset) =>
-      Buffer.concat([Buffer.alloc(offset), text])
-        .toString('base64')
-        .slice(offset === 0 ? 0 : 4, -4),
-    );
-    const forms = [pin, text.toString('hex'), text.toString('hex').toUpperCase(), ...base64];
-    const wide = Buffer.from(pin, 'utf16le');
-    return bytes.includes(wide) || forms.some((form) => bytes.includes(form));
-  });
-}
-
-function filesBelow(directory: string): string[] {
-  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
-    .map((name) => join(directory, name))
-    .filter((path) => statSync(path).isFile());
-}
-
-function childrenOf(pid: number): number[] {
-  return readProcess(pid, `task/${String(pid)}/children`)
-    .split(' ')
-    .filter(Boolean)
-    .map(Number);
-}
-
-/** Empty for a process that has just ended. */
-function readProcess(pid: number, name: string): string {
-  try {
-    return readFileSync(`/proc/${String(pid)}/${name}`, 'latin1');
-  } catch (error) {
-    assert.ok(error instanceof Error && /^(ENOENT|ESRCH)/u.test(error.message));
-    return '';
-  }
-}
-
-async function ask(socketPath: string, method: string, path: string): Promise<string> {
-  const request = httpRequest({ socketPath, method, path }).end();
-  const [response] = (await once(request, 'response')) as [IncomingMessage];
-  let text = JSON.stringify(response.headers);
-  for await (const chunk of response) text += String(chunk);
-  return text;
-}

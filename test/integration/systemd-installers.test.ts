@@ -225,11 +225,8 @@ test -n "$found"
 unshare -m mount -o remount,bind,rw /sysroot
 `;
 
-/** Runs a program once in the daemon's sandbox, with a drop-in or without. */
-async function inSandbox(
-  program: readonly string[],
-  dropIn: string | undefined,
-): Promise<'well' | string> {
+/** Runs a program once in the daemon's sandbox, with a drop-in or without; `well`, or what it said. */
+async function inSandbox(program: readonly string[], dropIn: string | undefined): Promise<string> {
   const sandbox = readFileSync(join(SYSTEMD, 'ota-agent.service'), 'utf8')
     .replace('Type=notify', 'Type=oneshot')
     .replace(/ExecStart=.*/u, `ExecStart=${program.map((word) => JSON.stringify(word)).join(' ')}`)

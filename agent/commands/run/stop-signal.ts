@@ -3,7 +3,7 @@
 /** Power-fail safety makes stopping simple: a cycle that does not end in time is ended with its process. */
 export const WORK_GRACE_MS = 500;
 /** Of whoever waits for it. */
-export const WAIT_GRACE_MS = 1000;
+export const WAIT_GRACE_MS = 700;
 
 /** @param graceMs - then the process ends, however far it is */
 export function stopSignal(graceMs: number): AbortSignal {
