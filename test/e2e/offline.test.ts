@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -81,6 +81,14 @@ describe('updates from a stick', () => {
     }
     return assert.fail('the daemon never got there');
   };
+  /** Only the small process is there, which waits. */
+  const resting = async ({ pid }: ChildProcess): Promise<void> => {
+    const children = `/proc/${String(pid)}/task/${String(pid)}/children`;
+    for (let attempt = 0; readFileSync(children, 'utf8').trim() !== ''; attempt += 1) {
+      assert.ok(attempt < 600, 'the worker never went');
+      await setTimeout(50);
+    }
+  };
   const refused = async (...args: readonly string[]): Promise<readonly unknown[]> => {
     const { exit, json } = await world.device.agent(['update', '--offline', ...args]);
     return [exit, json['code']];
@@ -145,9 +153,13 @@ describe('updates from a stick', () => {
   });
 
   test('the daemon notices a stick by itself; the Director hears of all when there is a way', async () => {
-    world.device.configure({ offline: { sources: [at], interval: '1s' } });
+    world.device.configure({
+      offline: { sources: [at], interval: '1s' },
+      daemon: { linger: '200ms' },
+    });
     running = world.device.start(['run']);
     await status((json) => typeof json['nextPollAt'] === 'string');
+    await resting(running);
     renameSync(next, at);
     await status((json) => json['state'] === 'awaiting-boot');
     const exited = once(running, 'exit');
