@@ -127,6 +127,13 @@ setup_packages() {
 	done
 	install="sudo apt-get install -y --no-install-recommends ${missing% }"
 	[ "$(id -u)" = 0 ] || fail 'Debian packages are missing, and only root can install them' "$install"
+	case " $missing" in
+	*' prometheus-node-exporter '*)
+		say 'masking prometheus-node-exporter.service: it would serve on every interface, and tests start their own'
+		mkdir -p /etc/systemd/system
+		ln -sf /dev/null /etc/systemd/system/prometheus-node-exporter.service
+		;;
+	esac
 	# shellcheck disable=SC2086 # one argument per name
 	step "installing Debian packages: ${missing% }" "see the lines above, then: $install" \
 		apt_install $missing
