@@ -23,6 +23,8 @@ const POLLS = Number(process.argv[2] ?? 20);
 const UPDATES = 3;
 const IMAGE_BYTES = 4096;
 const CONNECTED_MS = 60_000;
+/** Longer than from one poll to the next of those that find a worker. */
+const LINGER = '3s';
 /** Of proc(5). */
 const TICK_MS = 1000 / Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 
@@ -83,6 +85,7 @@ class Bench {
       gateway: { url: `https://127.0.0.1:${String(relay.port)}` },
       identity: { uptane_key_type: uptaneKeyType },
       installer: { type: 'file', path: join(directory, 'installed.bin'), ...absent },
+      daemon: { linger: LINGER },
     });
     // libp11 0.4.12 finds no TLS key in a token that has an Ed25519 key, too.
     if (uptaneKeyType === 'ed25519') await tlsKeyInFile(world);
@@ -124,6 +127,11 @@ class Bench {
     await ended;
     const syncs = readFileSync(trace, 'utf8').match(/^.*sync\(.*$/gmu)?.length ?? 0;
     return { ...untraced, syncs: syncs / times };
+  }
+
+  /** Until the worker of the daemon has gone. */
+  async resting(): Promise<void> {
+    while (childrenOf(this.#daemon?.pid ?? 0).length > 0) await setTimeout(50);
   }
 
   async update(): Promise<void> {
@@ -174,8 +182,11 @@ class Bench {
 
   async #once(act: () => Promise<void>): Promise<Omit<Cost, 'syncs'>> {
     const { director, tee } = this.world;
-    const cpuMs = (): readonly number[] =>
-      [this.#daemon?.pid ?? 0, tee.pid, director.pid].map(cpuMsOf);
+    const { pid = 0 } = this.#daemon ?? {};
+    const cpuMs = (): readonly number[] => [
+      [pid, ...childrenOf(pid)].reduce((sum, one) => sum + cpuMsOf(one), 0),
+      ...[tee.pid, director.pid].map(cpuMsOf),
+    ];
     await director.control('DELETE', '/stats');
     this.relay.take();
     const started = cpuMs();
@@ -194,7 +205,9 @@ class Bench {
   /** @returns the tracer, once it has hold of every thread */
   async #traced(trace: string): Promise<ChildProcess> {
     const events = 'trace=fsync,fdatasync,sync,syncfs,msync,sync_file_range';
-    const args = ['-f', '-e', events, '-o', trace, '-p', String(this.#daemon?.pid)];
+    const { pid = 0 } = this.#daemon ?? {};
+    const attached = [pid, ...childrenOf(pid)].flatMap((one) => ['-p', String(one)]);
+    const args = ['-f', '-e', events, '-o', trace, ...attached];
     const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
     await once(strace.stderr, 'data');
     return strace;
@@ -242,11 +255,16 @@ async function* cyclesOf(events: IncomingMessage): AsyncGenerator<string> {
   }
 }
 
-/** proc(5): fields 14 and 15, after a name that may have blanks. */
+/** proc(5): fields 14 to 17, after a name that may have blanks; those of children that have ended, too. */
 function cpuMsOf(pid: number): number {
   const text = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) * TICK_MS;
+}
+
+function childrenOf(pid: number): readonly number[] {
+  const text = readFileSync(`/proc/${String(pid)}/task/${String(pid)}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
 }
 
 const COLUMNS = [
@@ -290,6 +308,8 @@ for (const keyType of ['ed25519', 'rsa-2048']) {
     print('idle poll, connection kept', await bench.measure(POLLS, poll), PEER.idle);
     const cut = (): Promise<void> => bench.relay.cut();
     print('idle poll, session resumed', await bench.measure(POLLS, poll, cut), PEER.idle);
+    const rest = (): Promise<void> => bench.resting();
+    print('idle poll, new worker', await bench.measure(POLLS, poll, rest), PEER.idle);
     const offer = async (): Promise<void> => {
       await bench.relay.cut();
       await bench.offer();
