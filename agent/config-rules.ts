@@ -14,6 +14,7 @@ export function checkTogether(loaded: LoadedSettings): void {
   const { settings } = loaded;
   if (settings.installer.type !== 'file') requireInstaller(loaded);
   requireComponents(loaded);
+  demandMedia(loaded);
   readSeparation(loaded);
   if (settings.provisioning.mode === 'est' && settings.provisioning.est_url === undefined) {
     throw missing(loaded, 'provisioning.est_url', 'provisioning.mode = "est" needs it');
@@ -33,7 +34,6 @@ export function checkTogether(loaded: LoadedSettings): void {
   refuseTwoBeginnings(loaded);
   demandKeyFiles(loaded);
   demandConsentList(loaded);
-  demandMedia(loaded);
 }
 
 /** Who configures media where none can be taken would wait for them in vain. */

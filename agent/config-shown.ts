@@ -12,6 +12,7 @@ const SHOWN_LISTS: ReadonlySet<string> = new Set([
   'update.windows',
   'update.download_windows',
   'update.consent_for',
+  'offline.sources',
   'installer.swupdate_devices_a',
   'installer.swupdate_devices_b',
   'installer.swupdate_try_a',
