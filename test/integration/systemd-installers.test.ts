@@ -111,7 +111,14 @@ agent.test(
     await assign('app-4', content);
     await until('a download', async () => (await partial('/var/lib/ota-agent-installer')) > 0);
     // Killed in the middle of it: the agent has another one started.
-    await demand('systemctl', 'kill', '-s', 'KILL', 'ota-agent-installer@*.service');
+    await demand(
+      'systemctl',
+      'kill',
+      '--kill-whom=main',
+      '-s',
+      'KILL',
+      'ota-agent-installer@*.service',
+    );
     await untilInstalled(content, '/opt/app/app.img');
     await demand('rm', SLOW);
     assert.equal(await demand('stat', '-c', '%U', '/opt/app/app.img'), 'root');
