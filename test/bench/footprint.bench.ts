@@ -10,7 +10,7 @@
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -196,7 +196,10 @@ function memoryOf(pid: number): Memory {
 
 /** With that of the programs that it ran: `systemd-notify`, for one. */
 function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+  const stat = `/proc/${String(pid)}/stat`;
+  // A program that has ended since: whoever started it has its time by now.
+  if (!existsSync(stat)) return 0;
+  const fields = readFileSync(stat, 'utf8')
     .replace(/^.*\) /su, '')
     .split(' ');
   const [user, system, childUser, childSystem] = fields.slice(11, 15).map(Number);
