@@ -1,5 +1,5 @@
 /** Metrics as a file, for the textfile collector of Prometheus' node_exporter. */
-import { chmod, rename, writeFile } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 
 import { causeOf } from '../errors.ts';
 import { metricsText, type Readings } from '../io/api/metrics.ts';
@@ -38,7 +38,14 @@ export function metricsFile(
 async function replace(path: string, text: string): Promise<void> {
   // The collector reads what ends in `.prom`, and so never a half.
   const temporary = `${path}.new`;
-  await writeFile(temporary, text);
-  await chmod(temporary, MODE);
+  // /run/ota-agent is its group's, too: a link there would have us write over a file of our own.
+  await rm(temporary, { force: true });
+  const file = await open(temporary, 'wx');
+  try {
+    await file.writeFile(text);
+    await file.chmod(MODE);
+  } finally {
+    await file.close();
+  }
   await rename(temporary, path);
 }

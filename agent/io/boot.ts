@@ -10,9 +10,9 @@ import type { Boot } from '../ports.ts';
 const REBOOT_TIMEOUT_MS = 60_000;
 
 /**
- * @param command - program and arguments that start a reboot; empty when a person does it
- * What `reboot` throws is INSTALL_FAILED: the image is there, and waits.
+ * What `reboot` of it throws is INSTALL_FAILED: the image is there, and waits.
  *
+ * @param command - program and arguments that start a reboot; empty when a person does it
  * @throws OtaError FILE_UNREADABLE without a boot id nothing can tell a reboot from a restart
  */
 export async function openBoot(bootIdPath: string, command: readonly string[]): Promise<Boot> {

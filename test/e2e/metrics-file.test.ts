@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { get, type IncomingMessage, type RequestOptions } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -82,6 +90,20 @@ describe('metrics.textfile', () => {
     const collected = await collect();
     assert.match(collected, /^ota_agent_cycles_total\{outcome="up-to-date"\} 2$/mu);
     assert.match(collected, /^node_textfile_scrape_error 0$/mu);
+  });
+
+  test('a link that others of the group have put there is not followed', async () => {
+    await ended();
+    const victim = join(world.directory, 'victim');
+    writeFileSync(victim, 'of the agent');
+    symlinkSync(victim, `${file}.new`);
+    const result = await world.device.agent(['once']);
+    assert.equal(result.exit, 0, said(result));
+    assert.equal(readFileSync(victim, 'utf8'), 'of the agent');
+    assert.match(
+      readFileSync(file, 'utf8'),
+      /^ota_agent_cycles_total\{outcome="up-to-date"\} 1$/mu,
+    );
   });
 
   test('a file that cannot be written is a warning, and the cycle is as good as without', async () => {
