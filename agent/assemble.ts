@@ -17,6 +17,7 @@ import { linkTo, openInstallers, rebootThrough } from './installers.ts';
 import { decryptingInstallers } from './io/encrypted/decrypting-installer.ts';
 import { openGate } from './io/gate.ts';
 import { HttpClient } from './io/http.ts';
+import type { LeftSessions } from './io/tls-tickets.ts';
 import { proxyRules } from './io/http-proxy.ts';
 import { openHealth } from './io/health.ts';
 import type { MinimumRate } from './io/limit-bytes.ts';
@@ -25,7 +26,7 @@ import { openMedia } from './io/medium.ts';
 import { HttpDirector, HttpRepositories } from './io/repositories.ts';
 import { StagingDirectory } from './io/staging.ts';
 import { Database } from './io/store/database.ts';
-import { lockWork, takeLock } from './io/store/lock.ts';
+import { DATABASE, lockWork, takeLock } from './io/store/lock.ts';
 import { SqliteStore } from './io/store/store.ts';
 import { openReporter } from './io/terminal.ts';
 import { followCrls } from './io/crl-files.ts';
@@ -46,8 +47,6 @@ import { loadFormat } from './uptane/load-format.ts';
 import { openUpkeep } from './upkeep.ts';
 import { VERSION } from './version.ts';
 
-const DATABASE = 'ota-agent.db';
-
 export interface LocalAgent {
   readonly ports: LocalPorts;
   readonly store: SqliteStore;
@@ -60,6 +59,8 @@ export interface Agent extends LocalAgent {
   readonly upkeep: IdentityUpkeep;
   /** Asks whoever sends secrets to this device, where somebody does. */
   readonly askSecrets: Ask | undefined;
+  /** What the next process can go on with. */
+  readonly leaveSessions: () => LeftSessions;
 }
 
 /** What whoever started this process has seen to. */
@@ -68,6 +69,8 @@ export interface Given {
   readonly lock?: 'none' | 'service';
   /** A process tries the PKCS#11 library: rejects where it may not be let in. */
   readonly probed?: Promise<void>;
+  /** What the process before this one has left. */
+  readonly sessions?: LeftSessions | undefined;
 }
 
 /** What is remembered, to look at. */
@@ -154,7 +157,7 @@ export async function assemble(
     const identity = loadIdentity(chosen, trust, clock.now(), process.env);
     for (const warning of identity.warnings) log.warn(warning);
     const live = new LiveIdentity(identity);
-    const http = openHttp(settings, () => live.current, clock);
+    const http = openHttp(settings, () => live.current, clock, given.sessions);
     const ports: Ports = {
       ...local.ports,
       // Before the network's: the ports of the seal hold local installers, which cannot download.
@@ -173,6 +176,7 @@ export async function assemble(
       identity,
       upkeep,
       askSecrets: askSecrets(http, urls),
+      leaveSessions: () => http.leaveSessions(),
       close: async () => {
         await http.close();
         live.close();
@@ -296,12 +300,14 @@ async function openTimeServer(
 /** HTTP with the identity of this device. */
 export function openHttp(
   settings: Settings,
-  identity: () => Pick<Identity, 'secureContext' | 'contextFor' | 'trust'>,
+  identity: () => Pick<Identity, 'certificate' | 'secureContext' | 'contextFor' | 'trust'>,
   clock: Pick<Clock, 'now'>,
+  sessions?: LeftSessions,
 ): HttpClient {
   const { crl, proxy, timeout } = settings.gateway;
   return new HttpClient({
     secureContext: followCrls(crl, identity),
+    sessions,
     timeoutMs: timeout,
     userAgent: `ota-agent/${VERSION}`,
     policy: gatewayPolicy(identity().trust, clock),

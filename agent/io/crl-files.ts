@@ -3,7 +3,8 @@ import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 
 import { causeOf, OtaError } from '../errors.ts';
-import type { ServerTrust } from './tls.ts';
+import type { GroundedContext } from './tls-connector.ts';
+import { groundsOf, type ServerTrust } from './tls.ts';
 
 const PEM = /-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/gu;
 
@@ -38,19 +39,21 @@ export function readCrls(paths: readonly string[]): readonly string[] {
 export function followCrls(
   paths: readonly string[],
   identity: () => {
+    readonly certificate: { readonly fingerprint: string };
     readonly secureContext: SecureContext;
     readonly contextFor: (trust: ServerTrust) => SecureContext;
     readonly trust: ServerTrust;
   },
-): () => SecureContext {
-  if (paths.length === 0) return () => identity().secureContext;
+): () => GroundedContext {
   // Unknown at first: a file may have been replaced since it was read.
-  let seen: { readonly who: unknown; readonly lists: string; context: SecureContext } | undefined;
+  let seen: { readonly who: unknown; readonly lists: string; context: GroundedContext } | undefined;
   return () => {
     const who = identity();
     const lists = versions(paths);
     if (seen?.who !== who || seen.lists !== lists) {
-      const context = who.contextFor({ ...who.trust, crls: readCrls(paths) });
+      const trust = { ...who.trust, crls: readCrls(paths) };
+      const secureContext = paths.length === 0 ? who.secureContext : who.contextFor(trust);
+      const context = { secureContext, grounds: groundsOf(who.certificate.fingerprint, trust) };
       seen = { who, lists, context };
     }
     return seen.context;

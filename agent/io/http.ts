@@ -6,14 +6,17 @@ import type { Agent, Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import { NO_TUNNEL, type ProxyFor } from './http-proxy.ts';
-import { HUNG_UP, TlsConnector } from './tls-connector.ts';
+import { HUNG_UP, TlsConnector, type GroundedContext } from './tls-connector.ts';
 import type { ServerPolicy } from './tls-policy.ts';
 import { TlsRefusal } from './tls-refusal.ts';
 import { signingFailure } from './tls-signing.ts';
+import type { LeftSessions } from './tls-tickets.ts';
 
 export interface HttpOptions {
   /** Identity and trusted CA; a function where they may change while the process runs. */
-  readonly secureContext: SecureContext | (() => SecureContext);
+  readonly secureContext: SecureContext | (() => GroundedContext);
+  /** What the process before this one has left. */
+  readonly sessions?: LeftSessions | undefined;
   /** Longest wait for a connection, for headers, and for the next bytes of a body. */
   readonly timeoutMs: number;
   readonly userAgent: string;
@@ -119,6 +122,11 @@ export class HttpClient {
   /** Of the last connection that was secured, such as `TLSv1.3`. */
   get protocol(): string | undefined {
     return this.#connector.protocol;
+  }
+
+  /** For the process that follows this one. */
+  leaveSessions(): LeftSessions {
+    return this.#connector.leaveSessions();
   }
 
   /** The next request opens a connection, with the identity of then; those in progress go on. */

@@ -11,6 +11,7 @@ import { openTunnel, type ProxyFor } from './http-proxy.ts';
 import { signedChain } from './tls-pins.ts';
 import { isAboutClock, judgeServer, type ServerPolicy } from './tls-policy.ts';
 import { isForgotten, resumption } from './tls-resumption.ts';
+import { Tickets, type LeftSessions } from './tls-tickets.ts';
 
 const DIAGNOSIS_MS = 2000;
 /** Code of the error for a server that hangs up after the handshake. */
@@ -38,13 +39,21 @@ export interface ConnectorOptions {
    * The identity and the CAs; connections offer the last ticket of the same server. A function is asked
    * for every connection, and a new context forgets the tickets.
    */
-  readonly secureContext: SecureContext | (() => SecureContext);
+  readonly secureContext: SecureContext | (() => GroundedContext);
+  /** Of the process before this one; they count on the same grounds only. */
+  readonly sessions?: LeftSessions | undefined;
   readonly timeoutMs: number;
   /** Whether an http URL is spoken to in the clear; else that is TLS, too. */
   readonly plainHttp?: boolean | undefined;
   readonly policy?: ServerPolicy | undefined;
   /** By default every server is reached directly. */
   readonly proxyFor?: ProxyFor | undefined;
+}
+
+export interface GroundedContext {
+  readonly secureContext: SecureContext;
+  /** Tells from any other what a session with it proves: see `groundsOf`. */
+  readonly grounds: string;
 }
 
 interface Place {
@@ -54,16 +63,11 @@ interface Place {
   readonly onread?: OnReadOpts;
 }
 
-interface Ticket {
-  readonly session: Buffer;
-  readonly until: Instant;
-}
-
 export class TlsConnector {
   readonly #options: ConnectorOptions;
   readonly #policy: ServerPolicy;
-  readonly #tickets = new Map<string, Ticket>();
-  #context: SecureContext | undefined;
+  readonly #tickets: Tickets;
+  #context: GroundedContext | undefined;
   /**
    * The last TLS alert of any connection. In TLS 1.3 a gateway refuses a certificate after the
    * handshake, and undici then says no more than that the other side closed.
@@ -75,6 +79,7 @@ export class TlsConnector {
   constructor(options: ConnectorOptions) {
     this.#options = options;
     this.#policy = options.policy ?? { pins: [], now: () => Date.now() as Instant };
+    this.#tickets = new Tickets(this.#policy.now);
   }
 
   readonly connect: buildConnector.connector = (options, callback) => {
@@ -127,14 +132,16 @@ export class TlsConnector {
 
   #secure(place: Place, tunnel: Duplex | undefined, callback: buildConnector.Callback): void {
     const server = `${place.host}:${String(place.port)}`;
-    const ticket = this.#ticketFor(server);
+    // Asked first: another context takes the tickets with it.
+    this.#currentContext();
+    const ticket = this.#tickets.of(server)?.session;
     const socket = this.#open(place, { ticket, tunnel });
     this.#keepTickets(socket, server, ticket === undefined ? 'full' : 'resuming');
     this.#settle(socket, 'secureConnect', (...result) => {
       // A ticket that the server no longer honours must not be offered for ever.
-      if (result[0] !== null) this.#tickets.delete(server);
+      if (result[0] !== null) this.#tickets.forget(server);
       if (ticket !== undefined && isForgotten(socket, result[0])) {
-        this.#tickets.delete(server);
+        this.#tickets.forget(server);
         socket.destroy();
         this.lastAlert = undefined;
         this.#connect(place, callback);
@@ -202,6 +209,12 @@ export class TlsConnector {
     }
   }
 
+  /** The tickets, for the process that follows this one. */
+  leaveSessions(): LeftSessions {
+    this.#currentContext();
+    return { grounds: this.#context?.grounds ?? '', tickets: this.#tickets.leave() };
+  }
+
   /**
    * Why a server ends our connections as soon as we speak.
    *
@@ -267,18 +280,13 @@ export class TlsConnector {
 
   /** A session of before would be resumed as whoever it was made for. */
   #currentContext(): SecureContext {
-    const { secureContext } = this.#options;
-    const current = typeof secureContext === 'function' ? secureContext() : secureContext;
-    if (current !== this.#context) this.#tickets.clear();
+    const { secureContext: option, sessions } = this.#options;
+    const current = typeof option === 'function' ? option() : { secureContext: option, grounds: '' };
+    if (this.#context === undefined) {
+      if (sessions?.grounds === current.grounds) this.#tickets.take(sessions.tickets);
+    } else if (current.secureContext !== this.#context.secureContext) this.#tickets.clear();
     this.#context = current;
-    return current;
-  }
-
-  #ticketFor(server: string): Buffer | undefined {
-    // Asked first: another context takes the tickets with it.
-    this.#currentContext();
-    const ticket = this.#tickets.get(server);
-    return ticket !== undefined && this.#policy.now() < ticket.until ? ticket.session : undefined;
+    return current.secureContext;
   }
 
   /**
@@ -286,7 +294,7 @@ export class TlsConnector {
    * and one that was refused leaves none: its tickets, which may come later, find no place.
    */
   #keepTickets(socket: TLSSocket, server: string, handshake: 'full' | 'resuming'): void {
-    const offered = this.#tickets.get(server)?.until;
+    const offered = this.#tickets.of(server)?.until;
     const early: Buffer[] = [];
     let staple: Buffer | undefined;
     let until: Instant | undefined;
@@ -295,7 +303,7 @@ export class TlsConnector {
     });
     socket.on('session', (session: Buffer) => {
       if (until === undefined) early.push(session);
-      else this.#tickets.set(server, { session, until });
+      else this.#tickets.keep(server, session, until);
     });
     socket.once('secureConnect', () => {
       // Nothing was verified, and the connection ends.
@@ -308,8 +316,7 @@ export class TlsConnector {
         return;
       }
       const session = early.at(-1);
-      if (session !== undefined && until !== undefined)
-        this.#tickets.set(server, { session, until });
+      if (session !== undefined && until !== undefined) this.#tickets.keep(server, session, until);
     });
   }
 

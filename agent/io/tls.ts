@@ -121,6 +121,17 @@ export function contextOptions({ caPem, minVersion, crls }: ServerTrust): Secure
   };
 }
 
+/**
+ * Tells apart what sessions prove: who we were in the handshake, and who vouched for the server.
+ *
+ * @param fingerprint - of our certificate
+ */
+export function groundsOf(fingerprint: string, trust: ServerTrust): string {
+  const { pins = [], verifyStaple } = trust;
+  const grounds = [fingerprint, contextOptions(trust), pins, verifyStaple !== undefined];
+  return createHash('sha256').update(JSON.stringify(grounds)).digest('hex');
+}
+
 /** SHA-256 of a certificate, hex. */
 export function fingerprintOf(der: Uint8Array): string {
   return createHash('sha256').update(der).digest('hex');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -94,6 +94,19 @@ describe('a daemon that waits', () => {
     const { nextPollAt, ...second } = await status();
     assert.notEqual(nextPollAt, first['nextPollAt']);
     assert.deepEqual({ ...second, nextPollAt: first['nextPollAt'] }, first);
+  });
+
+  test('costs neither a full handshake nor a new log of its database at the next poll', async () => {
+    const path = join(world.device.options.directory, 'storage', 'ota-agent.db-wal');
+    const log = statSync(path).ino;
+    await world.director.control('DELETE', '/stats');
+    await pollNow(world);
+    await until(async () => (await metric(CYCLES)) === 3);
+    await resting();
+    const { devices } = (await world.director.control('GET', '/stats')) as { devices: Json };
+    const { connections, sessionsReused } = Object.values(devices)[0] as Json;
+    assert.deepEqual({ connections, sessionsReused }, { connections: 1, sessionsReused: 1 });
+    assert.equal(statSync(path).ino, log);
   });
 
   test('has what it does not know answered, and is still locked against every other agent', async () => {

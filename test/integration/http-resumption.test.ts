@@ -8,7 +8,9 @@ import { createSecureContext, TLSSocket } from 'node:tls';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 
 import { isOtaError } from '../../agent/errors.ts';
-import { HttpClient } from '../../agent/io/http.ts';
+import { HttpClient, type HttpOptions } from '../../agent/io/http.ts';
+import type { LeftSessions } from '../../agent/io/tls-tickets.ts';
+import type { Instant } from '../../agent/uptane/time.ts';
 import { makeAuthority, makeLeaf, type Authority, type Leaf } from '../support/certificates.ts';
 import { startRelay, type Passed } from '../support/relay.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -27,6 +29,8 @@ describe('a TLS session', () => {
   let resumed: boolean[];
   /** Who sent each request. */
   let devices: unknown[];
+  let connections: number;
+  const clients: HttpClient[] = [];
 
   before(() => {
     authority = makeAuthority(directory.path, 'gateway');
@@ -39,26 +43,39 @@ describe('a TLS session', () => {
   beforeEach(async () => {
     resumed = [];
     devices = [];
+    connections = 0;
     await listen(gateway, 0);
-    const { certificatePem: cert, keyPem: key } = device;
-    const secureContext = createSecureContext({ ca: authority.certificatePem, cert, key });
-    http = new HttpClient({ secureContext, timeoutMs: 5000, userAgent: 'ota-agent/test' });
+    http = client();
   });
   afterEach(async () => {
-    await http.close();
+    for (const each of clients.splice(0)) await each.close();
     await unlisten();
   });
+
+  const client = (more: Partial<HttpOptions> = {}, grounds = 'the same'): HttpClient => {
+    const { certificatePem: cert, keyPem: key } = device;
+    const secureContext = createSecureContext({ ca: authority.certificatePem, cert, key });
+    const context = { secureContext, grounds };
+    const options = { timeoutMs: 5000, userAgent: 'ota-agent/test', ...more };
+    const opened = new HttpClient({ ...options, secureContext: () => context });
+    clients.push(opened);
+    return opened;
+  };
 
   const leafOf = (by: Authority, commonName: string): Leaf =>
     makeLeaf(directory.path, by, { commonName, alternativeNames: `IP:${HOST}` });
 
   const listen = async ({ certificatePem: cert, keyPem: key }: Leaf, at: number): Promise<void> => {
     const ca = authority.certificatePem;
-    const options = { cert, key, ca, requestCert: true, rejectUnauthorized: true };
+    const client = { requestCert: true, rejectUnauthorized: true };
+    const options = { cert, key, ca, ...client, sessionTimeout: 300 };
     server = createServer(options, ({ socket }, response) => {
       assert.ok(socket instanceof TLSSocket);
       devices.push(socket.getPeerCertificate().subject.CN);
       response.setHeader('connection', 'close').end('answer');
+    });
+    server.on('connection', () => {
+      connections += 1;
     });
     server.on('secureConnection', (socket) => {
       resumed.push(socket.isSessionReused());
@@ -75,8 +92,8 @@ describe('a TLS session', () => {
     await closed;
   };
 
-  const get = async (by = port): Promise<void> => {
-    const response = await http.send({ method: 'GET', url: `https://${HOST}:${String(by)}/` });
+  const get = async (by = port, from = http): Promise<void> => {
+    const response = await from.send({ method: 'GET', url: `https://${HOST}:${String(by)}/` });
     await response.discard();
   };
 
@@ -112,5 +129,50 @@ describe('a TLS session', () => {
       await assert.rejects(get(), (error) => isOtaError(error) && error.code === 'GATEWAY_TLS');
     }
     assert.deepEqual(devices, ['device-1']);
+  });
+
+  test('is not offered when the lifetime that its server gave it is over (RFC 8446 §4.6.1)', async () => {
+    let now = Date.now();
+    http = client({ policy: { pins: [], now: () => now as Instant } });
+    await get();
+    now += 299_000;
+    await get();
+    now += 2000;
+    await get();
+    assert.deepEqual(resumed, [false, true, false]);
+    assert.equal(connections, 3, 'none came to nothing');
+  });
+
+  describe('that one process leaves to the next', () => {
+    /** As it arrives between processes. */
+    const left = (): LeftSessions => structuredClone(http.leaveSessions());
+
+    test('is resumed in the first connection, as the same device', async () => {
+      await get();
+      await get(port, client({ sessions: left() }));
+      assert.deepEqual(resumed, [false, true]);
+      assert.equal(connections, 2);
+      assert.deepEqual(devices, ['device-1', 'device-1']);
+    });
+
+    test('is nothing to a process with another identity, or that trusts others', async () => {
+      await get();
+      await get(port, client({ sessions: left() }, 'others'));
+      assert.deepEqual(resumed, [false, false]);
+      assert.equal(connections, 2);
+    });
+
+    test('is left again by a process that has not asked its server for anything', async () => {
+      await get();
+      const idle = client({ sessions: left() });
+      await get(port, client({ sessions: structuredClone(idle.leaveSessions()) }));
+      assert.deepEqual(resumed, [false, true]);
+    });
+
+    test('is gone once its grounds have changed', async () => {
+      await get();
+      const again = client({ sessions: left() }, 'others');
+      assert.deepEqual(again.leaveSessions(), { grounds: 'others', tickets: [] });
+    });
   });
 });

@@ -183,6 +183,7 @@ describe('what the gateway has to prove', () => {
       const path = join(directory.path, 'current.crl');
       copyFileSync(books.crl(), path);
       const identity = {
+        certificate: { fingerprint: 'of nobody' },
         trust: trust({ crls: readCrls([path]) }),
         contextFor: (changed: ServerTrust) => createSecureContext(contextOptions(changed)),
       };

@@ -5,6 +5,7 @@ import type { SeenMedia } from '../../cycle/pick-up.ts';
 import type { ApiAnswer, ApiQuestion } from '../../io/api/answer.ts';
 import type { Readings, Usage } from '../../io/api/metrics.ts';
 import type { Facts } from '../../io/log-fields.ts';
+import type { LeftSessions } from '../../io/tls-tickets.ts';
 import type { CommandResult } from '../result.ts';
 import type { Remembered } from '../serve-api.ts';
 
@@ -22,10 +23,11 @@ export interface Left {
   readonly wait: Wait;
   readonly remembered: Remembered;
   readonly media: SeenMedia;
+  readonly sessions: LeftSessions;
 }
 
 /** What a worker leaves when it goes, and what is answered until the next one is there. */
-export interface Rest extends Pick<Left, 'wait' | 'remembered' | 'media'> {
+export interface Rest extends Omit<Left, 'loaded'> {
   readonly status: ApiAnswer;
   readonly readings: Readings;
   readonly usage: Usage;

@@ -30,7 +30,8 @@ interface Hired {
 export async function serveDaemon(loaded: LoadedSettings, hired: Hired): Promise<void> {
   keepRefusedPins(loaded.settings.storage.path);
   const log = openLog(loaded.settings.log, process.stderr);
-  const given = { lock: 'service', probed: hired.probed } as const;
+  const { probed, left } = hired;
+  const given = { lock: 'service', probed, sessions: left?.sessions } as const;
   const context = { loaded, rest: [], json: false, log, given };
   await withAgent(context, (agent) => serve(context, agent, hired));
 }
@@ -67,7 +68,9 @@ async function serve(
     return (wait) => {
       const { remembered } = view;
       const media = offline?.pickUp.seen ?? new Map();
-      link.leave({ say: 'rest', rest: { ...shown, wait, remembered, media, usage: ownUsage() } });
+      const sessions = agent.leaveSessions();
+      const rest = { ...shown, wait, remembered, media, sessions, usage: ownUsage() };
+      link.leave({ say: 'rest', rest });
     };
   });
   if (left === undefined) {

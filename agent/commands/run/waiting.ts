@@ -10,7 +10,7 @@ import { EventHub } from '../../io/api/event-hub.ts';
 import { metricsText, ownUsage } from '../../io/api/metrics.ts';
 import { serveApi, type Api } from '../../io/api/server.ts';
 import { mkdirSync } from '../../io/lean-node.ts';
-import { lockService, type Lock } from '../../io/store/lock.ts';
+import { holdLog, lockService, type Lock } from '../../io/store/lock.ts';
 import type { ServiceNotifier } from '../../io/systemd.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandResult } from '../result.ts';
@@ -33,6 +33,7 @@ export class Waiting {
   readonly #hub = new EventHub();
   #api: Api | undefined;
   #lock: Lock | undefined;
+  #log: Lock | undefined;
   /** Read by the first worker. */
   #loaded: LoadedSettings | undefined;
   #worker: Worker | undefined;
@@ -71,6 +72,7 @@ export class Waiting {
       this.#rest?.watch.end();
       await this.#notifier.stopping();
       await this.#api?.close();
+      this.#log?.release();
       this.#lock?.release();
     }
   }
@@ -92,8 +94,8 @@ export class Waiting {
   #left(): Left | undefined {
     if (this.#loaded === undefined || this.#rest === undefined) return undefined;
     const { said, time, watch } = this.#rest;
-    const { remembered } = said;
-    return { loaded: this.#loaded, wait: time.left, remembered, media: watch.seen };
+    const { remembered, sessions } = said;
+    return { loaded: this.#loaded, wait: time.left, remembered, media: watch.seen, sessions };
   }
 
   #told(message: Exclude<FromWorker, { say: 'reply' }>): void {
@@ -149,7 +151,9 @@ export class Waiting {
   /** The first worker has proved that everything is there: from now on others may ask. */
   async #serve(): Promise<void> {
     if (this.#loaded === undefined) return;
-    const { socket, group } = this.#loaded.settings.api;
+    const { api, storage } = this.#loaded.settings;
+    const { socket, group } = api;
+    this.#log = holdLog(storage.path);
     mkdirSync(dirname(socket), { recursive: true });
     this.#api = await serveApi({
       socket,
