@@ -11,7 +11,7 @@ import { openTunnel, type ProxyFor } from './http-proxy.ts';
 import { signedChain } from './tls-pins.ts';
 import { isAboutClock, judgeServer, type ServerPolicy } from './tls-policy.ts';
 import { isForgotten, resumption } from './tls-resumption.ts';
-import { Tickets, type LeftSessions } from './tls-tickets.ts';
+import { Tickets, type LeftSessions, type Ticket } from './tls-tickets.ts';
 
 const DIAGNOSIS_MS = 2000;
 /** Code of the error for a server that hangs up after the handshake. */
@@ -134,7 +134,7 @@ export class TlsConnector {
     const server = `${place.host}:${String(place.port)}`;
     // Asked first: another context takes the tickets with it.
     this.#currentContext();
-    const ticket = this.#tickets.of(server)?.session;
+    const ticket = this.#tickets.of(server);
     const socket = this.#open(place, { ticket, tunnel });
     this.#keepTickets(socket, server, ticket === undefined ? 'full' : 'resuming');
     this.#settle(socket, 'secureConnect', (...result) => {
@@ -254,7 +254,7 @@ export class TlsConnector {
   #open(
     { host, port, onread }: Place,
     over: {
-      readonly ticket?: Buffer | undefined;
+      readonly ticket?: Ticket | undefined;
       readonly tunnel?: Duplex | undefined;
       readonly rejectUnauthorized?: false;
     },
@@ -270,7 +270,7 @@ export class TlsConnector {
       requestOCSP: this.#policy.verifyStaple !== undefined,
       ...(ticket === undefined
         ? { secureContext: this.#currentContext() }
-        : { ...resumption(), session: ticket }),
+        : { ...resumption(ticket), session: ticket.session }),
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code?.startsWith('ERR_SSL_') === true) this.lastAlert = error;
@@ -281,7 +281,8 @@ export class TlsConnector {
   /** A session of before would be resumed as whoever it was made for. */
   #currentContext(): SecureContext {
     const { secureContext: option, sessions } = this.#options;
-    const current = typeof option === 'function' ? option() : { secureContext: option, grounds: '' };
+    const current =
+      typeof option === 'function' ? option() : { secureContext: option, grounds: '' };
     if (this.#context === undefined) {
       if (sessions?.grounds === current.grounds) this.#tickets.take(sessions.tickets);
     } else if (current.secureContext !== this.#context.secureContext) this.#tickets.clear();
@@ -301,9 +302,13 @@ export class TlsConnector {
     socket.on('OCSPResponse', (response: Buffer | null) => {
       staple = response ?? undefined;
     });
+    const keep = (session: Buffer, ends: Instant): void => {
+      const protocol = socket.getProtocol() ?? '';
+      this.#tickets.keep(server, { session, protocol, until: ends });
+    };
     socket.on('session', (session: Buffer) => {
       if (until === undefined) early.push(session);
-      else this.#tickets.keep(server, session, until);
+      else keep(session, until);
     });
     socket.once('secureConnect', () => {
       // Nothing was verified, and the connection ends.
@@ -316,7 +321,7 @@ export class TlsConnector {
         return;
       }
       const session = early.at(-1);
-      if (session !== undefined && until !== undefined) this.#tickets.keep(server, session, until);
+      if (session !== undefined && until !== undefined) keep(session, until);
     });
   }
 

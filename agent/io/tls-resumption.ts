@@ -3,10 +3,13 @@ import {
   createSecureContext,
   type ConnectionOptions,
   type SecureContext,
+  type SecureContextOptions,
   type TLSSocket,
 } from 'node:tls';
 
-let resumingContext: SecureContext | undefined;
+import type { Ticket } from './tls-tickets.ts';
+
+const contexts = new Map<string, SecureContext>();
 
 /**
  * What a connection needs that may only be resumed: no key, no certificate and no CA of ours.
@@ -15,11 +18,28 @@ let resumingContext: SecureContext | undefined;
  * out of reach for a quantum computer all the same: the ticket's secret goes into the keys, and comes
  * from a full handshake that had ML-KEM wherever the gateway has it (RFC 8446 §7.1).
  */
-export function resumption(): Pick<ConnectionOptions, 'secureContext' | 'rejectUnauthorized'> {
-  const ecdhCurve = 'X25519:P-256:P-384';
-  resumingContext ??= createSecureContext({ ca: [], minVersion: 'TLSv1.2', ecdhCurve });
-  return { secureContext: resumingContext, rejectUnauthorized: false };
+export function resumption({
+  protocol,
+}: Pick<Ticket, 'protocol'>): Pick<ConnectionOptions, 'secureContext' | 'rejectUnauthorized'> {
+  let secureContext = contexts.get(protocol);
+  if (secureContext === undefined) {
+    secureContext = createSecureContext({ ...EVERY, ...(protocol === TLS_1_3 ? SHORT : {}) });
+    contexts.set(protocol, secureContext);
+  }
+  return { secureContext, rejectUnauthorized: false };
 }
+
+const EVERY: SecureContextOptions = {
+  ca: [],
+  minVersion: 'TLSv1.2',
+  ecdhCurve: 'X25519:P-256:P-384',
+};
+const TLS_1_3 = 'TLSv1.3';
+/** Nothing is signed when a session is resumed, and no other version could: 170 bytes less. */
+const SHORT: SecureContextOptions = {
+  minVersion: TLS_1_3,
+  sigalgs: 'ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256',
+};
 
 /** Whether the server did not resume: then we are nobody to it, and it has proved nothing to us. */
 export function isForgotten(socket: TLSSocket, error: Error | null): boolean {

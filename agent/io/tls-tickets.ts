@@ -18,13 +18,16 @@ interface LeftTicket {
   readonly server: string;
   /** As OpenSSL writes it. */
   readonly session: Uint8Array;
+  readonly protocol: string;
   readonly until: Instant;
   /** The same by the time since boot: the best known time may start further back in another process. */
   readonly untilUptimeMs: number;
 }
 
-interface Ticket {
+export interface Ticket {
   readonly session: Buffer;
+  /** Such as `TLSv1.3`. */
+  readonly protocol: string;
   readonly until: Instant;
 }
 
@@ -46,13 +49,14 @@ export class Tickets {
   }
 
   /**
-   * @param session - what Node.js emits as `session`
-   * @param until - how long what its handshake has proved may count
+   * @param ticket - its session is what Node.js emits as such; until when what its handshake has proved
+   *   may count
    */
-  keep(server: string, session: Buffer, until: Instant): void {
+  keep(server: string, ticket: Ticket): void {
+    const { session, until } = ticket;
     const lifetimeMs = lifetimeOf(session);
     const ends = lifetimeMs === undefined ? until : Math.min(until, this.#now() + lifetimeMs);
-    this.#tickets.set(server, { session, until: ends as Instant });
+    this.#tickets.set(server, { ...ticket, until: ends as Instant });
   }
 
   forget(server: string): void {
@@ -65,19 +69,18 @@ export class Tickets {
 
   leave(): readonly LeftTicket[] {
     const ahead = this.#uptimeMs() - this.#now();
-    return [...this.#tickets].map(([server, { session, until }]) => ({
+    return [...this.#tickets].map(([server, ticket]) => ({
+      ...ticket,
       server,
-      session,
-      until,
-      untilUptimeMs: until + ahead,
+      untilUptimeMs: ticket.until + ahead,
     }));
   }
 
   take(left: readonly LeftTicket[]): void {
     const behind = this.#now() - this.#uptimeMs();
-    for (const { server, session, until, untilUptimeMs } of left) {
+    for (const { server, session, protocol, until, untilUptimeMs } of left) {
       const ends = Math.min(until, untilUptimeMs + behind) as Instant;
-      this.#tickets.set(server, { session: Buffer.from(session), until: ends });
+      this.#tickets.set(server, { session: Buffer.from(session), protocol, until: ends });
     }
   }
 }

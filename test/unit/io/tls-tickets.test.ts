@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 
 import fc from 'fast-check';
 
-import { Tickets } from '../../../agent/io/tls-tickets.ts';
+import { Tickets, type Ticket } from '../../../agent/io/tls-tickets.ts';
 import type { Instant } from '../../../agent/uptane/time.ts';
 
 /** SSL_SESSION of OpenSSL with a version and nothing else; and with a lifetime of 300 s. */
@@ -19,18 +19,22 @@ describe('a TLS ticket', () => {
       () => clocks.now as Instant,
       () => clocks.uptimeMs,
     );
-  const at = (ms: number): Instant => ms as Instant;
+  const of = (session: Buffer, until: number): Ticket => ({
+    session,
+    protocol: 'TLSv1.3',
+    until: until as Instant,
+  });
 
   test('counts until what its handshake has proved is over, or its lifetime', () => {
     const own = tickets();
-    own.keep('lasting:443', LASTING, at(clocks.now + HOUR_MS));
-    own.keep('short:443', OF_300_S, at(clocks.now + HOUR_MS));
-    own.keep('shorter:443', OF_300_S, at(clocks.now + 1000));
+    own.keep('lasting:443', of(LASTING, clocks.now + HOUR_MS));
+    own.keep('short:443', of(OF_300_S, clocks.now + HOUR_MS));
+    own.keep('shorter:443', of(OF_300_S, clocks.now + 1000));
     const until = (server: string): number => Number(own.of(server)?.until) - clocks.now;
     assert.equal(until('lasting:443'), HOUR_MS);
     assert.equal(until('short:443'), 300_000);
     assert.equal(until('shorter:443'), 1000);
-    own.keep('short:443', OF_300_S, at(clocks.now));
+    own.keep('short:443', of(OF_300_S, clocks.now));
     assert.equal(own.of('short:443'), undefined);
   });
 
@@ -39,14 +43,14 @@ describe('a TLS ticket', () => {
     const ticket = Buffer.concat([Buffer.from('aa82012c', 'hex'), Buffer.alloc(300)]);
     const body = Buffer.concat([ticket, OF_300_S.subarray(2)]);
     const head = Buffer.from([0x30, 0x82, body.length >> 8, body.length & 255]);
-    own.keep('server:443', Buffer.concat([head, body]), at(clocks.now + HOUR_MS));
+    own.keep('server:443', of(Buffer.concat([head, body]), clocks.now + HOUR_MS));
     assert.equal(own.of('server:443')?.until, clocks.now + 300_000);
   });
 
   test('is read behind what Node.js puts in front of it', () => {
     const own = tickets();
     const prefix = Buffer.from('\0nodejs:tls:session:1\0\0\u0006server', 'latin1');
-    own.keep('server:443', Buffer.concat([prefix, OF_300_S]), at(clocks.now + HOUR_MS));
+    own.keep('server:443', of(Buffer.concat([prefix, OF_300_S]), clocks.now + HOUR_MS));
     assert.equal(own.of('server:443')?.until, clocks.now + 300_000);
   });
 
@@ -54,18 +58,18 @@ describe('a TLS ticket', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
         const own = tickets();
-        own.keep('server:443', Buffer.from(bytes), at(clocks.now + HOUR_MS));
+        own.keep('server:443', of(Buffer.from(bytes), clocks.now + HOUR_MS));
         assert.ok(Number(own.of('server:443')?.until ?? clocks.now) <= clocks.now + HOUR_MS);
       }),
     );
     const own = tickets();
-    own.keep('server:443', OF_300_S.subarray(0, -2), at(clocks.now + HOUR_MS));
+    own.keep('server:443', of(OF_300_S.subarray(0, -2), clocks.now + HOUR_MS));
     assert.equal(own.of('server:443')?.until, clocks.now + HOUR_MS);
   });
 
   test('ends in the next process when it would have ended here, whatever its clock believes', () => {
     const own = tickets();
-    own.keep('server:443', LASTING, at(clocks.now + HOUR_MS));
+    own.keep('server:443', of(LASTING, clocks.now + HOUR_MS));
     const left = own.leave();
     clocks.uptimeMs += 10_000;
     // The best known time began anew at what is on disk.
