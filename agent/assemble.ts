@@ -60,7 +60,7 @@ export interface Agent extends LocalAgent {
   /** Asks whoever sends secrets to this device, where somebody does. */
   readonly askSecrets: Ask | undefined;
   /** What the next process can go on with. */
-  readonly leaveSessions: () => LeftSessions;
+  readonly leaveSessions: () => LeftSessions | undefined;
 }
 
 /** What whoever started this process has seen to. */

@@ -125,7 +125,7 @@ export class HttpClient {
   }
 
   /** For the process that follows this one. */
-  leaveSessions(): LeftSessions {
+  leaveSessions(): LeftSessions | undefined {
     return this.#connector.leaveSessions();
   }
 

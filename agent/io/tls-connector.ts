@@ -6,6 +6,7 @@ import { checkServerIdentity, connect, type SecureContext, type TLSSocket } from
 
 import type { buildConnector } from 'undici';
 
+import { isOtaError } from '../errors.ts';
 import type { Instant } from '../uptane/time.ts';
 import { openTunnel, type ProxyFor } from './http-proxy.ts';
 import { signedChain } from './tls-pins.ts';
@@ -209,9 +210,18 @@ export class TlsConnector {
     }
   }
 
-  /** The tickets, for the process that follows this one. */
-  leaveSessions(): LeftSessions {
-    this.#currentContext();
+  /**
+   * The tickets, for the process that follows this one.
+   *
+   * @returns `undefined` where nobody could connect now, such as with a list that cannot be read
+   */
+  leaveSessions(): LeftSessions | undefined {
+    try {
+      this.#currentContext();
+    } catch (error) {
+      if (isOtaError(error)) return undefined;
+      throw error;
+    }
     return { grounds: this.#context?.grounds ?? '', tickets: this.#tickets.leave() };
   }
 

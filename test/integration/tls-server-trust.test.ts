@@ -201,6 +201,7 @@ describe('what the gateway has to prove', () => {
       requests = 0;
       await refused(http, /CERT_REVOKED/u, /do not trust it/u);
       writeFileSync(path, 'no list');
+      assert.equal(http.leaveSessions(), undefined);
       await assert.rejects(
         get(http),
         (error) => isOtaError(error) && error.code === 'FILE_UNREADABLE',

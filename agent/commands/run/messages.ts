@@ -23,7 +23,7 @@ export interface Left {
   readonly wait: Wait;
   readonly remembered: Remembered;
   readonly media: SeenMedia;
-  readonly sessions: LeftSessions;
+  readonly sessions: LeftSessions | undefined;
 }
 
 /** What a worker leaves when it goes, and what is answered until the next one is there. */
