@@ -2,10 +2,7 @@
  * What the daemon costs while it waits, beside a Node.js that does nothing: memory, start, processor; and
  * what a cycle costs, in the daemon and from `ota-agent-once.timer`, which leaves nothing in memory.
  *
- *     node test/bench/footprint.bench.ts [--runs N] [--seconds N] [--agent NAME=PROGRAM]...
- *
- * PROGRAM is a main file with options of Node.js before it. By default: the sources, and the bundle with
- * and without compile cache. Variants take turns, so that what else the machine does hits all of them.
+ * By default of the sources, and of the bundle with and without compile cache. Variants take turns, so that what else the machine does hits all of them.
  * Resident is measured after the first poll, when its worker has gone: that is what a device pays.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -14,23 +11,27 @@ import { existsSync, readFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 
 import { listenToNotifications } from '../support/notify-listener.ts';
+import { countGiven, programOptions } from '../support/program-options.ts';
 import { openWorld, type World } from '../support/world.ts';
 import { pollNow } from '../support/poll-now.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '60' },
-    agent: { type: 'string', multiple: true, default: [] },
-  },
+const USAGE = `usage: npm run footprint -- [options]
+
+  --runs N               medians of so many (5)
+  --seconds N            how long the processor time of an idle daemon is counted (60)
+  --agent NAME=PROGRAM   a main file with options of Node.js before it, to be measured instead of the
+                         sources and the bundle; may be repeated`;
+const values = programOptions(USAGE, {
+  runs: { type: 'string', default: '5' },
+  seconds: { type: 'string', default: '60' },
+  agent: { type: 'string', multiple: true, default: [] },
 });
-const RUNS = Number(values.runs);
+const RUNS = countGiven('runs', values.runs, USAGE);
 /** How long the processor time of an idle daemon is counted. */
-const IDLE_SECONDS = Number(values.seconds);
+const IDLE_SECONDS = countGiven('seconds', values.seconds, USAGE);
 /** What was garbage after the first poll is collected when the process is idle, or never. */
 const SETTLED_MS = 3000;
 const KIBIBYTES_OF_A_MEBIBYTE = 1024;

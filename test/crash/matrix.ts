@@ -1,16 +1,22 @@
 /**
  * The crash matrix: every named point of every way to install, before and after it, restarted and
- * rebooted. `npm run crash-matrix -- [--scenario NAME]… [--every N] [--jobs N]` prints the table.
+ * rebooted. `npm run crash-matrix` prints the table.
  *
  * Ends with 1 if any point did not converge, and says which.
  */
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
 
 import { useMemory } from '../support/ostree-device.ts';
+import { countGiven, programOptions } from '../support/program-options.ts';
 import { crashAt, pointsOf, type Aftermath } from './crash.ts';
 import { sampleOf } from './sample.ts';
 import { scenarioOf, SCENARIOS } from './scenarios.ts';
+
+const USAGE = `usage: npm run crash-matrix -- [options]
+
+  --scenario NAME   may be repeated; all by default: ${Object.keys(SCENARIOS).join(', ')}
+  --every N         takes every N-th point only (1)
+  --jobs N          devices at a time (as many as there are processors)`;
 
 const MOMENTS = ['before', 'after'] as const;
 const COMEBACKS = ['restarted', 'rebooted'] as const;
@@ -101,23 +107,23 @@ function format(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<number> {
-  useMemory();
-  const { values } = parseArgs({
-    options: {
-      scenario: { type: 'string', multiple: true },
-      every: { type: 'string', default: '1' },
-      jobs: { type: 'string', default: String(availableParallelism()) },
-    },
+  const values = programOptions(USAGE, {
+    scenario: { type: 'string', multiple: true, default: Object.keys(SCENARIOS) },
+    every: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: String(availableParallelism()) },
   });
+  const every = countGiven('every', values.every, USAGE);
+  const jobs = countGiven('jobs', values.jobs, USAGE);
+  useMemory();
   const rows: Row[] = [];
-  for (const scenario of values.scenario ?? Object.keys(SCENARIOS)) {
+  for (const scenario of values.scenario) {
     const begun = performance.now();
     const problem = scenarioOf(scenario).problem?.();
     if (problem !== undefined) {
       process.stderr.write(`${scenario}: skipped: ${problem}\n`);
       continue;
     }
-    const row = await rowOf(scenario, Number(values.every), Number(values.jobs));
+    const row = await rowOf(scenario, every, jobs);
     rows.push(row);
     process.stderr.write(row.failures.map((failure) => `${failure}\n`).join(''));
     const seconds = ((performance.now() - begun) / 1000).toFixed(0);

@@ -7,10 +7,10 @@
 import { once } from 'node:events';
 import { statSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 
 import { startDirector, type DirectorHandle } from '../director/start.ts';
 import type { Device } from '../support/device.ts';
+import { programOptions } from '../support/program-options.ts';
 import { startTee, type Tee } from '../support/tee.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { makeDevice } from '../support/world.ts';
@@ -20,6 +20,11 @@ import { makeRootFilesystem } from './root-filesystem.ts';
 
 const DEVICE = 'demo-device';
 const HARDWARE = 'demo-board';
+
+const USAGE = `usage: npm start -- [options]
+
+  --image FILE   installs this in place of root file systems that are made for it
+  --keep         leaves everything running, and says how to talk to it`;
 
 interface World {
   readonly director: DirectorHandle;
@@ -97,8 +102,9 @@ function mebibytes(bytes: number): string {
 }
 
 function parseOptions(): Options {
-  const { values } = parseArgs({
-    options: { image: { type: 'string' }, keep: { type: 'boolean', default: false } },
+  const values = programOptions(USAGE, {
+    image: { type: 'string' },
+    keep: { type: 'boolean', default: false },
   });
   const image = values.image === undefined ? undefined : resolve(values.image);
   if (image !== undefined && !statSync(image).isFile()) throw new Error(`${image} is no file`);

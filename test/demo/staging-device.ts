@@ -8,10 +8,10 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 
 import { findDirector, type DirectorPlaces } from '../director/start.ts';
 import type { Device } from '../support/device.ts';
+import { programOptions } from '../support/program-options.ts';
 import { startTeeApart } from '../support/tee.ts';
 import { makeDevice } from '../support/world.ts';
 import { agent } from './agent.ts';
@@ -20,6 +20,13 @@ import { say, show, step } from './narration.ts';
 const CACHE = join(import.meta.dirname, '..', '.cache');
 /** Short enough that a person sees something happen. */
 const POLL_INTERVAL = '2s';
+
+const USAGE = `usage: npm run staging:device -- [options]
+
+  --id NAME            of the device; each is kept, and goes on where it was (device-1)
+  --hardware-id NAME   what images have to be for (staging-board)
+  --state DIR          of the server (test/.cache/staging, as npm run staging has it)
+  --directory DIR      where devices are kept (test/.cache/staging-devices)`;
 
 interface Options {
   readonly id: string;
@@ -31,13 +38,11 @@ interface Options {
 }
 
 function readOptions(): Options {
-  const { values } = parseArgs({
-    options: {
-      id: { type: 'string', default: 'device-1' },
-      'hardware-id': { type: 'string', default: 'staging-board' },
-      state: { type: 'string', default: join(CACHE, 'staging') },
-      directory: { type: 'string', default: join(CACHE, 'staging-devices') },
-    },
+  const values = programOptions(USAGE, {
+    id: { type: 'string', default: 'device-1' },
+    'hardware-id': { type: 'string', default: 'staging-board' },
+    state: { type: 'string', default: join(CACHE, 'staging') },
+    directory: { type: 'string', default: join(CACHE, 'staging-devices') },
   });
   if (!/^[\w-]{1,40}$/u.test(values.id)) {
     throw new Error('--id takes 1 to 40 letters, digits, "-" and "_"');

@@ -1,19 +1,10 @@
-/**
- * Fuzzes for as long as it is told to.
- *
- *   npm run fuzz -- [--target NAME] [--inputs N] [--seconds S] [--seed X] [--keep DIR]
- *   npm run fuzz -- [--target NAME] --merge DIR
- *   npm run fuzz -- --target NAME --replay FILE
- *
- * Time and inputs are for each target. What is worth keeping is written to `--keep DIR`; `--merge DIR`
- * takes from there what the kept corpus does not reach yet. It ends with 1 when anything was found.
- */
+/** Fuzzes for as long as it is told to: `npm run fuzz`. It ends with 1 when anything was found. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+import { programOptions } from '../support/program-options.ts';
 import { runCampaign, type CampaignOptions, type CampaignReport } from './campaign.ts';
 import { BlockCoverage } from './coverage.ts';
 import { addToCorpus, KEPT_CORPUS, readCorpus } from './corpus-files.ts';
@@ -24,17 +15,28 @@ const DEFAULT_SECONDS = 60;
 const HANG_MS = 10_000;
 const MEBIBYTE = 1024 * 1024;
 
-const { values } = parseArgs({
-  options: {
-    target: { type: 'string', multiple: true },
-    inputs: { type: 'string' },
-    seconds: { type: 'string' },
-    seed: { type: 'string', default: '1' },
-    keep: { type: 'string' },
-    merge: { type: 'string' },
-    replay: { type: 'string' },
-    'no-coverage': { type: 'boolean', default: false },
-  },
+const USAGE = `usage: npm run fuzz -- [--target NAME]... [options]
+       npm run fuzz -- [--target NAME]... --merge DIR
+       npm run fuzz -- --target NAME --replay FILE
+
+  --target NAME   may be repeated; all by default
+  --inputs N      so many for each target
+  --seconds S     so long for each target (${String(DEFAULT_SECONDS)}, without --inputs)
+  --seed X        of what is drawn (1)
+  --keep DIR      writes there what reaches something new
+  --no-coverage   does not look at what is reached
+  --merge DIR     takes from there what the kept corpus does not reach yet
+  --replay FILE   runs that input, and says what came of it`;
+
+const values = programOptions(USAGE, {
+  target: { type: 'string', multiple: true },
+  inputs: { type: 'string' },
+  seconds: { type: 'string' },
+  seed: { type: 'string', default: '1' },
+  keep: { type: 'string' },
+  merge: { type: 'string' },
+  replay: { type: 'string' },
+  'no-coverage': { type: 'boolean', default: false },
 });
 
 const coverage = values['no-coverage'] ? undefined : new BlockCoverage();
@@ -145,5 +147,5 @@ function whole(option: string, text: string): number {
 }
 
 function usage(problem: string): Error {
-  return new Error(`${problem}; usage: see the top of test/fuzz/runner.ts`);
+  return new Error(`${problem}\n${USAGE}`);
 }

@@ -1,16 +1,21 @@
 /**
- * Faults at every system call of an update that changes storage, as a table:
- * `npm run power-fail -- [--scenario NAME]… [--every N] [--jobs N]`.
+ * Faults at every system call of an update that changes storage, as a table: `npm run power-fail`.
  *
  * Ends with 1 if after any fault the device did not converge, and says which.
  */
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
 
 import { problemOf } from '../crash/matrix.ts';
 import { sampleOf } from '../crash/sample.ts';
 import { useMemory } from '../support/ostree-device.ts';
+import { countGiven, programOptions } from '../support/program-options.ts';
 import { disturbAt, FAULTS, sitesOf, type Disturbed } from './faults.ts';
+
+const USAGE = `usage: npm run power-fail -- [options]
+
+  --scenario NAME   of test/crash; may be repeated (ab-slot, directory, command)
+  --every N         takes every N-th call only, and the faults in turn (1)
+  --jobs N          devices at a time (as many as there are processors)`;
 
 /** By fault: how many there were, and how they ended. */
 interface Count {
@@ -57,17 +62,17 @@ function messageOf(error: unknown): string {
 }
 
 async function main(): Promise<number> {
-  useMemory();
-  const { values } = parseArgs({
-    options: {
-      scenario: { type: 'string', multiple: true, default: ['ab-slot', 'directory', 'command'] },
-      every: { type: 'string', default: '1' },
-      jobs: { type: 'string', default: String(availableParallelism()) },
-    },
+  const values = programOptions(USAGE, {
+    scenario: { type: 'string', multiple: true, default: ['ab-slot', 'directory', 'command'] },
+    every: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: String(availableParallelism()) },
   });
+  const every = countGiven('every', values.every, USAGE);
+  const jobs = countGiven('jobs', values.jobs, USAGE);
+  useMemory();
   let failed = 0;
   for (const scenario of values.scenario) {
-    const counts = await countsOf(scenario, Number(values.every), Number(values.jobs));
+    const counts = await countsOf(scenario, every, jobs);
     process.stdout.write(`${scenario}: tried, to the new image, to the old, failed\n`);
     for (const [key, { tried, new: toNew, old, failures }] of [...counts].sort()) {
       process.stdout.write(`  ${key}: ${[tried, toNew, old, failures.length].join(', ')}\n`);

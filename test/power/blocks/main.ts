@@ -4,8 +4,7 @@
  *
  * Ends with 1 if any state is not as it has to be, and says which.
  */
-import { parseArgs } from 'node:util';
-
+import { countGiven, programOptions } from '../../support/program-options.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
 import { BOARDS } from './boards.ts';
 import { converge } from './convergence.ts';
@@ -29,6 +28,16 @@ interface Row extends Replayed {
 
 /** What an update consists of: it is written and chosen, and then found good. */
 const CYCLES = ['update', 'trial'];
+const USAGE = `usage: npm run power-blocks -- [options]
+
+  --board NAME     may be repeated; all by default: ${Object.keys(BOARDS).join(', ')}
+  --cycle NAME     may be repeated; all by default: ${CYCLES.join(', ')}
+  --every N        looks at every N-th state only (1)
+  --converge N     from every N-th state the agent goes on (10)
+  --singles N      states with one write that was not flushed, per flush (3)
+  --mixtures N     states with some of them, per flush (2)
+  --seed N         of what is drawn (1)`;
+
 const ENDS: Readonly<Record<string, string>> = { update: 'reboot-required', trial: 'installed' };
 
 /** @throws Error for a name that is none */
@@ -107,23 +116,27 @@ function format(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      board: { type: 'string', multiple: true, default: Object.keys(BOARDS) },
-      cycle: { type: 'string', multiple: true, default: CYCLES },
-      every: { type: 'string', default: '1' },
-      converge: { type: 'string', default: '10' },
-      mixtures: { type: 'string', default: '2' },
-      singles: { type: 'string', default: '3' },
-      seed: { type: 'string', default: '1' },
-    },
+  const values = programOptions(USAGE, {
+    board: { type: 'string', multiple: true, default: Object.keys(BOARDS) },
+    cycle: { type: 'string', multiple: true, default: CYCLES },
+    every: { type: 'string', default: '1' },
+    converge: { type: 'string', default: '10' },
+    mixtures: { type: 'string', default: '2' },
+    singles: { type: 'string', default: '3' },
+    seed: { type: 'string', default: '1' },
   });
+  const [every, convergeEvery, mixtures, singles, seed] = (
+    ['every', 'converge', 'mixtures', 'singles', 'seed'] as const
+  ).map((name) => countGiven(name, values[name], USAGE)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   const problem = loggedDiskProblem();
   if (problem !== undefined) throw new Error(problem);
   process.env['TMPDIR'] = '/dev/shm';
-  const [every, convergeEvery, mixtures, singles, seed] = (
-    ['every', 'converge', 'mixtures', 'singles', 'seed'] as const
-  ).map((name) => Number(values[name])) as [number, number, number, number, number];
   const counts = { every, converge: convergeEvery, mixtures, singles, seed };
   const wanted = { ...counts, cycles: values.cycle };
   const rows: Row[] = [];
