@@ -129,12 +129,18 @@ interface Memory {
 /** Whatever a daemon starts and keeps is part of its price. */
 function family(child: ChildProcess): readonly number[] {
   const found = [child.pid ?? 0];
-  for (const pid of found) {
-    const id = String(pid);
-    const children = readFileSync(`/proc/${id}/task/${id}/children`, 'utf8').trim();
-    if (children !== '') found.push(...children.split(' ').map(Number));
-  }
+  for (const pid of found) found.push(...childrenOf(String(pid)));
   return found;
+}
+
+/** None of a process that has just gone. */
+function childrenOf(pid: string): readonly number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    return children === '' ? [] : children.split(' ').map(Number);
+  } catch {
+    return [];
+  }
 }
 
 /** Until no other process works for it. */
