@@ -180,6 +180,22 @@ describe('a daemon that is told to stop', () => {
 
   for (const verb of ['inhibits', 'check']) endsWhile(verb);
 
+  test('`once` ends at Ctrl-C, and what it has started with it', async () => {
+    hangAt('check');
+    const foreground = world.device.start(['once', '--config', at('more.toml')]);
+    daemon = foreground;
+    await until('check', () => existsSync(at('hung')));
+    const exited = new Promise((resolve) =>
+      foreground.once('exit', (_, signal) => {
+        resolve(signal);
+      }),
+    );
+    // As a terminal sends it: to all that are in its group.
+    process.kill(-(foreground.pid ?? 0), 'SIGINT');
+    assert.equal(await exited, 'SIGINT');
+    await demandGone();
+  });
+
   test('ends in the middle of a download, and keeps what it has', async () => {
     hangAt('nothing');
     start();
