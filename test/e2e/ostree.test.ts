@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -9,7 +10,8 @@ import { setTimeout } from 'node:timers/promises';
 import { FAULTS, rowOf, type FaultName } from '../director/faults.ts';
 import type { Parameters } from '../director/faults/row.ts';
 import { canBootOstree, OstreeDevice, useMemory } from '../support/ostree-device.ts';
-import { makeOstreeRepo, OS, type OstreeRepo } from '../support/ostree-repo.ts';
+import { makeOstreeRepo, OS, ostree, type OstreeRepo } from '../support/ostree-repo.ts';
+import { demandStops } from '../support/processes.ts';
 import { DEVICE, HARDWARE, describe as said, openWorld, type World } from '../support/world.ts';
 
 interface Request {
@@ -131,6 +133,30 @@ describe('the daemon on an OSTree device', { skip }, () => {
     assert.match(installer?.['detail'] ?? '', new RegExp(`${OS} runs commit ${repo.factory}`, 'u'));
   });
 
+  /** What changes a directory: ostree stays before the last of so many in one thread. */
+  const CALLS = 'renameat,renameat2,symlinkat,linkat,mkdirat';
+
+  for (const { command, when } of [
+    { command: 'pull', when: 10 },
+    { command: 'admin deploy', when: 20 },
+  ]) {
+    test(`stopped in the middle of ostree ${command}, the agent is gone in 2 s with all of ostree, and the factory’s commit boots`, async () => {
+      const held = join(world.directory, 'held');
+      const inject = `-e trace=${CALLS} -e inject=${CALLS}:delay_enter=600000000:when=${String(when)}`;
+      system.setFault(`case "$*" in
+'${command} '*) TRACE='strace -f -qq -o /dev/null ${inject}'; : >${held} ;;
+esac`);
+      await world.director.assign(DEVICE, name());
+      running = world.device.start(['run']);
+      await status(() => existsSync(held));
+      rmSync(held);
+      const ended = await demandStops(running);
+      assert.match(ended.join('\n'), new RegExp(`/usr/bin/ostree ${command} `, 'u'));
+      system.setFault('');
+      assert.match(system.nextRoot(), new RegExp(repo.factory, 'u'));
+    });
+  }
+
   test('pulls exactly the signed commit with the device’s certificate, boots it, reports it', async () => {
     running = world.device.start(['run']);
     await status((json) => json['state'] === 'awaiting-boot' && idle(json));
@@ -158,5 +184,9 @@ describe('the daemon on an OSTree device', { skip }, () => {
     assert.equal(assignment.outcome, 'done');
     const [image] = Object.values(installed);
     assert.deepEqual([image?.filename, image?.hashes], [name(), { sha256: repo.update }]);
+    assert.match(
+      ostree('fsck', `--repo=${system.repo}`),
+      /object fsck of \d+ commits completed successfully/u,
+    );
   });
 });
