@@ -54,13 +54,13 @@ export async function demandStops(
 }
 
 /** Killed is not gone: each is given its turn. */
-async function demandGone(started: readonly Started[]): Promise<void> {
+export async function demandGone(started: readonly Started[]): Promise<void> {
   let left = started;
   for (let attempt = 0; left.length > 0 && attempt < 100; attempt += 1) {
     if (attempt > 0) await setTimeout(20);
     left = left.filter(({ pid, since }) => startOf(pid) === since);
   }
-  assert.deepEqual(left, [], 'it outlived the agent');
+  assert.deepEqual(left, [], 'they outlived what had started them');
 }
 
 /** proc(5): field 22; `undefined` once it has ended, even if nobody has taken note. */
