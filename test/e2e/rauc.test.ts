@@ -55,12 +55,13 @@ function suite(bench: RaucBench): void {
       what: string,
       holds: (status: Record<string, unknown>) => boolean,
     ): Promise<Record<string, unknown>> => {
+      let last: Record<string, unknown> = {};
       for (let attempt = 0; attempt < 200; attempt += 1) {
-        const { json } = await world.device.agent(['status']);
-        if (holds(json)) return json;
+        last = (await world.device.agent(['status'])).json;
+        if (holds(last)) return last;
         await setTimeout(50);
       }
-      return assert.fail(`the daemon never came to ${what}`);
+      return assert.fail(`the daemon never came to ${what}: ${JSON.stringify(last)}`);
     };
     /** Starts the daemon, and waits until it rests at `state`. */
     const runUntil = async (state: string): Promise<Record<string, unknown>> => {
