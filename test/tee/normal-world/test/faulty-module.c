@@ -6,8 +6,8 @@
  *   FAULTY_HOW      crash, hang, exit, or a return value such as 0x32
  *   FAULTY_AFTER    how many of those calls go well before (default: none)
  *
- * With FAULTY_FILE set, it goes wrong only while that file exists. With FAULTY_HUNG
- * set, it makes that file before it hangs.
+ * With FAULTY_FILE set, it goes wrong only while that file exists. With
+ * FAULTY_HUNG set, it makes that file before it hangs.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
