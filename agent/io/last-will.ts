@@ -1,5 +1,5 @@
 /** What this process has started and may not outlive it, however it ends. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 
 /** Of processes; of groups with a minus sign, as kill(2) has it. */
@@ -24,18 +24,22 @@ process.on('exit', () => {
 });
 
 /**
- * The next agent would find it at work.
+ * The next agent would find it at work. It counts until it has ended: its number is somebody else's then.
  *
- * @param id - of a process, or of a group with a minus sign
- * @returns what is to be called once it has ended: the number is somebody else's then
+ * @param what - `group`: with all that is in the group which it leads
+ * @returns `child`
  */
-export function endsWithUs(id: number): () => void {
+export function endsWithUs<T extends ChildProcess>(child: T, what: 'alone' | 'group'): T {
+  const { pid } = child;
+  if (pid === undefined) return child;
+  const id = what === 'group' ? -pid : pid;
   HELD.add(id);
   write();
-  return () => {
+  child.once('exit', () => {
     HELD.delete(id);
     write();
-  };
+  });
+  return child;
 }
 
 function write(): void {

@@ -54,7 +54,7 @@ export async function runTool(
   // A group of its own: what it has started ends with it.
   const child = spawn(program, args, { env, cwd, stdio: 'pipe', detached: true });
   const { pid } = child;
-  const release = pid === undefined ? undefined : endsWithUs(-pid);
+  endsWithUs(child, 'group');
   const late = new AbortController();
   const loud = new AbortController();
   const kill = (): void => {
@@ -103,7 +103,6 @@ export async function runTool(
   } finally {
     clearTimeout(timer);
     kill();
-    release?.();
   }
 }
 

@@ -31,10 +31,9 @@ export class Worker {
       if (said.say === 'reply') this.#replied(said);
       else told(said);
     });
-    const { pid } = this.#child;
     // It would see our end by itself, but not while it hangs in a PKCS#11 library with the storage locked.
-    const release = pid === undefined ? undefined : endsWithUs(pid);
-    this.ended = endOf(this.#child).finally(() => release?.());
+    endsWithUs(this.#child, 'alone');
+    this.ended = endOf(this.#child);
     this.#send({ say: 'begin', beginning });
   }
 

@@ -37,7 +37,7 @@ export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS
     env: withoutPins(process.env),
     stdio: ['ignore', 'pipe', 'ignore'],
   });
-  const release = child.pid === undefined ? undefined : endsWithUs(child.pid);
+  endsWithUs(child, 'alone');
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
   let timer: NodeJS.Timeout | undefined;
@@ -60,7 +60,6 @@ export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS
     clearTimeout(timer);
     // A call that hangs inside the kernel outlives even this, and must not keep us.
     child.kill('SIGKILL');
-    release?.();
     child.unref();
     child.stdout.destroy();
   }

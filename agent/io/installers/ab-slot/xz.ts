@@ -12,8 +12,7 @@ const SAID_CHARACTERS = 1024;
 
 export function openXz(stallMs: number): Unpacker {
   // A group of its own: what it has started ends with it.
-  const child = spawn('xz', OPTIONS, { stdio: 'pipe', detached: true });
-  const release = child.pid === undefined ? undefined : endsWithUs(-child.pid);
+  const child = endsWithUs(spawn('xz', OPTIONS, { stdio: 'pipe', detached: true }), 'group');
   let missing: Error | undefined;
   let stalled = false;
   let said = '';
@@ -37,7 +36,6 @@ export function openXz(stallMs: number): Unpacker {
   });
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once('close', (code, signal) => {
-      release?.();
       resolve({ code, signal });
     });
   });
