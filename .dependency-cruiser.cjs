@@ -5,10 +5,10 @@ const only = (name, from, to) => ({
   from: { path: from },
   to: { path: '^(agent|provisioning|test)/', pathNot: to },
 });
-const npm = (pkg, owner) => ({
+const npm = (pkg, owner, everywhere = '^(agent|provisioning)/') => ({
   name: `${pkg}-only-in-${owner}`,
   severity: 'error',
-  from: { path: '^(agent|provisioning)/', pathNot: owner },
+  from: { path: everywhere, pathNot: owner },
   to: { path: `node_modules/${pkg}/` },
 });
 
@@ -66,6 +66,8 @@ module.exports = {
     npm('asn1js', '^provisioning/csr-attributes'),
     npm('@peculiar/x509', '^(provisioning/|agent/io/(tls|token/))'),
     npm('@peculiar/asn1-(ocsp|schema|x509)', '^agent/io/ocsp'),
+    // The store of images, and what makes its first bucket.
+    npm('aws4fetch', '^test/(director/state/object-store|support/swift)\\.', '^'),
   ],
   options: {
     tsPreCompilationDeps: true,

@@ -36,9 +36,11 @@ async function writeOne(
 /** Chooses the new images, in order; the failure of one takes all of them back. */
 export async function activate(plan: Plan, ports: Ports): Promise<Event> {
   try {
-    for (const target of plan.targets)
-      await ofTarget(target, () => activateOne(target, plan, ports));
-    const takesEffect = (await needReboot(plan.targets, ports)) ? 'after-reboot' : 'now';
+    let takesEffect: 'now' | 'after-reboot' = 'now';
+    for (const target of plan.targets) {
+      const waits = await ofTarget(target, () => activateOne(target, plan, ports));
+      if (waits) takesEffect = 'after-reboot';
+    }
     return { type: 'activated', takesEffect, uptimeMs: ports.boot.uptimeMs() };
   } catch (error) {
     return installFailed(error, ports);
@@ -54,12 +56,18 @@ export async function needReboot(
   return false;
 }
 
-async function activateOne(target: TrustedTarget, plan: Plan, ports: Ports): Promise<void> {
+/** @returns whether it runs only after a reboot */
+async function activateOne(target: TrustedTarget, plan: Plan, ports: Ports): Promise<boolean> {
   const installer = ports.installers.of(target.ecu);
-  if (!(await installer.needsReboot)) return installer.activate(target);
-  // Power failed between two of several, and this one has booted already.
-  if (!(await installer.booted(target))) await installer.activate(target);
+  if (!(await installer.needsReboot)) {
+    await installer.activate(target);
+    return false;
+  }
+  // Power failed between two of several, or RAUC chose it by itself, and it has booted already.
+  const runs = await installer.booted(target);
+  if (!runs) await installer.activate(target);
   await queueEvent(ports, 'EcuInstallationApplied', { plan, target });
+  return !runs;
 }
 
 type RollBack = Extract<Effect, { do: 'roll-back' }>;

@@ -9,4 +9,4 @@ export const { createServer, request } = process.getBuiltinModule('node:http');
 export const { parseArgs } = process.getBuiltinModule('node:util');
 export const { chmodSync, chownSync, mkdirSync, readFileSync, rmSync } =
   process.getBuiltinModule('node:fs');
-export const { readdir, stat } = process.getBuiltinModule('node:fs').promises;
+export const { opendir, stat } = process.getBuiltinModule('node:fs').promises;

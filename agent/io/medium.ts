@@ -9,14 +9,14 @@
  * nothing is read beyond what was asked for.
  */
 import { constants } from 'node:fs';
-import { open, readdir, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { causeOf, OtaError, type Repo } from '../errors.ts';
 import type { Media, Repositories } from '../ports.ts';
 import { downloadOf, type TrustedTarget } from '../uptane/plan.ts';
 import type { Answer } from '../uptane/verify.ts';
-import { DIRECTOR_FOLDER, fingerprintOf } from './medium-fingerprint.ts';
+import { DIRECTOR_FOLDER, fingerprintOf, MAX_NAMES, namesIn } from './medium-fingerprint.ts';
 
 const FOLDERS: Readonly<Record<Repo, string>> = {
   director: DIRECTOR_FOLDER,
@@ -93,12 +93,16 @@ class Medium implements Repositories {
 
 async function lockboxesAt(source: string): Promise<readonly string[]> {
   const path = join(source, 'metadata', FOLDERS.director);
-  const files = await readdir(path).catch((error: unknown) => {
+  const files = await namesIn(path).catch((error: unknown) => {
     if (codeOf(error) === 'EIO') throw failed(path, error);
     const remedy = 'name the directory that has metadata/ and images/, as it is mounted';
     const details = { path, what: 'an offline update', cause: causeOf(error), remedy };
     throw new OtaError('FILE_UNREADABLE', details, { cause: error });
   });
+  if (files === undefined) {
+    const cause = `more than ${String(MAX_NAMES)} files, and no more are looked at`;
+    throw new OtaError('MEDIUM_FAILED', { path, cause });
+  }
   const names = files
     .filter((file) => !NO_LOCKBOX.test(file))
     .flatMap((file) => LOCKBOX.exec(file)?.groups?.['name'] ?? []);

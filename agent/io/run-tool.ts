@@ -2,6 +2,7 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 
 import { causeOf } from '../errors.ts';
+import { endsWithUs } from './last-will.ts';
 
 export interface ToolOptions {
   /** After that it is killed. */
@@ -35,14 +36,6 @@ export class ToolFailure extends Error {
   }
 }
 
-/** Groups that still run. */
-const RUNNING = new Set<number | undefined>();
-
-// A program that outlived us would go on beside the one that the next agent starts.
-process.on('exit', () => {
-  for (const pid of RUNNING) killGroup(pid);
-});
-
 const KEPT_CHARACTERS = 64 * 1024;
 /** What is in the pipe is read in that time. */
 const LEFT_OPEN_MS = 1000;
@@ -61,7 +54,7 @@ export async function runTool(
   // A group of its own: what it has started ends with it.
   const child = spawn(program, args, { env, cwd, stdio: 'pipe', detached: true });
   const { pid } = child;
-  RUNNING.add(pid);
+  endsWithUs(child, 'group');
   const late = new AbortController();
   const loud = new AbortController();
   const kill = (): void => {
@@ -110,7 +103,6 @@ export async function runTool(
   } finally {
     clearTimeout(timer);
     kill();
-    RUNNING.delete(pid);
   }
 }
 

@@ -74,6 +74,8 @@ export interface DirectorHandle extends DirectorPlaces {
   readonly timeKeysPath: string;
   readonly stateDir: string;
   readonly pid: number;
+  /** The end of what it said on standard error. */
+  said(): string;
   /**
    * One call of the control API.
    *
@@ -108,11 +110,16 @@ export async function startDirector(options: StartOptions): Promise<DirectorHand
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, DATABASE_URL: options.database ?? '', ...options.env },
   });
-  const line = await readiness(child);
+  let complaint = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    complaint = (complaint + chunk.toString()).slice(-65_536);
+  });
+  const complaints = (): string => complaint;
+  const line = await readiness(child, complaints);
   const ready = join(options.stateDir, 'gateway.json');
   const said = options.page === true ? await readFile(ready, 'utf8') : line;
   const handle = handleOf(child, JSON.parse(said) as Addresses, options.stateDir);
-  return { ...handle, pageUrl: options.page === true ? line : '' };
+  return { ...handle, said: complaints, pageUrl: options.page === true ? line : '' };
 }
 
 function mainArguments(options: StartOptions): readonly string[] {
@@ -140,21 +147,19 @@ function mainArguments(options: StartOptions): readonly string[] {
 }
 
 /** The first line of standard output, or what it said before it ended. */
-async function readiness(child: ChildProcess): Promise<string> {
-  let complaint = '';
-  child.stderr?.on('data', (chunk: Buffer) => (complaint += chunk.toString()).slice(-65_536));
+async function readiness(child: ChildProcess, complaints: () => string): Promise<string> {
   if (child.stdout === null) throw new Error('the Director has no standard output');
   const lines = createInterface({ input: child.stdout });
   const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit')])) as [unknown];
   if (typeof line === 'string') return line;
-  throw new Error(`the Director did not start:\n${complaint}`);
+  throw new Error(`the Director did not start:\n${complaints()}`);
 }
 
 function handleOf(
   child: ChildProcess,
   addresses: Addresses,
   stateDir: string,
-): Omit<DirectorHandle, 'pageUrl'> {
+): Omit<DirectorHandle, 'pageUrl' | 'said'> {
   const control: DirectorHandle['control'] = (method, path, body) =>
     callControl(addresses.control, method, path, body);
   const end = async (signal: NodeJS.Signals): Promise<void> => {

@@ -9,7 +9,8 @@ import { setTimeout } from 'node:timers/promises';
 import { FAULTS, rowOf, type FaultName } from '../director/faults.ts';
 import type { Parameters } from '../director/faults/row.ts';
 import { canBootOstree, OstreeDevice, useMemory } from '../support/ostree-device.ts';
-import { makeOstreeRepo, OS, type OstreeRepo } from '../support/ostree-repo.ts';
+import { makeOstreeRepo, OS, OSTREE, ostree, type OstreeRepo } from '../support/ostree-repo.ts';
+import { demandStops, descendantsOf } from '../support/processes.ts';
 import { DEVICE, HARDWARE, describe as said, openWorld, type World } from '../support/world.ts';
 
 interface Request {
@@ -131,6 +132,35 @@ describe('the daemon on an OSTree device', { skip }, () => {
     assert.match(installer?.['detail'] ?? '', new RegExp(`${OS} runs commit ${repo.factory}`, 'u'));
   });
 
+  /** What changes a directory: ostree stays before the last of so many in one thread. */
+  const CALLS = 'renameat,renameat2,symlinkat,linkat,mkdirat,unlinkat,fsync,fdatasync,syncfs';
+
+  for (const { command, when } of [
+    // Objects of earlier pulls are there already.
+    { command: 'pull', when: 1 },
+    { command: 'admin deploy', when: 20 },
+  ]) {
+    test(`stopped in the middle of ostree ${command}, the agent is gone in 2 s with all of ostree, and the factory’s commit boots`, async () => {
+      const inject = `-e trace=${CALLS} -e inject=${CALLS}:delay_enter=600000000:when=${String(when)}`;
+      const trace = `TRACE='strace -f -qq -o /dev/null ${inject}'`;
+      system.setFault(`case "$*" in '${command} '*) ${trace} ;; esac`);
+      await world.director.assign(DEVICE, name());
+      const daemon = world.device.start(['run']);
+      running = daemon;
+      const started = (): boolean =>
+        descendantsOf(daemon.pid ?? 0).some((one) =>
+          one.command.startsWith(`${OSTREE} ${command} `),
+        );
+      while (!started()) {
+        assert.equal(daemon.exitCode, null);
+        await setTimeout(20);
+      }
+      await demandStops(daemon);
+      system.setFault('');
+      assert.match(system.nextRoot(), new RegExp(repo.factory, 'u'));
+    });
+  }
+
   test('pulls exactly the signed commit with the device’s certificate, boots it, reports it', async () => {
     running = world.device.start(['run']);
     await status((json) => json['state'] === 'awaiting-boot' && idle(json));
@@ -158,5 +188,9 @@ describe('the daemon on an OSTree device', { skip }, () => {
     assert.equal(assignment.outcome, 'done');
     const [image] = Object.values(installed);
     assert.deepEqual([image?.filename, image?.hashes], [name(), { sha256: repo.update }]);
+    assert.match(
+      ostree('fsck', `--repo=${system.repo}`),
+      /object fsck of \d+ commits completed successfully/u,
+    );
   });
 });

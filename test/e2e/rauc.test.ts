@@ -5,7 +5,9 @@ import { once } from 'node:events';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { demandStops } from '../support/processes.ts';
 import { RaucBench, type Device } from '../support/rauc-bench.ts';
+import { pollNow } from '../support/poll-now.ts';
 import { raucProblem } from '../support/rauc-device.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
@@ -49,15 +51,24 @@ function suite(bench: RaucBench): void {
       running.kill('SIGTERM');
       await exited;
     };
+    const until = async (
+      what: string,
+      holds: (status: Record<string, unknown>) => boolean,
+    ): Promise<Record<string, unknown>> => {
+      let last: Record<string, unknown> = {};
+      for (let attempt = 0; attempt < 200; attempt += 1) {
+        last = (await world.device.agent(['status'])).json;
+        if (holds(last)) return last;
+        await setTimeout(50);
+      }
+      return assert.fail(`the daemon never came to ${what}: ${JSON.stringify(last)}`);
+    };
     /** Starts the daemon, and waits until it rests at `state`. */
     const runUntil = async (state: string): Promise<Record<string, unknown>> => {
       running = world.device.start(['run']);
-      for (let attempt = 0; attempt < 200; attempt += 1) {
-        const { json } = await world.device.agent(['status']);
-        if (json['state'] === state && typeof json['nextPollAt'] === 'string') return json;
-        await setTimeout(50);
-      }
-      return assert.fail(`the daemon never came to ${state}`);
+      const isResting = (json: Record<string, unknown>): boolean =>
+        json['state'] === state && typeof json['nextPollAt'] === 'string';
+      return until(state, isResting);
     };
 
     test('doctor says which slot booted and who chooses a new image', async () => {
@@ -116,6 +127,54 @@ function suite(bench: RaucBench): void {
       assert.equal(device.boot(), 'A');
       assert.equal(device.runs(), 'factory');
     });
+
+    /** The agent stops while RAUC has the new image in its slot, and has not noted it. */
+    const stopWhileRaucInstalls = async (name: string): Promise<void> => {
+      await runUntil('idle');
+      device.holdHooks();
+      await world.offer(name, bench.stage({}).content);
+      await pollNow(world);
+      await device.held();
+      assert.equal(device.mounts().length, 1, 'the bundle');
+      assert.ok(running !== undefined);
+      await demandStops(running);
+      assert.equal(device.operation(), 'installing', 'RAUC is not the agent’s to end');
+    };
+
+    test('stopped while RAUC installs, the agent is gone in 2 s, and later waits for RAUC and installs anew', async () => {
+      await stopWhileRaucInstalls('stopped.img');
+      running = world.device.start(['run']);
+      await until('the wait for RAUC', ({ state }) => state === 'writing');
+      await demandStops(running);
+      device.releaseHooks();
+      await runUntil('awaiting-boot');
+      await stop();
+      assert.deepEqual([device.operation(), device.mounts()], ['idle', []]);
+      assert.equal(device.boot(), 'B');
+      await demandUpdated('stopped.img');
+    });
+
+    test('RAUC that chose the image by itself while the agent was stopped, and was rebooted into it, is believed and confirmed', async () => {
+      assert.equal((await world.device.agent(['rollback'])).exit, 11);
+      assert.equal(device.boot(), 'A');
+      device.configure({ keyring: bench.vendor.certificate, system: 'activate-installed=true' });
+      device.killRauc();
+      await stopWhileRaucInstalls('chosen.img');
+      device.releaseHooks();
+      while (device.operation() !== 'idle') await setTimeout(20);
+      assert.deepEqual(device.mounts(), []);
+      assert.equal(device.boot(), 'B');
+      await demandUpdated('chosen.img');
+    });
+
+    const demandUpdated = async (name: string): Promise<void> => {
+      const { lastUpdate } = await runUntil('idle');
+      assert.equal((lastUpdate as Record<string, unknown>)['code'], 'OK');
+      assert.equal(device.runs(), 'update');
+      assert.equal(device.environment()['BOOT_B_LEFT'], '3', 'marked good');
+      assert.deepEqual(await lastReported(world), [200, name]);
+      await stop();
+    };
   });
 }
 

@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { demandGone, demandStops, descendantsOf } from '../support/processes.ts';
 import { DEVICE, openWorld, type World } from '../support/world.ts';
 
-const STOP_MS = 2000;
 /** More than the agent gathers before it writes. */
 const IMAGE_BYTES = 2_500_000;
 const IMAGE = 'stopped.img';
@@ -142,22 +142,9 @@ describe('a daemon that is told to stop', () => {
       await setTimeout(20);
     }
   };
-  const stop = async (): Promise<void> => {
+  const stop = async (): Promise<readonly string[]> => {
     assert.ok(daemon !== undefined);
-    const exited = once(daemon, 'exit');
-    const began = performance.now();
-    daemon.kill('SIGTERM');
-    const ended = await exited;
-    const tookMs = performance.now() - began;
-    assert.deepEqual(ended, [0, null], said);
-    assert.ok(tookMs < STOP_MS, `took ${tookMs.toFixed(0)} ms`);
-  };
-  /** What the agent had started has ended with it. */
-  const demandGone = async (): Promise<void> => {
-    const process = `/proc/${readFileSync(at('hung'), 'utf8').trim()}`;
-    // Killed is not gone: it is given its turn.
-    for (let attempt = 0; existsSync(process) && attempt < 100; attempt += 1) await setTimeout(20);
-    assert.ok(!existsSync(process), 'the program outlived the agent');
+    return demandStops(daemon);
   };
 
   test('ends while the Director does not answer a poll', async () => {
@@ -173,12 +160,25 @@ describe('a daemon that is told to stop', () => {
       hangAt(verb);
       start();
       await until(verb, () => existsSync(at('hung')));
-      await stop();
-      await demandGone();
+      assert.match((await stop()).join('\n'), /program\.sh/u);
     });
   };
 
   for (const verb of ['inhibits', 'check']) endsWhile(verb);
+
+  test('`once` ends at Ctrl-C, and what it has started with it', async () => {
+    hangAt('check');
+    const foreground = world.device.start(['once', '--config', at('more.toml')]);
+    daemon = foreground;
+    await until('check', () => existsSync(at('hung')));
+    const started = descendantsOf(foreground.pid ?? 0);
+    assert.ok(started.some(({ command }) => command.includes('program.sh')));
+    const exited = once(foreground, 'exit');
+    // As a terminal sends it: to all that are in its group.
+    process.kill(-(foreground.pid ?? 0), 'SIGINT');
+    assert.deepEqual(await exited, [null, 'SIGINT']);
+    await demandGone(started);
+  });
 
   test('ends in the middle of a download, and keeps what it has', async () => {
     hangAt('nothing');

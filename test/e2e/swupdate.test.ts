@@ -1,12 +1,15 @@
 /** A device that SWUpdate updates, from the Director's assignment to its confirmed report. */
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
-import { makeSwu, makeSwuKey, type SwuKey } from '../support/swu.ts';
+import { pollNow } from '../support/poll-now.ts';
+import { demandStops } from '../support/processes.ts';
+import { makeSwu, makeSwuKey, type SwuKey, type SwuOptions } from '../support/swu.ts';
 import { BOOTED, KEEP, SwupdateBoard, TRY } from '../support/swupdate-board.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
 
@@ -63,9 +66,9 @@ describe('a device that SWUpdate updates', () => {
     }
     return assert.fail(`the daemon never was ${state}`);
   };
-  const offer = (hardware: string): Promise<void> => {
+  const offer = (name: string, image: Buffer, more: Partial<SwuOptions> = {}): Promise<void> => {
     const devices = { 'copy-a': board.slots.a, 'copy-b': board.slots.b };
-    return world.offer(NAME, makeSwu(world.directory, IMAGE, key, { devices, hardware }));
+    return world.offer(name, makeSwu(world.directory, image, key, { devices, ...more }));
   };
   const installed = async (): Promise<string> => {
     const path = `/devices/${DEVICE}/manifests`;
@@ -90,7 +93,7 @@ describe('a device that SWUpdate updates', () => {
   });
 
   test('the daemon installs, waits for the reboot, confirms what booted, and reports it', async () => {
-    await offer('1.0');
+    await offer(NAME, IMAGE);
     running = world.device.start(['run']);
     await status('awaiting-boot');
     assert.ok(board.running(FACTORY.byteLength).equals(FACTORY));
@@ -110,4 +113,64 @@ describe('a device that SWUpdate updates', () => {
     running.kill('SIGTERM');
     await stopped;
   });
+
+  /** SWUpdate stays before its next write to `slot`, until what is returned is called. */
+  const holdWrites = async (slot: string): Promise<() => void> => {
+    const inject = 'inject=write:delay_enter=600000000:when=8';
+    const what = ['-f', '-P', slot, '-e', 'trace=write', '-e', inject, '-o', '/dev/null'];
+    const strace = spawn('strace', [...what, '-p', String(board.daemonPid)]);
+    // It says to what it has attached itself.
+    await once(strace.stderr, 'data');
+    return () => strace.kill('SIGKILL');
+  };
+
+  for (const { when, attributes, letter } of [
+    { when: 'as it arrives', attributes: 'installed-directly = true;', letter: 'x' },
+    { when: 'once it has all of it', attributes: '', letter: 'y' },
+  ]) {
+    test(
+      `stopped while SWUpdate writes the image ${when}, the agent is gone in 2 s, and the next one installs it`,
+      { skip: canTrace() },
+      async (t) => {
+        const image = Buffer.alloc(IMAGE.byteLength, letter);
+        const name = `fw-${letter}.swu`;
+        const daemon = board.daemonPid;
+        const slot = board.slots[board.bootedSlot === 'a' ? 'b' : 'a'];
+        running = world.device.start(['run']);
+        await status('idle');
+        const variables = board.variables();
+        const goOn = await holdWrites(slot);
+        t.after(goOn);
+        await offer(name, image, { attributes });
+        await pollNow(world);
+        while (readFileSync(slot).at(0) !== image.at(0)) await setTimeout(20);
+        await demandStops(running);
+        goOn();
+        assert.deepEqual(board.variables(), variables, 'nothing was chosen');
+
+        running = world.device.start(['run']);
+        await status('awaiting-boot');
+        assert.equal(board.daemonPid, daemon, board.log);
+        await demandStops(running);
+        assert.equal(board.slots[board.boot()], slot);
+        running = world.device.start(['run']);
+        const { lastUpdate } = await status('idle');
+        assert.equal((lastUpdate as Record<string, unknown>)['code'], 'OK');
+        assert.ok(board.running(image.byteLength).equals(image));
+        assert.equal(board.variables()['upgrade_available'], '0');
+        assert.equal(await installed(), name);
+        await demandStops(running);
+      },
+    );
+  }
 });
+
+/** @returns why not, or `false` where it can */
+function canTrace(): string | false {
+  try {
+    execFileSync('strace', ['-qq', '-o', '/dev/null', 'true']);
+    return false;
+  } catch {
+    return 'strace cannot trace here';
+  }
+}

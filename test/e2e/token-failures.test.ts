@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -13,6 +13,7 @@ import { standBetween } from '../support/between.ts';
 import type { AgentResult } from '../support/device.ts';
 import { faultyModule, faults } from '../support/faulty-module.ts';
 import { listenToNotifications } from '../support/notify-listener.ts';
+import { demandStops } from '../support/processes.ts';
 import { startTee, type Tee } from '../support/tee.ts';
 import { describe as said, openWorld, type World } from '../support/world.ts';
 
@@ -24,7 +25,7 @@ describe('a token that fails', () => {
   });
   beforeEach(() => {
     world.device.configure({
-      token: { module: world.tee.module, uri: 'pkcs11:token=ota-agent' },
+      token: { module: world.tee.module, uri: 'pkcs11:token=ota-agent', isolation: 'none' },
       gateway: { url: world.director.gatewayUrl },
     });
   });
@@ -120,6 +121,33 @@ describe('a token that fails', () => {
       world.device.configure({ token: { module: world.tee.module } });
       await works();
     });
+
+    // A call that hangs runs in the probe, in the worker, or behind p11-kit's server.
+    for (const { call, isolation, how } of [
+      { call: 'C_GetSlotList', isolation: 'none', how: 'SIGTERM' },
+      { call: 'C_Login', isolation: 'none', how: 'SIGTERM' },
+      { call: 'C_Sign', isolation: 'none', how: 'SIGTERM' },
+      { call: 'C_Sign', isolation: 'none', how: 'Ctrl-C' },
+      { call: 'C_Sign', isolation: 'p11-kit', how: 'SIGTERM' },
+    ] as const) {
+      test(`by never answering ${call}, isolation ${isolation}: at ${how} the daemon ends in 2 s, and what hangs with it`, async () => {
+        const hung = join(world.directory, 'hung');
+        world.device.configure({ token: { module: faultyModule(), isolation } });
+        const fault = faults(world.tee.module, call, 'hang', { FAULTY_HUNG: hung });
+        const daemon = world.device.start(['run'], fault);
+        while (!existsSync(hung)) {
+          assert.equal(daemon.exitCode, null);
+          await setTimeout(20);
+        }
+        rmSync(hung);
+        // A terminal sends it to all that are in the group.
+        if (how === 'Ctrl-C')
+          await demandStops(daemon, () => process.kill(-(daemon.pid ?? 0), 'SIGINT'));
+        else await demandStops(daemon);
+      });
+    }
+
+    test('after all of them it is as it was', works);
 
     test('by going away in the middle of a TLS handshake is not the gateway’s fault', async () => {
       const gone = async (): Promise<void> => {

@@ -1,6 +1,13 @@
 /** A small fleet from its registration to the end of a rollout, through an outage of its servers. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
+
+import { demandGone, descendantsOf } from '../support/processes.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 import { parseArguments, UsageError, type Arguments } from './arguments.ts';
 import { isBadFor, memberAt } from './population.ts';
@@ -38,6 +45,33 @@ describe('a simulated fleet', () => {
     const minutes = lines.filter((line) => /^ +\d+( +\d+){8}/u.test(line));
     assert.ok(minutes.length > 10, 'a line for each minute');
     assert.equal(summary.failures['ROLLED_BACK'], bad.length);
+  });
+});
+
+describe('a fleet that is interrupted', () => {
+  test('by Ctrl-C ends with all its processes, and leaves no file', async (t) => {
+    const directory = temporaryDirectory('fleet-interrupted');
+    t.after(() => {
+      directory.remove();
+    });
+    const args = ['--devices', '4', '--workers', '1', '--token-devices', '1', '--outage', '0'];
+    const fleet = spawn(process.execPath, [join(import.meta.dirname, 'main.ts'), ...args], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, TMPDIR: directory.path },
+    });
+    const exited = once(fleet, 'exit');
+    let said = '';
+    fleet.stdout.on('data', (text: Buffer) => (said += text.toString()));
+    while (!said.includes('identities')) await once(fleet.stdout, 'data');
+    const started = descendantsOf(fleet.pid ?? 0);
+    assert.ok(started.length >= 3, 'a worker, a server and a secure world');
+    assert.notDeepEqual(readdirSync(directory.path), []);
+    // As a terminal sends it: to all that are in its group.
+    process.kill(-(fleet.pid ?? 0), 'SIGINT');
+    assert.deepEqual(await exited, [130, null]);
+    await demandGone(started);
+    assert.deepEqual(readdirSync(directory.path), []);
   });
 });
 

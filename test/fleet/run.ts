@@ -27,25 +27,44 @@ const LOOK_MS = 500;
 const FAILURE_PERCENT = 33;
 const SUCCESS_PERCENT = 50;
 
-/** @param say - is given one line after the other */
-export async function runFleet(options: Arguments, say: Say): Promise<Summary> {
+/**
+ * @param say - is given one line after the other
+ * @param interrupted - ends it early; rejects once everything is put away
+ */
+export async function runFleet(
+  options: Arguments,
+  say: Say,
+  interrupted: AbortSignal = new AbortController().signal,
+): Promise<Summary> {
   const directory = temporaryDirectory('fleet');
-  const token = options.tokenDevices > 0 ? await openTokenWorld() : undefined;
   const tally = new Tally();
+  let token: TokenWorld | undefined;
   let servers: Servers | undefined;
-  const workers = Workers.start(options.workers, token?.env ?? {}, (polls) => {
-    tally.add(polls);
-  });
+  let workers: Workers | undefined;
   try {
+    token = options.tokenDevices > 0 ? await openTokenWorld() : undefined;
+    workers = Workers.start(options.workers, token?.env ?? {}, (polls) => {
+      tally.add(polls);
+    });
     servers = await Servers.open(options, directory.path);
     const fleet = new Fleet({ options, servers, workers, tally, say, directory: directory.path });
-    return await fleet.run(token);
+    return await Promise.race([fleet.run(token), rejectionOf(interrupted)]);
   } finally {
-    workers.kill();
+    workers?.kill();
     await servers?.close();
     await token?.close();
     directory.remove();
   }
+}
+
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = (): void => {
+      reject(new Error('interrupted'));
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  });
 }
 
 interface Parts {

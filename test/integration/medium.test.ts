@@ -17,7 +17,7 @@ describe('a stick', () => {
       await rejectsCode(device.insert(device.directory.path), 'FILE_UNREADABLE', {
         path,
         what: 'an offline update',
-        cause: `ENOENT: no such file or directory, scandir '${path}'`,
+        cause: `ENOENT: no such file or directory, opendir '${path}'`,
         remedy: 'name the directory that has metadata/ and images/, as it is mounted',
       });
     });
@@ -61,6 +61,17 @@ describe('a stick', () => {
       }
       const cause = '66 updates, of which 64 are looked at';
       await rejectsCode(device.insert(at), 'MEDIUM_FAILED', { path: director, cause });
+    });
+  });
+
+  test('with more names than anybody reads is noticed once, and refused before they are all read', async () => {
+    await withStick(async ({ device, at }) => {
+      const director = join(at, 'metadata', 'director');
+      for (let more = 0; more < 4096; more += 1) writeFileSync(join(director, String(more)), '');
+      const cause = 'more than 4096 files, and no more are looked at';
+      await rejectsCode(device.insert(at), 'MEDIUM_FAILED', { path: director, cause });
+      const pickUp = new PickUp(openMedia(), [at]);
+      assert.deepEqual([await pickUp.next(), await pickUp.next()], [at, undefined]);
     });
   });
 

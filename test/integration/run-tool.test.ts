@@ -1,6 +1,9 @@
 /** Other people's programs, and every way in which they end. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -107,3 +110,32 @@ test('a program that says more than it may is killed', async () => {
   const endless = shell('yes', { ...MINUTE, maxCharacters: 100_000 });
   await assert.rejects(endless, fails('output', /^\/bin\/sh said more than 100000 characters$/u));
 });
+
+const RUN_TOOL = join(import.meta.dirname, '../../agent/io/run-tool.ts');
+
+for (const signal of ['SIGINT', 'SIGHUP', 'SIGKILL'] as const) {
+  test(`a program that heeds no signal ends with who runs it, when ${signal} ends that`, async (t) => {
+    const directory = temporaryDirectory('run-tool');
+    t.after(() => {
+      directory.remove();
+    });
+    const pids = join(directory.path, 'pids');
+    const script = `trap '' INT TERM HUP; sleep 600 & echo $! $$ >${pids}.new; mv ${pids}.new ${pids}; while :; do wait; done`;
+    const run = `import { runTool } from ${JSON.stringify(RUN_TOOL)};
+await runTool('/bin/true', [], { timeoutMs: 60_000 });
+await runTool('/bin/sh', ['-c', ${JSON.stringify(script)}], { timeoutMs: 60_000 });`;
+    const args = ['--input-type=module', '-e', run];
+    const runner = spawn(process.execPath, args, { stdio: 'inherit', detached: true });
+    const ended = once(runner, 'exit');
+    while (!existsSync(pids)) {
+      assert.equal(runner.exitCode, null);
+      await sleep(10);
+    }
+    // As a terminal sends it: to the group.
+    process.kill(-(runner.pid ?? 0), signal);
+    assert.deepEqual(await ended, [null, signal]);
+    for (const pid of readFileSync(pids, 'utf8').trim().split(' ')) {
+      assert.ok(await hasEnded(Number(pid)), pid);
+    }
+  });
+}

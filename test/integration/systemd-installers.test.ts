@@ -9,6 +9,7 @@ import { join, resolve } from 'node:path';
 import { after, before } from 'node:test';
 
 import { InstalledAgent } from '../support/installed-agent.ts';
+import { SecrecyOfSystem } from '../support/secrecy-of-system.ts';
 import { provision } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -16,6 +17,10 @@ const SYSTEMD = resolve(import.meta.dirname, '../../systemd');
 const directory = temporaryDirectory('installers');
 const agent = new InstalledAgent(directory.path);
 const { assign, demand, demandStopped, partial, property, until, untilInstalled } = agent;
+
+let seen: SecrecyOfSystem | undefined;
+/** What of this system is searched in the end. */
+const secrecy = (): SecrecyOfSystem => (seen ??= new SecrecyOfSystem(agent.system, agent.director));
 
 before(() => agent.boot());
 after(async () => {
@@ -79,6 +84,7 @@ agent.test(
       agent.system.write('/var/lib/ota-agent/hang', verb);
       await demand('systemctl', 'start', 'ota-agent');
       await until(verb, () => agent.exists('/var/lib/ota-agent/hung'));
+      secrecy().addProcesses();
       await demandStopped();
       await demand('rm', '/var/lib/ota-agent/hung');
     }
@@ -147,6 +153,8 @@ agent.test('an agent that stops in the middle of a step has the installer stop, 
   await assign('app-hangs', Buffer.from('never written'));
   await demand('systemctl', 'restart', 'ota-agent');
   await until('a step', () => agent.exists('/opt/app/hung'));
+  secrecy().addProcesses();
+  secrecy().demandSeen('/cmdline', program);
   await demandStopped();
   const instances = ['list-units', '--plain', '--no-legend', 'ota-agent-installer@*.service'];
   await until('its end', async () => (await demand('systemctl', ...instances)) === '');
@@ -303,3 +311,10 @@ RuntimeDirectoryMode=0750\nExecStart=\nExecStart=swupdate -l 3 -B none -k /etc/o
   assert.match(await inSandbox(program, undefined), /EACCES/u);
   assert.equal(await inSandbox(program, 'swupdate.conf'), 'well');
 });
+
+agent.test(
+  'no secret is in the journal, a unit, a core, a file, or what the Director has received',
+  async () => {
+    await secrecy().demandNone();
+  },
+);

@@ -6,16 +6,26 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before } from 'node:test';
 
 import type { RequestLine } from '../director/gateway/traffic.ts';
+import { faultyModule } from '../support/faulty-module.ts';
 import { InstalledAgent } from '../support/installed-agent.ts';
+import { OTHERS } from '../support/marked-secrets.ts';
+import { SecrecyOfSystem } from '../support/secrecy-of-system.ts';
 import { provision } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const directory = temporaryDirectory('nspawn');
 const agent = new InstalledAgent(directory.path);
 const { assign, demand, demandStopped, journal, partial, property, until, untilInstalled } = agent;
+
+let seen: SecrecyOfSystem | undefined;
+/** What of this system is searched in the end. */
+const secrecy = (): SecrecyOfSystem => (seen ??= new SecrecyOfSystem(agent.system, agent.director));
 
 before(() => agent.boot());
 after(async () => {
@@ -55,6 +65,8 @@ agent.test(
     for (const line of ['CapEff:\t0000000000000000', 'NoNewPrivs:\t1', 'Seccomp:\t2']) {
       assert.ok(status.includes(line), line);
     }
+    secrecy().addProcesses();
+    secrecy().demandSeen('/cmdline', 'worker-main');
   },
 );
 
@@ -97,7 +109,7 @@ agent.test(
 );
 
 agent.test('a service takes in a secret that the unit of the timer has received', async () => {
-  const value = Buffer.from('correct-horse').toString('base64');
+  const value = Buffer.from(OTHERS.deviceSecret).toString('base64');
   await agent.director.control('PUT', '/devices/device-1/secrets/db-password', { value });
   // Its first run is at the start, which is now.
   await demand('systemctl', 'start', 'ota-agent-secrets.timer');
@@ -106,7 +118,7 @@ agent.test('a service takes in a secret that the unit of the timer has received'
   const properties = [credential, ...order].flatMap((one) => ['-p', one]);
   const reader = ['systemd-creds', 'cat', 'db-password'];
   const service = ['--quiet', '--pipe', '--wait', '-p', 'User=nobody', ...properties, ...reader];
-  assert.equal(await demand('systemd-run', ...service), 'correct-horse');
+  assert.equal(await demand('systemd-run', ...service), OTHERS.deviceSecret);
   const mode = await demand('stat', '-c', '%U %a', '/run/ota-agent/secrets/db-password');
   assert.equal(mode, 'ota-agent 400');
   await demand('systemctl', 'stop', 'ota-agent-secrets.timer');
@@ -128,6 +140,46 @@ agent.test('a daemon that hangs is killed by the watchdog and started again', as
   assert.notEqual(await property('MainPID'), hanging);
   assert.match(await journal(), /Failed with result 'watchdog'/);
 });
+
+agent.test(
+  'while a call of the PKCS#11 library hangs, it stops in 2 s; left alone, the watchdog ends it and another one goes on',
+  async () => {
+    const [module, hangs, hung] = [
+      '/usr/lib/faulty-module.so',
+      '/etc/hangs',
+      '/run/ota-agent/hung',
+    ];
+    const [site, dropIn] = [
+      '/etc/ota-agent/conf.d/20-faulty.toml',
+      '/etc/systemd/system/ota-agent.service.d/faulty.conf',
+    ];
+    agent.system.write(module, readFileSync(faultyModule()));
+    agent.system.write(site, `token.module = "${module}"\n`);
+    agent.system.write(
+      dropIn,
+      `[Service]
+Environment=FAULTY_MODULE=/usr/lib/softhsm/libsofthsm2.so FAULTY_CALL=C_Sign FAULTY_HOW=hang
+Environment=FAULTY_FILE=${hangs} FAULTY_HUNG=${hung}
+`,
+    );
+    await demand('systemctl', 'daemon-reload');
+    const hang = async (): Promise<void> => {
+      await demand('systemctl', 'restart', 'ota-agent');
+      await until('a cycle', async () => (await property('StatusText')) === 'up-to-date');
+      await demand('touch', hangs);
+      await until('the call', () => agent.exists(hung));
+      await demand('rm', hangs, hung);
+    };
+    await hang();
+    await demandStopped();
+    await hang();
+    secrecy().addProcesses();
+    await until('a restart', async () => (await property('NRestarts')) === '1');
+    await until('a cycle', async () => (await property('StatusText')) === 'up-to-date');
+    await demand('rm', site, dropIn);
+    await demand('systemctl', 'daemon-reload');
+  },
+);
 
 const SLOW = '/etc/ota-agent/conf.d/20-slow.toml';
 
@@ -206,6 +258,34 @@ agent.test('whoever asks the API has the daemon started, and no restart refuses 
   await demand('systemctl', 'stop', 'ota-agent.socket', 'ota-agent');
 });
 
+agent.test('whatever is executed from its start on is told no secret', async () => {
+  const [trace, site] = ['/var/tmp/executed', '/etc/ota-agent/conf.d/20-health.toml'];
+  agent.system.write(site, 'health.commands = [["/usr/bin/test", "-e", "/"]]\n');
+  const what = ['-f', '-v', '-s', '65536', '-e', 'trace=execve', '-o', trace, '-p', '1'];
+  const strace = agent.system.start('strace', ...what);
+  await once(strace.stderr, 'data');
+  await demand('systemctl', 'restart', 'ota-agent');
+  const content = Buffer.from('version 6');
+  await assign('app-6', content);
+  await untilInstalled(content);
+  await until('its end', async () => (await property('StatusText')) === 'up-to-date');
+  const ended = once(strace, 'exit');
+  await demand('pkill', '-x', 'strace');
+  await ended;
+  secrecy().add('executed', readFileSync(join(agent.system.root, trace)));
+  for (const program of [
+    'main.js',
+    'worker-main',
+    'probe-module-main',
+    'systemd-notify',
+    '"-e", "/"',
+  ])
+    secrecy().demandSeen('executed', program);
+  secrecy().demandSeen('executed', 'CREDENTIALS_DIRECTORY=');
+  await demand('rm', site);
+  await demand('systemctl', 'stop', 'ota-agent');
+});
+
 agent.test('the timer does without a daemon what the daemon does', async () => {
   agent.system.write(
     '/etc/systemd/system/ota-agent-once.timer.d/now.conf',
@@ -235,3 +315,13 @@ agent.test('the agent asks for a reboot by a file, and only by that', async () =
   await demand('runuser', '-u', 'ota-agent', '--', 'touch', '/run/ota-agent/reboot');
   await until('the reboot', () => agent.exists('/run/would-reboot'));
 });
+
+agent.test(
+  'no secret is in the journal, a unit, a core, a file, or what the Director has received',
+  async () => {
+    await demand('systemctl', 'start', 'ota-agent');
+    await until('a cycle', async () => (await property('StatusText')) === 'up-to-date');
+    secrecy().addProcesses();
+    await secrecy().demandNone();
+  },
+);

@@ -87,14 +87,15 @@ describe('a PKCS#11 library, before it is let into the agent', () => {
   });
 });
 
-/** Processes that this one has started and that still run. */
+/** Processes that this one has started and that still run; none of them is the shell that waits for its end. */
 function children(): string[] {
   return readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/u.test(pid)) return false;
     try {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return parent === String(process.pid) && state !== 'Z';
+      if (parent !== String(process.pid) || state === 'Z') return false;
+      return !readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('ota-agent-last-will');
     } catch {
       return false;
     }

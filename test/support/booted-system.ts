@@ -19,11 +19,15 @@ export interface Answer {
 }
 
 export interface BootedSystem {
+  /** Its file system, seen from here. */
+  readonly root: string;
+  /** Directories, seen from here, below which everything is that was written in there. */
+  readonly written: readonly string[];
   /** Starts a program in there as root; `stop` kills it. */
   start(...argv: readonly string[]): ChildProcessWithoutNullStreams;
   /** Runs a program in there as root. */
   run(program: string, ...args: readonly string[]): Promise<Answer>;
-  write(path: string, text: string, mode?: number): void;
+  write(path: string, content: string | Uint8Array, mode?: number): void;
   stop(): Promise<void>;
 }
 
@@ -98,10 +102,10 @@ export async function bootSystem(
   const overlaid = mount('-t', 'overlay', '-o', layers, 'overlay', root);
   if (overlaid !== undefined) return refuse(overlaid);
 
-  const write = (path: string, text: string, mode = 0o644): void => {
+  const write = (path: string, content: string | Uint8Array, mode = 0o644): void => {
     const file = join(root, path);
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, text);
+    writeFileSync(file, content);
     chmodSync(file, mode);
   };
   // An agent of this machine has its own state and configuration.
@@ -122,7 +126,10 @@ export async function bootSystem(
     remove();
   };
   if (leader !== undefined) {
+    const seen = `/proc/${leader}/root`;
     return {
+      root: seen,
+      written: [upper, ...['run', 'tmp', 'dev/shm'].map((path) => join(seen, path))],
       start: (...argv) => {
         const child = spawn('nsenter', [...inside(leader), ...argv], { env: ENVIRONMENT });
         started.push(child);
@@ -198,7 +205,7 @@ function inside(leader: string): readonly string[] {
 }
 
 function enter(leader: string, argv: readonly string[]): Promise<Answer> {
-  const options = { timeout: 60_000, env: ENVIRONMENT };
+  const options = { timeout: 60_000, env: ENVIRONMENT, maxBuffer: 64 * 1024 * 1024 };
   return new Promise((resolve) => {
     const child = execFile(
       'nsenter',

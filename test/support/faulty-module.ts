@@ -20,7 +20,7 @@ export function faultyModule(): string {
  *
  * @param module - the library that it otherwise is
  * @param how - a number is a return value of Cryptoki
- * @param more - FAULTY_AFTER, FAULTY_FILE
+ * @param more - FAULTY_AFTER, FAULTY_FILE, FAULTY_HUNG
  */
 export function faults(
   module: string,

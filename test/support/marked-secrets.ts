@@ -6,6 +6,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 
+import type { DirectorHandle } from '../director/start.ts';
+
 const mark = (name: string): string => `${name}-${randomBytes(8).toString('hex')}`;
 /** Every PIN that a test uses: right, wrong and never tried. */
 export const PINS = {
@@ -57,6 +59,22 @@ export async function eventsOfCycle(socketPath: string): Promise<string> {
     if (text.includes('event: cycle')) break;
   }
   return text;
+}
+
+/** Everything that a Director was sent by its device, and what it said of it. */
+export async function receivedBy(
+  director: DirectorHandle,
+): Promise<readonly { readonly of: string; readonly text: string }[]> {
+  const get = (path: string): Promise<unknown> => director.control('GET', path);
+  // system_info, core/installed and so on: whatever of them was sent.
+  const { telemetry } = (await get('/devices/device-1')) as { readonly telemetry: object };
+  const paths = ['/devices/device-1/manifests', '/devices/device-1/events', '/requests'];
+  const answers = await Promise.all(paths.map(get));
+  return [
+    { of: 'telemetry', text: JSON.stringify(telemetry) },
+    ...answers.map((answer, at) => ({ of: paths[at] ?? '', text: JSON.stringify(answer) })),
+    { of: 'the log of the Director', text: director.said() },
+  ];
 }
 
 /** As it is, or in a form that programs turn texts into. */

@@ -82,7 +82,7 @@ network_config_dir = "${this.#at('net')}"
       `#!/bin/sh
 export ${configured}
 [ ! -e ${this.#at('fault')} ] || . ${this.#at('fault')}
-exec nsenter -t ${init} -m -n -p --wd="$PWD" podman "$@"
+exec nsenter -t ${init} -m -n -p --wd="$PWD" /usr/bin/podman "$@"
 `,
       { mode: 0o755 },
     );

@@ -29,8 +29,15 @@ export async function startPostgres(): Promise<Postgres> {
   if (process.getuid?.() === 0) {
     for (const path of [directory.path, data]) chownSync(path, NOBODY, NOBODY);
   }
-  await finished(run('initdb', ['-D', data, '-U', 'director', '-A', 'trust', '-E', 'UTF8', '-N']));
-  let server = await serve(data, directory.path);
+  let server: ChildProcess;
+  try {
+    const how = ['-U', 'director', '-A', 'trust', '-E', 'UTF8', '-N'];
+    await finished(run('initdb', ['-D', data, ...how]));
+    server = await serve(data, directory.path);
+  } catch (error) {
+    directory.remove();
+    throw error;
+  }
   return {
     url: `postgres://director@localhost/postgres?host=${encodeURIComponent(directory.path)}`,
     get pid() {

@@ -144,6 +144,23 @@ export class RaucDevice {
     }
   }
 
+  /** What RAUC does now, asked of itself. */
+  operation(): string {
+    const property = ['de.pengutronix.rauc', '/', 'de.pengutronix.rauc.Installer', 'Operation'];
+    const args = [`--address=${this.address}`, '--json=short', 'get-property', ...property];
+    const { data } = JSON.parse(execFileSync('busctl', args).toString()) as {
+      readonly data: string;
+    };
+    return data;
+  }
+
+  /** What RAUC has mounted, where it alone sees it. */
+  mounts(): readonly string[] {
+    const pid = readFileSync(this.#at('rauc.pid'), 'utf8').trim();
+    const lines = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n');
+    return lines.filter((line) => line.includes(` ${this.#at('mount')}/`));
+  }
+
   get booted(): BootName {
     return readFileSync(this.#at('booted'), 'utf8').trim() === 'A' ? 'A' : 'B';
   }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 
 import type { DirectorHandle } from '../director/start.ts';
 import type { BootedSystem, SystemFile } from './booted-system.ts';
+import { PINS } from './marked-secrets.ts';
 
 export function siteFiles(server: DirectorHandle): readonly SystemFile[] {
   const copy = (path: string, from: string): SystemFile => ({
@@ -15,8 +16,8 @@ export function siteFiles(server: DirectorHandle): readonly SystemFile[] {
     copy('/etc/ota-agent/director-root.json', server.directorRootPath),
     copy('/etc/ota-agent/image-root.json', server.imageRootPath),
     copy('/etc/ota-agent/est-secret', server.enrolSecretPath),
-    { path: '/etc/credstore/ota-agent.pin', text: '123456', mode: 0o600 },
-    { path: '/etc/credstore/ota-agent.so-pin', text: '12345678', mode: 0o600 },
+    { path: '/etc/credstore/ota-agent.pin', text: PINS.user, mode: 0o600 },
+    { path: '/etc/credstore/ota-agent.so-pin', text: PINS.so, mode: 0o600 },
     {
       path: '/etc/ota-agent/softhsm2.conf',
       text: 'directories.tokendir = /var/lib/ota-agent/tokens\n',

@@ -100,8 +100,11 @@ export class SwupdateBoard {
 
   /** The first bytes of the slot that runs. */
   running(lengthBytes: number): Buffer {
-    const slot = readFileSync(this.cmdline, 'utf8').includes(BOOTED.b) ? 'b' : 'a';
-    return readFileSync(this.slots[slot]).subarray(0, lengthBytes);
+    return readFileSync(this.slots[this.bootedSlot]).subarray(0, lengthBytes);
+  }
+
+  get bootedSlot(): SlotName {
+    return readFileSync(this.cmdline, 'utf8').includes(BOOTED.b) ? 'b' : 'a';
   }
 
   /** @param wrapper - a program that runs the daemon */
@@ -127,6 +130,12 @@ export class SwupdateBoard {
       if (tries > 500 || daemon.exitCode !== null) throw new Error(`no swupdate: ${this.log}`);
       await sleep(20);
     }
+  }
+
+  /** `undefined` where none runs. */
+  get daemonPid(): number | undefined {
+    const daemon = this.#daemon;
+    return daemon?.exitCode === null && daemon.signalCode === null ? daemon.pid : undefined;
   }
 
   signalDaemon(signal: NodeJS.Signals): void {

@@ -161,7 +161,10 @@ function withLogin(world: TokenWorld, login: 'tee-user' | 'tee-group'): TokenWor
 async function openEmulator(...args: readonly string[]): Promise<TokenWorld> {
   const directory = temporaryDirectory('tee');
   const { path } = directory;
-  const tee = await startTee(path, ...args);
+  const tee = await startTee(path, ...args).catch((error: unknown) => {
+    directory.remove();
+    throw error;
+  });
   return {
     directory: path,
     settings: settingsIn(path, tee.module),

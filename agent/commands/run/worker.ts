@@ -1,7 +1,8 @@
 /** The process that works for the daemon, seen from the one that waits. */
-import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { fork, type ChildProcess } from 'node:child_process';
 import { extname, join } from 'node:path';
 
+import { endsWithUs } from '../../io/last-will.ts';
 import type { Beginning, FromWorker, Question, Replies, Reply, ToWorker } from './messages.ts';
 
 const MAIN = join(import.meta.dirname, `worker-main${extname(import.meta.filename)}`);
@@ -30,8 +31,9 @@ export class Worker {
       if (said.say === 'reply') this.#replied(said);
       else told(said);
     });
-    const guard = guardOf(this.#child);
-    this.ended = endOf(this.#child).finally(guard.dismiss);
+    // It would see our end by itself, but not while it hangs in a PKCS#11 library with the storage locked.
+    endsWithUs(this.#child, 'alone');
+    this.ended = endOf(this.#child);
     this.#send({ say: 'begin', beginning });
   }
 
@@ -68,23 +70,6 @@ export class Worker {
     this.#unanswered.get(id)?.(reply);
     this.#unanswered.delete(id);
   }
-}
-
-/**
- * A shell for the worker's life: when this process is killed, so is the worker. It would see that by
- * itself, but not while it hangs in a PKCS#11 library, and then it would keep the storage locked.
- */
-function guardOf({ pid }: ChildProcess): { readonly dismiss: () => void } {
-  if (pid === undefined) return { dismiss: () => undefined };
-  const kill = ['-c', 'read -r _ || kill -KILL "$1"', 'ota-agent-guard', String(pid)];
-  const shell = spawn('/bin/sh', kill, { stdio: ['pipe', 'ignore', 'ignore'], env: {} });
-  shell.on('error', () => undefined);
-  shell.stdin.on('error', () => undefined);
-  return {
-    dismiss: () => {
-      shell.stdin.end('\n');
-    },
-  };
 }
 
 async function endOf(child: ChildProcess): Promise<Ended> {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { extname, join } from 'node:path';
 
 import { causeOf, OtaError } from '../../errors.ts';
+import { endsWithUs } from '../last-will.ts';
 import { prepareModule, type ModuleSettings } from './module.ts';
 import { withoutPins } from './pin.ts';
 
@@ -36,6 +37,7 @@ export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS
     env: withoutPins(process.env),
     stdio: ['ignore', 'pipe', 'ignore'],
   });
+  endsWithUs(child, 'alone');
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
   let timer: NodeJS.Timeout | undefined;

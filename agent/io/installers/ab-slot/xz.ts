@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 
 import { causeOf } from '../../../errors.ts';
+import { endsWithUs } from '../../last-will.ts';
 import { failed } from './boot-choice.ts';
 import { NotUnpackable, type Unpacker } from './unpack.ts';
 
@@ -11,7 +12,7 @@ const SAID_CHARACTERS = 1024;
 
 export function openXz(stallMs: number): Unpacker {
   // A group of its own: what it has started ends with it.
-  const child = spawn('xz', OPTIONS, { stdio: 'pipe', detached: true });
+  const child = endsWithUs(spawn('xz', OPTIONS, { stdio: 'pipe', detached: true }), 'group');
   let missing: Error | undefined;
   let stalled = false;
   let said = '';

@@ -6,9 +6,11 @@
  *   FAULTY_HOW      crash, hang, exit, or a return value such as 0x32
  *   FAULTY_AFTER    how many of those calls go well before (default: none)
  *
- * With FAULTY_FILE set, it goes wrong only while that file exists.
+ * With FAULTY_FILE set, it goes wrong only while that file exists. With
+ * FAULTY_HUNG set, it makes that file before it hangs.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,16 @@ static unsigned long number(const char *name)
 	return text == NULL ? 0 : strtoul(text, NULL, 0);
 }
 
+static void hang(void)
+{
+	const char *told = getenv("FAULTY_HUNG");
+
+	if (told != NULL)
+		close(open(told, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	for (;;)
+		pause();
+}
+
 /* Returns nonzero, and what to return, if this call is to fail. */
 static int goes_wrong(CK_RV *rv)
 {
@@ -42,8 +54,8 @@ static int goes_wrong(CK_RV *rv)
 		*(volatile int *)NULL = 0;
 	if (strcmp(how, "exit") == 0)
 		_exit(7);
-	while (strcmp(how, "hang") == 0)
-		pause();
+	if (strcmp(how, "hang") == 0)
+		hang();
 	*rv = number("FAULTY_HOW");
 	return 1;
 }
