@@ -17,6 +17,29 @@ export interface DocumentCommand {
   readonly output: readonly string[];
 }
 
+/** A fenced block. */
+export interface Fence {
+  /** Of its first line of text, counted from 1. */
+  readonly line: number;
+  /** What stands behind the fence: a language, and what else. */
+  readonly info: string;
+  readonly lines: readonly string[];
+}
+
+export function fencesOf(path: string): readonly Fence[] {
+  const fences: { line: number; info: string; lines: string[] }[] = [];
+  let isOpen = false;
+  for (const [at, line] of readFileSync(path, 'utf8').split('\n').entries()) {
+    if (line.startsWith('```')) {
+      isOpen = !isOpen;
+      if (isOpen) fences.push({ line: at + 2, info: line.slice('```'.length), lines: [] });
+    } else if (isOpen) {
+      fences.at(-1)?.lines.push(line);
+    }
+  }
+  return fences;
+}
+
 export function commandsOf(path: string): readonly DocumentCommand[] {
   const commands: DocumentCommand[] = [];
   let terminal: string | undefined;
