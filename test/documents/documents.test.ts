@@ -53,7 +53,7 @@ async function take({ document, sections, has, first = [] }: Step): Promise<void
 
 /** Registered before it is known whether the machine can boot a system, so it asks when it runs. */
 function testInside(title: string, act: () => Promise<void>): void {
-  test(title, { timeout: 120_000 }, async (t) => {
+  test(title, { timeout: 300_000 }, async (t) => {
     if (unable === undefined) await act();
     else t.skip(unable);
   });

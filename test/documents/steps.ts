@@ -86,6 +86,12 @@ const KEYS_MAY_CHANGE = `
     --json '{"ecuReplacement":true}' http://director/settings
 `;
 
+/** Again, after a timer. */
+const DAEMON = `
+  systemctl disable --now ota-agent-once.timer
+  systemctl enable --now ota-agent
+`;
+
 const FIRMWARE = `
   for n in 1 2 7; do head -c 100000 /dev/urandom >fw-$n.bin; done
   mv fw-7.bin fw-7.img
@@ -96,12 +102,13 @@ export const STEPS: readonly Step[] = [
   { document: 'README.md', has: DEVICE },
   { document: 'systemd/README.md', has: 'systemctl disable --now ota-agent' },
   { document: 'config/README.md' },
-  { document: 'agent/API.md' },
+  { document: 'agent/API.md', has: DAEMON },
   {
     document: 'provisioning/README.md',
     has: [MANUAL, PIN_FILES, STATION, KEYS_MAY_CHANGE].join('\n'),
     first: ['export PIN=123456'],
   },
+  { document: 'agent/ANCHOR.md' },
   { document: 'test/director/README.md', has: FIRMWARE },
   { document: 'agent/OFFLINE.md', has: 'mkdir -p /media/stick' },
   { document: 'agent/VERIFY.md' },

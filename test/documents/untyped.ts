@@ -15,16 +15,6 @@ export const UNTYPED: readonly Untyped[] = [
   },
   { document: 'README.md', commands: ['npm test'], why: 'is what types the others' },
   {
-    document: 'test/director/README.md',
-    commands: [
-      'npm run staging',
-      'npm run staging:device',
-      'npm run staging:device -- --id device-2',
-    ],
-    why: 'typed with directories of its own, and with a browser beside',
-    by: 'test/e2e/staging.test.ts',
-  },
-  {
     document: 'test/fleet/README.md',
     commands: [
       'npm run fleet -- --devices 500 --compress 30',
