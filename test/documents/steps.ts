@@ -86,6 +86,12 @@ const KEYS_MAY_CHANGE = `
     --json '{"ecuReplacement":true}' http://director/settings
 `;
 
+/** Nobody else works on the storage, at whatever moment the timer says. */
+const NO_SECRETS = `
+  systemctl disable --now ota-agent-secrets.timer
+  systemctl stop ota-agent-secrets.service
+`;
+
 /** Again, after a timer. */
 const DAEMON = `
   systemctl disable --now ota-agent-once.timer
@@ -100,7 +106,12 @@ const FIRMWARE = `
 export const STEPS: readonly Step[] = [
   { document: 'test/director/README.md', sections: ['Run it'] },
   { document: 'README.md', has: DEVICE },
-  { document: 'systemd/README.md', has: 'systemctl disable --now ota-agent' },
+  {
+    document: 'systemd/README.md',
+    sections: ['The agent under systemd', 'First start', 'Secrets for services'],
+    has: 'systemctl disable --now ota-agent',
+  },
+  { document: 'systemd/README.md', has: NO_SECRETS },
   { document: 'config/README.md' },
   { document: 'agent/API.md', has: DAEMON },
   {
