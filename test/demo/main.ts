@@ -6,7 +6,7 @@
  */
 import { once } from 'node:events';
 import { statSync, writeFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 
 import { startDirector, type DirectorHandle } from '../director/start.ts';
 import type { Device } from '../support/device.ts';
@@ -121,7 +121,7 @@ async function openWorld(directory: string): Promise<World> {
 
 async function keepRunning({ director, device, tee }: World): Promise<void> {
   step('Everything goes on running until you press Ctrl-C');
-  show(`export OTA_TEE_SOCKET=${tee.socket}`);
+  show(`export OTA_TEE_SOCKET=${tee.socket} PATH=${dirname(process.execPath)}:$PATH`);
   show(`npm run -s ota-agent -- status --config ${device.configPath}`);
   show(`npm run -s ota-agent -- run --config ${device.configPath}`);
   show(`node test/director/cli.ts --state ${director.stateDir} devices`);

@@ -17,6 +17,35 @@ export interface DocumentCommand {
   readonly output: readonly string[];
 }
 
+/** A fenced block. */
+export interface Fence {
+  /** Of its first line of text, counted from 1. */
+  readonly line: number;
+  /** What stands behind the fence: a language, and what else. */
+  readonly info: string;
+  readonly lines: readonly string[];
+}
+
+/** @throws Error for a fence that other readers of this file would not see */
+export function fencesOf(path: string): readonly Fence[] {
+  const fences: { line: number; info: string; lines: string[] }[] = [];
+  let isOpen = false;
+  for (const [at, line] of readFileSync(path, 'utf8').split('\n').entries()) {
+    if (!isOpen && /^(?:\s+(?:```|~~~)|~~~|````)/u.test(line)) {
+      throw new Error(
+        `${path}:${String(at + 1)}: a fence is three backticks at the line's beginning`,
+      );
+    }
+    if (line.startsWith('```')) {
+      isOpen = !isOpen;
+      if (isOpen) fences.push({ line: at + 2, info: line.slice('```'.length), lines: [] });
+    } else if (isOpen) {
+      fences.at(-1)?.lines.push(line);
+    }
+  }
+  return fences;
+}
+
 export function commandsOf(path: string): readonly DocumentCommand[] {
   const commands: DocumentCommand[] = [];
   let terminal: string | undefined;

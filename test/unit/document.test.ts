@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 
-import { commandsOf, missingLine, type DocumentCommand } from '../support/document.ts';
+import { commandsOf, fencesOf, missingLine, type DocumentCommand } from '../support/document.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const directory = temporaryDirectory('document');
@@ -40,6 +40,19 @@ test('a block that begins with something else, or ends too early, is refused wit
     () => read('```console', "$ cat <<'END'", '```'),
     /line 2: the command does not end/,
   );
+});
+
+test('a fence has its language and its lines, and one that would be overlooked is refused', () => {
+  const path = join(directory.path, 'document.md');
+  writeFileSync(path, ['# T', '```sh x', 'a', '', '```', '```', '```'].join('\n'));
+  assert.deepEqual(fencesOf(path), [
+    { line: 3, info: 'sh x', lines: ['a', ''] },
+    { line: 7, info: '', lines: [] },
+  ]);
+  for (const fence of ['  ```sh', '~~~', '````sh']) {
+    writeFileSync(path, ['text', fence].join('\n'));
+    assert.throws(() => fencesOf(path), /:2: a fence is three backticks/);
+  }
 });
 
 for (const [what, wanted, printed, missing] of [

@@ -44,7 +44,7 @@ function partition(type: keyof typeof TYPES, name: string, at: number, mib: numb
 export function documentedScript(): string {
   const guide = readFileSync(join(import.meta.dirname, '../../../agent/INSTALLERS.md'), 'utf8');
   const section = guide.slice(guide.indexOf('### `boot_choice = "grub"`'));
-  const script = /^```\n(set ota_active=a\n[^`]*)^```$/mu.exec(section)?.[1];
+  const script = /^```text\n(set ota_active=a\n[^`]*)^```$/mu.exec(section)?.[1];
   if (script === undefined) throw new Error('agent/INSTALLERS.md has no script for grub.cfg');
   return script;
 }
