@@ -68,7 +68,8 @@ for (const step of STEPS) {
 testInside('no command of these documents was left out', () => {
   for (const { document } of STEPS) {
     const all = commandsOf(join(ROOT, document)).map(({ line }) => line);
-    assert.deepEqual([...(typed.get(document) ?? [])], all, document);
+    const done = [...(typed.get(document) ?? [])].toSorted((a, b) => a - b);
+    assert.deepEqual(done, all, document);
   }
   return Promise.resolve();
 });

@@ -120,10 +120,12 @@ export const STEPS: readonly Step[] = [
     first: ['export PIN=123456'],
   },
   { document: 'agent/ANCHOR.md' },
-  { document: 'test/director/README.md', has: FIRMWARE },
+  { document: 'test/director/README.md', sections: ['Command line'], has: FIRMWARE },
   { document: 'agent/OFFLINE.md', has: 'mkdir -p /media/stick' },
   { document: 'agent/VERIFY.md' },
   { document: 'test/tee/README.md' },
   { document: 'test/tee/secure-world/festore/README.md' },
   { document: 'test/fleet/README.md' },
+  // Last: its devices go on polling.
+  { document: 'test/director/README.md' },
 ];
