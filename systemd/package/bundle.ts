@@ -11,14 +11,15 @@ import { cpSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { build } from 'esbuild';
+import { build, type BuildOptions } from 'esbuild';
+
+import { buildWorker } from './compiled.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** What is started as a process or thread of its own; each has to have a name of its own. */
 const PROGRAMS = [
   'agent/main.ts',
   'agent/commands/doctor/examiner.ts',
-  'agent/commands/run/worker-main.ts',
   'agent/io/image-worker.ts',
   'agent/io/tls-provider-probe.ts',
   'agent/io/token/probe-module-main.ts',
@@ -49,18 +50,12 @@ if (directory === undefined) {
   process.stderr.write('usage: bundle.ts DIRECTORY [--metafile FILE] [--native MODULES]\n');
   process.exit(2);
 }
+const agent = resolve(directory, 'agent');
 const modules = join(directory, 'node_modules');
-for (const path of [join(directory, 'agent'), modules])
-  rmSync(path, { recursive: true, force: true });
-const { metafile } = await build({
+for (const path of [agent, modules]) rmSync(path, { recursive: true, force: true });
+const OPTIONS = {
   absWorkingDir: ROOT,
-  entryPoints: PROGRAMS,
-  outdir: resolve(directory, 'agent'),
-  entryNames: '[name]',
-  chunkNames: '[name]-[hash]',
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   target: 'node24.15',
   external: NATIVE,
@@ -69,16 +64,31 @@ const { metafile } = await build({
   minifySyntax: true,
   keepNames: true,
   legalComments: 'none',
+  logLevel: 'warning',
+} satisfies BuildOptions;
+const { metafile } = await build({
+  ...OPTIONS,
+  entryPoints: PROGRAMS,
+  outdir: agent,
+  entryNames: '[name]',
+  chunkNames: '[name]-[hash]',
+  splitting: true,
+  format: 'esm',
   banner: { js: REQUIRE },
   metafile: true,
-  logLevel: 'warning',
 });
 for (const path of READ_AT_RUN_TIME) {
-  cpSync(join(ROOT, path), join(directory, 'agent', basename(path)));
+  cpSync(join(ROOT, path), join(agent, basename(path)));
 }
 writeFileSync(join(directory, 'package.json'), '{ "type": "module" }\n');
 for (const name of [...NATIVE, ...LOADED_BY_NATIVE]) copyModule(name);
-if (values.metafile !== undefined) writeFileSync(values.metafile, JSON.stringify(metafile));
+// It runs, so it needs the native modules.
+const worker = await buildWorker(agent, OPTIONS, [process.execPath]);
+if (values.metafile !== undefined) {
+  const inputs = { ...metafile.inputs, ...worker.inputs };
+  const outputs = { ...metafile.outputs, ...worker.outputs };
+  writeFileSync(values.metafile, JSON.stringify({ inputs, outputs }));
+}
 
 function copyModule(name: string): void {
   const from = realpathSync(join(values.native, name));

@@ -13,19 +13,24 @@ import { stopSignal, WORK_GRACE_MS } from './stop-signal.ts';
 
 const stop = stopSignal(WORK_GRACE_MS);
 const link = new Link();
-try {
-  await work(await link.beginning);
-} catch (error) {
-  if (isOtaError(error) && error.code !== 'BUG') {
-    const { errorResult } = await import('../result.ts');
-    link.tell({ say: 'failed', result: errorResult(error) });
-  } else {
-    process.stderr.write(`this is a bug in ota-agent: ${causeOf(error)}\n`);
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? '') : ''}\n`);
-    process.exitCode = 1;
+// Not awaited: in the bundle this is a script, and no module.
+void main();
+
+async function main(): Promise<void> {
+  try {
+    await work(await link.beginning);
+  } catch (error) {
+    if (isOtaError(error) && error.code !== 'BUG') {
+      const { errorResult } = await import('../result.ts');
+      link.tell({ say: 'failed', result: errorResult(error) });
+    } else {
+      process.stderr.write(`this is a bug in ota-agent: ${causeOf(error)}\n`);
+      process.stderr.write(`${error instanceof Error ? (error.stack ?? '') : ''}\n`);
+      process.exitCode = 1;
+    }
   }
+  link.close();
 }
-link.close();
 
 async function work({ config, left }: Beginning): Promise<void> {
   const loaded = left?.loaded ?? (await configure(config));

@@ -1,0 +1,70 @@
+/**
+ * The program that works for the daemon, as it starts fastest: one file, and beside it what V8 made of it.
+ *
+ * Node.js has such a cache of its own (`NODE_COMPILE_CACHE`): a directory for each user and kind of
+ * processor, written on the device by whoever runs there. This one is installed read-only, and the same
+ * bytes for everybody. V8 refuses what another version has made, and compiles anew.
+ */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { build, type BuildOptions, type Metafile } from 'esbuild';
+
+const NAME = 'worker-main';
+
+/** The same text hashes, nothing compiled twice, and nothing collected: and how each usually is. */
+const FLAGS = [
+  ['--hash-seed=1', '--hash-seed=0'],
+  ['--no-opt', '--opt'],
+  ['--no-maglev', '--maglev'],
+  ['--no-sparkplug', '--sparkplug'],
+  ['--initial-heap-size=512', '--initial-heap-size=0'],
+  ['--min-semi-space-size=64', '--min-semi-space-size=0'],
+] as const;
+
+/**
+ * @param agent - where the bundle's other programs lie
+ * @param options - of all builds
+ * @param node - the Node.js that will run it, as a command of this machine; without one nothing is compiled
+ */
+export async function buildWorker(
+  agent: string,
+  options: BuildOptions,
+  node: readonly string[],
+): Promise<Metafile> {
+  const { outputFiles, metafile } = await build({
+    ...options,
+    entryPoints: ['agent/commands/run/worker-main.ts'],
+    outfile: join(agent, `${NAME}.cjs`),
+    format: 'cjs',
+    // All is in one file: nothing is left to import.
+    supported: { 'dynamic-import': false },
+    define: { 'import.meta': 'importMeta' },
+    banner: { js: '(function (require, importMeta) {' },
+    footer: { js: '})' },
+    metafile: true,
+    write: false,
+  });
+  const [{ contents } = { contents: new Uint8Array() }] = outputFiles;
+  const digest = createHash('sha256').update(contents).digest('hex');
+  // Of the source V8 compares the length with what it has compiled.
+  const program = `${NAME}-${digest.slice(0, 8)}`;
+  writeFileSync(join(agent, `${program}.cjs`), contents);
+  await build({
+    ...options,
+    entryPoints: ['systemd/package/start-compiled.ts'],
+    outfile: join(agent, `${NAME}.js`),
+    format: 'esm',
+    define: { PROGRAM: JSON.stringify(program) },
+  });
+  const [command, ...before] = node;
+  if (command !== undefined) {
+    const flags = FLAGS.map(([flag]) => flag);
+    const main = join(import.meta.dirname, 'code-cache.ts');
+    const after = [main, agent, program, ...FLAGS.map(([, flag]) => flag)];
+    execFileSync(command, [...before, ...flags, ...after], { stdio: 'inherit' });
+  }
+  return metafile;
+}
