@@ -48,7 +48,8 @@ process.once('exit', () => {
   rmSync(device, { recursive: true });
 });
 process.send = (message: Said): boolean => {
-  if (message.say === 'configured') begin({ config: [], left: { loaded: withoutGateway(message) } });
+  if (message.say === 'configured')
+    begin({ config: [], left: { loaded: withoutGateway(message) } });
   else finish(message.result.json.code);
   return true;
 };

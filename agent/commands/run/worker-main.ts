@@ -6,7 +6,7 @@
  */
 import type { LoadedSettings } from '../../config-problem.ts';
 import { causeOf, isOtaError } from '../../errors.ts';
-import { probeModule } from '../../io/token/probe-module.ts';
+import { endProbe, probeModule, startProbe } from '../../io/token/probe-module.ts';
 import { Link } from './link.ts';
 import type { Beginning } from './messages.ts';
 import { stopSignal, WORK_GRACE_MS } from './stop-signal.ts';
@@ -33,13 +33,18 @@ async function main(): Promise<void> {
 }
 
 async function work({ config, left }: Beginning): Promise<void> {
-  const loaded = left?.loaded ?? (await configure(config));
   // A library that was tried for the first worker is not for the others: they may be lost, too.
-  const probed = left === undefined ? probeModule(loaded.settings.token) : Promise.resolve();
-  probed.catch(() => undefined);
-  // Large: loaded while the other process tries the library.
-  const { serveDaemon } = await import('./serve-daemon.ts');
-  await serveDaemon(loaded, { link, stop, probed, left });
+  const probe = left === undefined ? startProbe() : undefined;
+  try {
+    const loaded = left?.loaded ?? (await configure(config));
+    const probed = probe && probeModule(loaded.settings.token, undefined, probe);
+    probed?.catch(() => undefined);
+    // Large: loaded while the other process tries the library.
+    const { serveDaemon } = await import('./serve-daemon.ts');
+    await serveDaemon(loaded, { link, stop, probed: probed ?? Promise.resolve(), left });
+  } finally {
+    if (probe !== undefined) endProbe(probe);
+  }
 }
 
 /** The first worker does; what reads settings is not loaded by those after it. */

@@ -1,7 +1,8 @@
 /** Whether a PKCS#11 library may be let into this process: another one tries it first. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { extname, join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 
 import { causeOf, OtaError } from '../../errors.ts';
 import { prepareModule, type ModuleSettings } from './module.ts';
@@ -20,6 +21,38 @@ const HUNG =
   'see that what the library talks to is there and answers (tee-supplicant, tpm2-abrmd, pcscd), ' +
   'and start it again';
 
+/** A process that waits to be told which library to try. */
+export interface Probe {
+  readonly child: ChildProcessByStdio<Writable, Readable, null>;
+  /** Rejects if it could not be started. */
+  readonly ended: Promise<Ended>;
+}
+
+/** Beforehand, where there is something else to do: it takes longer to start than to try a library. */
+export function startProbe(): Probe {
+  const child = spawn(process.execPath, [MAIN], {
+    env: withoutPins(process.env),
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  // What is written to one that has gone; its end says more.
+  child.stdin.on('error', () => undefined);
+  const ended = once(child, 'close').then(([status, signal]): Ended => [
+    status as Ended[0],
+    signal as Ended[1],
+  ]);
+  ended.catch(() => undefined);
+  return { child, ended };
+}
+
+/** Whether it was used or not. */
+export function endProbe({ child }: Probe): void {
+  // A call that hangs inside the kernel outlives even this, and must not keep us.
+  child.kill('SIGKILL');
+  child.unref();
+  child.stdin.destroy();
+  child.stdout.destroy();
+}
+
 /**
  * Loads the library and asks it for its tokens, in a process of its own.
  *
@@ -30,12 +63,13 @@ const HUNG =
  *
  * @throws OtaError TOKEN_MODULE if it crashes, ends the process or does not answer in time
  */
-export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS): Promise<void> {
+export async function probeModule(
+  settings: ModuleSettings,
+  answerMs = ANSWER_MS,
+  probe = startProbe(),
+): Promise<void> {
   const { module } = settings;
-  const child = spawn(process.execPath, [MAIN, prepareModule(settings), ANSWERED], {
-    env: withoutPins(process.env),
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  const { child } = probe;
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
   let timer: NodeJS.Timeout | undefined;
@@ -43,7 +77,11 @@ export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS
     timer = setTimeout(resolve, answerMs, 'late');
   });
   try {
-    const ended = (await Promise.race([once(child, 'close'), late])) as Ended | 'late';
+    const library = prepareModule(settings);
+    // Preparing has told the library who asks, in the environment.
+    const told = { library, environment: withoutPins(process.env), lastWords: ANSWERED };
+    child.stdin.end(JSON.stringify(told));
+    const ended = await Promise.race([probe.ended, late]);
     const last = said.trimEnd().split('\n').at(-1) ?? '';
     if (last === ANSWERED) return;
     if (ended === 'late') {
@@ -56,10 +94,7 @@ export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS
     throw unusable(module, `cannot start ${process.execPath}: ${causeOf(cause)}`, CRASHED);
   } finally {
     clearTimeout(timer);
-    // A call that hangs inside the kernel outlives even this, and must not keep us.
-    child.kill('SIGKILL');
-    child.unref();
-    child.stdout.destroy();
+    endProbe(probe);
   }
 }
 
