@@ -1,8 +1,9 @@
 /**
  * Puts the agent and its JavaScript libraries into few files: what a device runs.
  *
- *     node systemd/package/bundle.ts DIRECTORY [--metafile FILE] [--native MODULES]
+ *     node systemd/package/bundle.ts DIRECTORY [--metafile FILE] [--native MODULES] [--run NODE]
  *
+ * NODE is the device's Node.js, or a program that runs it here; `none` where this machine cannot.
  * The same sources give the same bytes, wherever the checkout and the directory are. All files lie flat
  * in `DIRECTORY/agent`: a program that the agent starts, or a file that it reads, lies beside whoever
  * names it, in the sources and here.
@@ -43,11 +44,14 @@ const { positionals, values } = parseArgs({
   options: {
     metafile: { type: 'string' },
     native: { type: 'string', default: join(ROOT, 'node_modules') },
+    run: { type: 'string', default: process.execPath },
   },
 });
 const [directory] = positionals;
 if (directory === undefined) {
-  process.stderr.write('usage: bundle.ts DIRECTORY [--metafile FILE] [--native MODULES]\n');
+  process.stderr.write(
+    'usage: bundle.ts DIRECTORY [--metafile FILE] [--native MODULES] [--run NODE]\n',
+  );
   process.exit(2);
 }
 const agent = resolve(directory, 'agent');
@@ -83,7 +87,7 @@ for (const path of READ_AT_RUN_TIME) {
 writeFileSync(join(directory, 'package.json'), '{ "type": "module" }\n');
 for (const name of [...NATIVE, ...LOADED_BY_NATIVE]) copyModule(name);
 // It runs, so it needs the native modules.
-const worker = await buildWorker(agent, OPTIONS, [process.execPath]);
+const worker = await buildWorker(agent, OPTIONS, values.run);
 if (values.metafile !== undefined) {
   const inputs = { ...metafile.inputs, ...worker.inputs };
   const outputs = { ...metafile.outputs, ...worker.outputs };

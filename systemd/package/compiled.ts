@@ -29,12 +29,12 @@ const FLAGS = [
 /**
  * @param agent - where the bundle's other programs lie
  * @param options - of all builds
- * @param node - the Node.js that will run it, as a command of this machine; without one nothing is compiled
+ * @param node - the Node.js of the device, or what runs it on this machine; `none`: nothing is compiled
  */
 export async function buildWorker(
   agent: string,
   options: BuildOptions,
-  node: readonly string[],
+  node: string,
 ): Promise<Metafile> {
   const { outputFiles, metafile } = await build({
     ...options,
@@ -61,12 +61,13 @@ export async function buildWorker(
     format: 'esm',
     define: { PROGRAM: JSON.stringify(program) },
   });
-  const [command, ...before] = node;
-  if (command !== undefined) {
+  if (node !== 'none') {
     const flags = FLAGS.map(([flag]) => flag);
     const main = join(import.meta.dirname, 'code-cache.ts');
-    const after = [main, agent, program, ...FLAGS.map(([, flag]) => flag)];
-    execFileSync(command, [...before, ...flags, ...after], { stdio: 'inherit' });
+    const args = [...flags, main, agent, program, ...FLAGS.map(([, flag]) => flag)];
+    // No NODE_OPTIONS, and no other cache.
+    const env = { PATH: process.env['PATH'] };
+    execFileSync(node, args, { env, stdio: 'inherit' });
   }
   return metafile;
 }

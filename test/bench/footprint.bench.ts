@@ -4,8 +4,8 @@
  *
  *     node test/bench/footprint.bench.ts [--runs N] [--seconds N] [--agent NAME=PROGRAM]...
  *
- * PROGRAM is a main file with options of Node.js before it. By default: the sources, and the bundle with
- * and without compile cache. Variants take turns, so that what else the machine does hits all of them.
+ * PROGRAM is a main file with options of Node.js before it. By default: the sources, and what is installed.
+ * Variants take turns, so that what else the machine does hits all of them.
  * Resident is measured after the first poll, when its worker has gone: that is what a device pays.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -244,11 +244,9 @@ function variants(directory: string): readonly Variant[] {
   const main = join(bundle, 'agent/main.js');
   // As in systemd/install.sh.
   const installed = ['--max-semi-space-size=1', main];
-  const cached = { NODE_COMPILE_CACHE: join(directory, 'compile-cache') };
   return [
     { name: 'sources', argv: [join(ROOT, 'agent/main.ts')], env: {} },
-    { name: 'bundle', argv: installed, env: {} },
-    { name: 'bundle, compile cache', argv: installed, env: cached },
+    { name: 'as installed', argv: installed, env: { MALLOC_ARENA_MAX: '1' } },
   ];
 }
 

@@ -15,6 +15,7 @@ const directory = temporaryDirectory('bundle');
 const bundle = join(directory.path, 'here/bundle');
 const metafile = join(directory.path, 'metafile.json');
 const BUILD = 'systemd/package/bundle.ts';
+const PARTS = ['bundle', 'code-cache', 'compiled', 'start-compiled'];
 
 let world: World;
 
@@ -64,7 +65,8 @@ test('another checkout in another place makes the same bytes', async () => {
   for (const name of ['esbuild', '@esbuild', ...natives]) {
     symlinkSync(join(ROOT, 'node_modules', name), join(other, 'node_modules', name));
   }
-  for (const path of ['package.json', 'tsconfig.json', BUILD, 'agent/io/store/schema.sql']) {
+  const builders = PARTS.map((name) => `systemd/package/${name}.ts`);
+  for (const path of ['package.json', 'tsconfig.json', ...builders, 'agent/io/store/schema.sql']) {
     mkdirSync(dirname(join(other, path)), { recursive: true });
     cpSync(join(ROOT, path), join(other, path));
   }
@@ -94,6 +96,18 @@ test('every program that the agent starts is in the bundle, beside whoever names
     });
   assert.ok(programs.length >= 6, programs.join());
   for (const program of programs) assert.ok(existsSync(join(bundle, 'agent', program)), program);
+});
+
+test('the worker starts with what V8 has compiled, as the daemon starts it', async () => {
+  const [script = ''] = readdirSync(join(bundle, 'agent')).filter((name) => name.endsWith('.cjs'));
+  const source = join(bundle, 'agent', script);
+  const cache = source.replace(/\.cjs$/u, '.cache');
+  const code = `const { readFileSync } = require('node:fs');
+    const cachedData = readFileSync('${cache}');
+    const script = new vm.Script(readFileSync('${source}', 'latin1'), { cachedData });
+    console.log(script.cachedDataRejected);`;
+  const { stdout } = await run(['--max-semi-space-size=1', '-e', code]);
+  assert.equal(stdout.trim(), 'false');
 });
 
 test('says its version and what is wrong with a configuration', async () => {

@@ -101,3 +101,13 @@ test('both native modules load: a database answers, and a PKCS#11 library that i
   assert.match(out, /^42$/mu);
   assert.match(out, /nowhere\.so/u);
 });
+
+test('what V8 has compiled for the worker is taken there', () => {
+  const agentDirectory = join(installed, 'agent');
+  const name = readdirSync(agentDirectory).find((file) => file.endsWith('.cjs')) ?? '';
+  const source = join(agentDirectory, name);
+  const script = `const { readFileSync } = require('node:fs');
+    const cachedData = readFileSync('${source.replace(/\.cjs$/u, '.cache')}');
+    new vm.Script(readFileSync('${source}', 'latin1'), { cachedData }).cachedDataRejected`;
+  assert.equal(node('-p', script).out, 'false');
+});
