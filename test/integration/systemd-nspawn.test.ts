@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before } from 'node:test';
 
 import type { RequestLine } from '../director/gateway/traffic.ts';
+import { isCacheTaken } from '../support/code-cache.ts';
 import { InstalledAgent } from '../support/installed-agent.ts';
 import { provision } from '../support/site-files.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -57,6 +58,12 @@ agent.test(
     }
   },
 );
+
+agent.test('its V8 takes what was compiled for the worker when it was installed', async () => {
+  const flags = `tr '\\0' '\\n' </proc/${await property('MainPID')}/cmdline | sed '/main.js$/,$d'`;
+  const question = ['-c', `exec $(${flags}) -p "$0"`, isCacheTaken('/usr/lib/ota-agent/agent')];
+  assert.equal(await demand('sh', ...question), 'true');
+});
 
 agent.test('installs an update that the Director assigns', async () => {
   const content = Buffer.from('version 2');
