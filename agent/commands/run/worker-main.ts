@@ -6,7 +6,7 @@
  */
 import type { LoadedSettings } from '../../config-problem.ts';
 import { causeOf, isOtaError } from '../../errors.ts';
-import { endProbe, probeModule, startProbe } from '../../io/token/probe-module.ts';
+import { endProbe, startProbe } from '../../io/token/probe.ts';
 import { Link } from './link.ts';
 import type { Beginning } from './messages.ts';
 import { stopSignal, WORK_GRACE_MS } from './stop-signal.ts';
@@ -37,11 +37,16 @@ async function work({ config, left }: Beginning): Promise<void> {
   const probe = left === undefined ? startProbe() : undefined;
   try {
     const loaded = left?.loaded ?? (await configure(config));
-    const probed = probe && probeModule(loaded.settings.token, undefined, probe);
-    probed?.catch(() => undefined);
+    let probed = Promise.resolve();
+    if (probe !== undefined) {
+      // It has the library's binding, which takes as long to load as that process to start.
+      const { probeModule } = await import('../../io/token/probe-module.ts');
+      probed = probeModule(loaded.settings.token, undefined, probe);
+      probed.catch(() => undefined);
+    }
     // Large: loaded while the other process tries the library.
     const { serveDaemon } = await import('./serve-daemon.ts');
-    await serveDaemon(loaded, { link, stop, probed: probed ?? Promise.resolve(), left });
+    await serveDaemon(loaded, { link, stop, probed, left });
   } finally {
     if (probe !== undefined) endProbe(probe);
   }

@@ -1,14 +1,9 @@
 /** Whether a PKCS#11 library may be let into this process: another one tries it first. */
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { once } from 'node:events';
-import { extname, join } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
-
 import { causeOf, OtaError } from '../../errors.ts';
 import { prepareModule, type ModuleSettings } from './module.ts';
 import { withoutPins } from './pin.ts';
+import { endProbe, startProbe, type Ended } from './probe.ts';
 
-const MAIN = join(import.meta.dirname, `probe-module-main${extname(import.meta.filename)}`);
 /** Slow boards and busy secure worlds need seconds; systemd gives a service 90 s to start. */
 const ANSWER_MS = 15_000;
 /** What the other process says last, when every call has come back. */
@@ -20,38 +15,6 @@ const CRASHED =
 const HUNG =
   'see that what the library talks to is there and answers (tee-supplicant, tpm2-abrmd, pcscd), ' +
   'and start it again';
-
-/** A process that waits to be told which library to try. */
-export interface Probe {
-  readonly child: ChildProcessByStdio<Writable, Readable, null>;
-  /** Rejects if it could not be started. */
-  readonly ended: Promise<Ended>;
-}
-
-/** Beforehand, where there is something else to do: it takes longer to start than to try a library. */
-export function startProbe(): Probe {
-  const child = spawn(process.execPath, [MAIN], {
-    env: withoutPins(process.env),
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
-  // What is written to one that has gone; its end says more.
-  child.stdin.on('error', () => undefined);
-  const ended = once(child, 'close').then(([status, signal]): Ended => [
-    status as Ended[0],
-    signal as Ended[1],
-  ]);
-  ended.catch(() => undefined);
-  return { child, ended };
-}
-
-/** Whether it was used or not. */
-export function endProbe({ child }: Probe): void {
-  // A call that hangs inside the kernel outlives even this, and must not keep us.
-  child.kill('SIGKILL');
-  child.unref();
-  child.stdin.destroy();
-  child.stdout.destroy();
-}
 
 /**
  * Loads the library and asks it for its tokens, in a process of its own.
@@ -97,8 +60,6 @@ export async function probeModule(
     endProbe(probe);
   }
 }
-
-type Ended = readonly [status: number | null, signal: NodeJS.Signals | null];
 
 function howItEnded([status, signal]: Ended): string {
   if (signal !== null) return `the library crashed (${signal})`;
