@@ -9,6 +9,7 @@ import { causeOf, isOtaError } from '../../errors.ts';
 import { endProbe, startProbe } from '../../io/token/probe.ts';
 import { Link } from './link.ts';
 import type { Beginning } from './messages.ts';
+import type { Hired } from './serve-daemon.ts';
 import { stopSignal, WORK_GRACE_MS } from './stop-signal.ts';
 
 const stop = stopSignal(WORK_GRACE_MS);
@@ -33,23 +34,30 @@ async function main(): Promise<void> {
 }
 
 async function work({ config, left }: Beginning): Promise<void> {
-  // A library that was tried for the first worker is not for the others: they may be lost, too.
-  const probe = left === undefined ? startProbe() : undefined;
+  if (left === undefined) await workFirst(config);
+  else await serve(left.loaded, { link, stop, probed: Promise.resolve(), left });
+}
+
+/** A library that was tried for the first worker is not for the others: they may be lost, too. */
+async function workFirst(config: readonly string[]): Promise<void> {
+  const probe = startProbe();
   try {
-    const loaded = left?.loaded ?? (await configure(config));
-    let probed = Promise.resolve();
-    if (probe !== undefined) {
-      // It has the library's binding, which takes as long to load as that process to start.
-      const { probeModule } = await import('../../io/token/probe-module.ts');
-      probed = probeModule(loaded.settings.token, undefined, probe);
-      probed.catch(() => undefined);
-    }
-    // Large: loaded while the other process tries the library.
-    const { serveDaemon } = await import('./serve-daemon.ts');
-    await serveDaemon(loaded, { link, stop, probed, left });
+    const loaded = await configure(config);
+    const locked = link.tellAndWait({ say: 'configured', loaded });
+    // What takes long to load is loaded while another process has something to do.
+    const { probeModule } = await import('../../io/token/probe-module.ts');
+    await locked;
+    const probed = probeModule(loaded.settings.token, undefined, probe);
+    probed.catch(() => undefined);
+    await serve(loaded, { link, stop, probed, left: undefined });
   } finally {
-    if (probe !== undefined) endProbe(probe);
+    endProbe(probe);
   }
+}
+
+async function serve(loaded: LoadedSettings, hired: Hired): Promise<void> {
+  const { serveDaemon } = await import('./serve-daemon.ts');
+  await serveDaemon(loaded, hired);
 }
 
 /** The first worker does; what reads settings is not loaded by those after it. */
@@ -60,6 +68,5 @@ async function configure(config: readonly string[]): Promise<LoadedSettings> {
   const loaded = await loadSettings({ config });
   requireGateway(loaded);
   await prepareStorage(loaded);
-  await link.tellAndWait({ say: 'configured', loaded });
   return loaded;
 }
