@@ -1,5 +1,5 @@
 /** Settings of updates that come on a medium. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { duration, path } from './settings-values.ts';
 

@@ -1,5 +1,5 @@
 /** Settings of the installer as a service of its own: privileges there, the network here. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { path } from './settings-values.ts';
 

@@ -1,5 +1,5 @@
 /** Settings of when an update may go on, and who has a say in it. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { formatWindow, parseWindow, type WrittenWindow } from './config-window.ts';
 import { age, duration, text } from './settings-values.ts';

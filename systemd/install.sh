@@ -4,7 +4,8 @@
 #   sh systemd/install.sh DESTDIR
 #
 # Takes what `npm run setup` left in this checkout; needs no network. The layout is in README.md.
-# NATIVE_MODULES names another node_modules to take Node.js and the native modules from.
+# NATIVE_MODULES names another node_modules to take Node.js and the native modules from, and RUN_NODE a
+# program that runs that Node.js here, or none.
 set -eu
 
 cd -- "$(dirname -- "$0")/.."
@@ -21,13 +22,16 @@ PATH=$PWD/node_modules/.bin:$PATH
 # Bundled: what is loaded is a fifth of what the modules hold, and starts in half the time.
 rm -rf "$agent"
 mkdir -p "$agent/bin"
-node systemd/package/bundle.ts "$agent" --native "$native" ${METAFILE:+--metafile "$METAFILE"}
+node systemd/package/bundle.ts "$agent" --native "$native" --run "${RUN_NODE:-$node/bin/node}" \
+	${METAFILE:+--metafile "$METAFILE"}
 cp "$node/bin/node" "$agent/bin/node"
 
 cat >"$agent/bin/ota-agent" <<'WRAPPER'
 #!/bin/sh
 here=$(dirname -- "$(readlink -f -- "$0")")
-# A young generation of 1 MiB: the daemon mostly waits, and the usual 16 would stay resident.
+# The daemon mostly waits. With a heap for each of its threads, and a young generation of the usual 16 MiB,
+# what it once needed would stay resident.
+export MALLOC_ARENA_MAX=1
 exec "$here/node" --max-semi-space-size=1 "$here/../agent/main.js" "$@"
 WRAPPER
 chmod 755 "$agent/bin/ota-agent"

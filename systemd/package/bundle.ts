@@ -1,8 +1,9 @@
 /**
  * Puts the agent and its JavaScript libraries into few files: what a device runs.
  *
- *     node systemd/package/bundle.ts DIRECTORY [--metafile FILE] [--native MODULES]
+ *     node systemd/package/bundle.ts DIRECTORY [--metafile FILE] [--native MODULES] [--run NODE]
  *
+ * NODE is the device's Node.js, or a program that runs it here; `none` where this machine cannot.
  * The same sources give the same bytes, wherever the checkout and the directory are. All files lie flat
  * in `DIRECTORY/agent`: a program that the agent starts, or a file that it reads, lies beside whoever
  * names it, in the sources and here.
@@ -11,14 +12,15 @@ import { cpSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { build } from 'esbuild';
+import { build, type BuildOptions } from 'esbuild';
+
+import { buildWorker } from './compiled.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** What is started as a process or thread of its own; each has to have a name of its own. */
 const PROGRAMS = [
   'agent/main.ts',
   'agent/commands/doctor/examiner.ts',
-  'agent/commands/run/worker-main.ts',
   'agent/io/image-worker.ts',
   'agent/io/tls-provider-probe.ts',
   'agent/io/token/probe-module-main.ts',
@@ -42,25 +44,22 @@ const { positionals, values } = parseArgs({
   options: {
     metafile: { type: 'string' },
     native: { type: 'string', default: join(ROOT, 'node_modules') },
+    run: { type: 'string', default: process.execPath },
   },
 });
 const [directory] = positionals;
 if (directory === undefined) {
-  process.stderr.write('usage: bundle.ts DIRECTORY [--metafile FILE] [--native MODULES]\n');
+  process.stderr.write(
+    'usage: bundle.ts DIRECTORY [--metafile FILE] [--native MODULES] [--run NODE]\n',
+  );
   process.exit(2);
 }
+const agent = resolve(directory, 'agent');
 const modules = join(directory, 'node_modules');
-for (const path of [join(directory, 'agent'), modules])
-  rmSync(path, { recursive: true, force: true });
-const { metafile } = await build({
+for (const path of [agent, modules]) rmSync(path, { recursive: true, force: true });
+const OPTIONS = {
   absWorkingDir: ROOT,
-  entryPoints: PROGRAMS,
-  outdir: resolve(directory, 'agent'),
-  entryNames: '[name]',
-  chunkNames: '[name]-[hash]',
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   target: 'node24.15',
   external: NATIVE,
@@ -69,16 +68,31 @@ const { metafile } = await build({
   minifySyntax: true,
   keepNames: true,
   legalComments: 'none',
+  logLevel: 'warning',
+} satisfies BuildOptions;
+const { metafile } = await build({
+  ...OPTIONS,
+  entryPoints: PROGRAMS,
+  outdir: agent,
+  entryNames: '[name]',
+  chunkNames: '[name]-[hash]',
+  splitting: true,
+  format: 'esm',
   banner: { js: REQUIRE },
   metafile: true,
-  logLevel: 'warning',
 });
 for (const path of READ_AT_RUN_TIME) {
-  cpSync(join(ROOT, path), join(directory, 'agent', basename(path)));
+  cpSync(join(ROOT, path), join(agent, basename(path)));
 }
 writeFileSync(join(directory, 'package.json'), '{ "type": "module" }\n');
 for (const name of [...NATIVE, ...LOADED_BY_NATIVE]) copyModule(name);
-if (values.metafile !== undefined) writeFileSync(values.metafile, JSON.stringify(metafile));
+// It runs, so it needs the native modules.
+const worker = await buildWorker(agent, OPTIONS, values.run);
+if (values.metafile !== undefined) {
+  const inputs = { ...metafile.inputs, ...worker.inputs };
+  const outputs = { ...metafile.outputs, ...worker.outputs };
+  writeFileSync(values.metafile, JSON.stringify({ inputs, outputs }));
+}
 
 function copyModule(name: string): void {
   const from = realpathSync(join(values.native, name));

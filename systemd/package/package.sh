@@ -51,7 +51,18 @@ yes) tar_level=1 deb_options='-Zgzip -z1' ;;
 *) tar_level=9 deb_options='-Zxz --threads-max=1' ;;
 esac
 
-METAFILE=$work/metafile.json NATIVE_MODULES=$native sh systemd/install.sh "$root"
+# What V8 compiles beforehand is the other machine's: without qemu it compiles when it starts.
+if [ "$(uname -m)" = "$machine" ]; then
+	run=$native/$node/bin/node
+elif command -v "qemu-$machine-static" >/dev/null; then
+	run=$work/node
+	printf '#!/bin/sh\nexec qemu-%s-static -L "%s" "%s" "$@"\n' "$machine" "$native/../root" \
+		"$native/$node/bin/node" >"$run"
+	chmod 755 "$run"
+else
+	run=none
+fi
+METAFILE=$work/metafile.json NATIVE_MODULES=$native RUN_NODE=$run sh systemd/install.sh "$root"
 find "$root/usr/lib/ota-agent" -type f \( -name node -o -name '*.node' \) -exec "$strip" {} +
 find "$root/usr/lib/ota-agent" -name '*.node' -exec chmod 644 {} + -exec chrpath --delete {} + >/dev/null
 node systemd/package/sbom.ts "$work/metafile.json" "$native/$node" "$doc"

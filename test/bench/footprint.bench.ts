@@ -2,7 +2,8 @@
  * What the daemon costs while it waits, beside a Node.js that does nothing: memory, start, processor; and
  * what a cycle costs, in the daemon and from `ota-agent-once.timer`, which leaves nothing in memory.
  *
- * By default of the sources, and of the bundle with and without compile cache. Variants take turns, so that what else the machine does hits all of them.
+ * By default of the sources, and of what is installed. Variants take turns, so that what else the machine
+ * does hits all of them.
  * Resident is measured after the first poll, when its worker has gone: that is what a device pays.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -251,11 +252,9 @@ function variants(directory: string): readonly Variant[] {
   const main = join(bundle, 'agent/main.js');
   // As in systemd/install.sh.
   const installed = ['--max-semi-space-size=1', main];
-  const cached = { NODE_COMPILE_CACHE: join(directory, 'compile-cache') };
   return [
     { name: 'sources', argv: [join(ROOT, 'agent/main.ts')], env: {} },
-    { name: 'bundle', argv: installed, env: {} },
-    { name: 'bundle, compile cache', argv: installed, env: cached },
+    { name: 'as installed', argv: installed, env: { MALLOC_ARENA_MAX: '1' } },
   ];
 }
 

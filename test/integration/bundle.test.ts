@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
+import { isCacheTaken } from '../support/code-cache.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { describe as said, openWorld, type World } from '../support/world.ts';
 
@@ -15,6 +16,7 @@ const directory = temporaryDirectory('bundle');
 const bundle = join(directory.path, 'here/bundle');
 const metafile = join(directory.path, 'metafile.json');
 const BUILD = 'systemd/package/bundle.ts';
+const PARTS = ['bundle', 'code-cache', 'compiled', 'start-compiled'];
 
 let world: World;
 
@@ -64,7 +66,8 @@ test('another checkout in another place makes the same bytes', async () => {
   for (const name of ['esbuild', '@esbuild', ...natives]) {
     symlinkSync(join(ROOT, 'node_modules', name), join(other, 'node_modules', name));
   }
-  for (const path of ['package.json', 'tsconfig.json', BUILD, 'agent/io/store/schema.sql']) {
+  const builders = PARTS.map((name) => `systemd/package/${name}.ts`);
+  for (const path of ['package.json', 'tsconfig.json', ...builders, 'agent/io/store/schema.sql']) {
     mkdirSync(dirname(join(other, path)), { recursive: true });
     cpSync(join(ROOT, path), join(other, path));
   }
@@ -94,6 +97,12 @@ test('every program that the agent starts is in the bundle, beside whoever names
     });
   assert.ok(programs.length >= 6, programs.join());
   for (const program of programs) assert.ok(existsSync(join(bundle, 'agent', program)), program);
+});
+
+test('V8 takes what it has compiled for the worker, run as the daemon is', async () => {
+  const question = isCacheTaken(join(bundle, 'agent'));
+  const { stdout } = await run(['--max-semi-space-size=1', '-p', question]);
+  assert.equal(stdout.trim(), 'true');
 });
 
 test('says its version and what is wrong with a configuration', async () => {

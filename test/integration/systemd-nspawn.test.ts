@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { after, before } from 'node:test';
 
 import type { RequestLine } from '../director/gateway/traffic.ts';
+import { isCacheTaken } from '../support/code-cache.ts';
 import { faultyModule } from '../support/faulty-module.ts';
 import { InstalledAgent } from '../support/installed-agent.ts';
 import { OTHERS } from '../support/marked-secrets.ts';
@@ -69,6 +70,12 @@ agent.test(
     secrecy().demandSeen('/cmdline', 'worker-main');
   },
 );
+
+agent.test('its V8 takes what was compiled for the worker when it was installed', async () => {
+  const flags = `tr '\\0' '\\n' </proc/${await property('MainPID')}/cmdline | sed '/main.js$/,$d'`;
+  const question = ['-c', `exec $(${flags}) -p "$0"`, isCacheTaken('/usr/lib/ota-agent/agent')];
+  assert.equal(await demand('sh', ...question), 'true');
+});
 
 agent.test('installs an update that the Director assigns', async () => {
   const content = Buffer.from('version 2');

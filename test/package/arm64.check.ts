@@ -12,6 +12,7 @@ import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { isCacheTaken } from '../support/code-cache.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { PRIMARY } from '../support/uptane-world.ts';
 import { VerifyFixture } from '../support/verify-fixture.ts';
@@ -100,4 +101,8 @@ test('both native modules load: a database answers, and a PKCS#11 library that i
   const { out } = node(file);
   assert.match(out, /^42$/mu);
   assert.match(out, /nowhere\.so/u);
+});
+
+test('its V8 takes what was compiled for the worker', () => {
+  assert.equal(node('-p', isCacheTaken(join(installed, 'agent'))).out, 'true');
 });

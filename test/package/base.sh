@@ -31,7 +31,9 @@ node_base() {
 	local=node-base.new/usr/local
 	mkdir -p "$local/lib/node_modules" "$local/etc"
 	cp "$here"/node_modules/node-linux-*/bin/node "$local/bin/node"
-	cp -aL "$(npm root --global)/npm" "$local/lib/node_modules/npm"
+	# Not below npm's prefix: that goes by the Node.js that is first on the path.
+	npm=$(readlink -f "$(command -v npm)")
+	cp -aL "${npm%/bin/npm-cli.js}" "$local/lib/node_modules/npm"
 	ln -s ../lib/node_modules/npm/bin/npm-cli.js "$local/bin/npm"
 	echo 'cafile=/etc/ssl/certs/ca-certificates.crt' >"$local/etc/npmrc"
 	mv node-base.new node-base

@@ -17,7 +17,7 @@ import { Leaving } from './leaving.ts';
 import type { Link } from './link.ts';
 import { isStatus, type Left, type Question, type Reply } from './messages.ts';
 
-interface Hired {
+export interface Hired {
   readonly link: Link;
   readonly stop: AbortSignal;
   /** Rejects where the PKCS#11 library may not be let in. */

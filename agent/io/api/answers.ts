@@ -1,5 +1,5 @@
 /** What the local API answers with: checked in tests, and published in the OpenAPI document. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const instant = z.string().describe('UTC, ISO 8601');
 const bytes = z.int().min(0);

@@ -1,5 +1,5 @@
 /** The OpenAPI document, made of the routes when somebody asks for it: the daemon does not keep it. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { errorAnswer } from './answers.ts';
 import { ROUTES, type Route } from './routes.ts';

@@ -1,5 +1,5 @@
 /** Every route of the local API, once: served by `server.ts`, described by `openapi.ts`. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { commandAnswer, historyAnswer, statusAnswer } from './answers.ts';
 

@@ -1,15 +1,25 @@
 /**
- * The process that tries a PKCS#11 library: it says each call before it makes it, and its last words,
- * which are its second argument, when all have come back.
+ * The process that tries a PKCS#11 library: it says each call before it makes it, and its last words when
+ * all have come back. What it is to do is what it reads; without that it ends.
  *
  * It may crash or hang. It ends by killing itself: destructors of libraries that worked may crash, too.
  */
-import { writeSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 
 import pkcs11 from 'pkcs11js';
 
+/** What `probe-module.ts` writes. */
+interface Task {
+  readonly library: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly lastWords: string;
+}
+
 const CKF_OS_LOCKING_OK = 2;
-const [, , path = '', lastWords = ''] = process.argv;
+const text = readFileSync(0, 'utf8');
+if (text === '') process.exit();
+const { library: path, environment, lastWords } = JSON.parse(text) as Task;
+Object.assign(process.env, environment);
 const library = new pkcs11.PKCS11();
 
 try {

@@ -1,14 +1,10 @@
 /** Whether a PKCS#11 library may be let into this process: another one tries it first. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { extname, join } from 'node:path';
-
 import { causeOf, OtaError } from '../../errors.ts';
 import { endsWithUs } from '../last-will.ts';
 import { prepareModule, type ModuleSettings } from './module.ts';
 import { withoutPins } from './pin.ts';
+import { endProbe, startProbe, type Ended } from './probe.ts';
 
-const MAIN = join(import.meta.dirname, `probe-module-main${extname(import.meta.filename)}`);
 /** Slow boards and busy secure worlds need seconds; systemd gives a service 90 s to start. */
 const ANSWER_MS = 15_000;
 /** What the other process says last, when every call has come back. */
@@ -31,13 +27,13 @@ const HUNG =
  *
  * @throws OtaError TOKEN_MODULE if it crashes, ends the process or does not answer in time
  */
-export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS): Promise<void> {
+export async function probeModule(
+  settings: ModuleSettings,
+  answerMs = ANSWER_MS,
+  probe = startProbe(),
+): Promise<void> {
   const { module } = settings;
-  const child = spawn(process.execPath, [MAIN, prepareModule(settings), ANSWERED], {
-    env: withoutPins(process.env),
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  endsWithUs(child, 'alone');
+  const { child } = probe;
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
   let timer: NodeJS.Timeout | undefined;
@@ -45,7 +41,12 @@ export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS
     timer = setTimeout(resolve, answerMs, 'late');
   });
   try {
-    const ended = (await Promise.race([once(child, 'close'), late])) as Ended | 'late';
+    const library = prepareModule(settings);
+    // Preparing has told the library who asks, in the environment.
+    const told = { library, environment: withoutPins(process.env), lastWords: ANSWERED };
+    child.stdin.end(JSON.stringify(told));
+    endsWithUs(child, 'alone');
+    const ended = await Promise.race([probe.ended, late]);
     const last = said.trimEnd().split('\n').at(-1) ?? '';
     if (last === ANSWERED) return;
     if (ended === 'late') {
@@ -58,14 +59,9 @@ export async function probeModule(settings: ModuleSettings, answerMs = ANSWER_MS
     throw unusable(module, `cannot start ${process.execPath}: ${causeOf(cause)}`, CRASHED);
   } finally {
     clearTimeout(timer);
-    // A call that hangs inside the kernel outlives even this, and must not keep us.
-    child.kill('SIGKILL');
-    child.unref();
-    child.stdout.destroy();
+    endProbe(probe);
   }
 }
-
-type Ended = readonly [status: number | null, signal: NodeJS.Signals | null];
 
 function howItEnded([status, signal]: Ended): string {
   if (signal !== null) return `the library crashed (${signal})`;
