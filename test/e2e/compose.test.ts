@@ -74,28 +74,36 @@ describe('a device whose images are containers', { skip: podmanProblem() ?? fals
   };
 
   for (const call of ['pull --quiet', 'stop -t', 'run --name']) {
-    test(`stopped while podman does "${call}", the agent is gone in 2 s with all that it called`, async () => {
-      const held = standStillIn(call);
-      await world.offer('app-2.tar.gz', engine.archive('update'));
-      daemon = world.device.start(['run']);
-      while (!existsSync(held)) {
-        assert.equal(daemon.exitCode, null);
-        await setTimeout(20);
-      }
-      rmSync(held);
-      assert.match((await demandStops(daemon)).join('\n'), /podman/u);
-    });
+    test(
+      `stopped while podman does "${call}", the agent is gone in 2 s with all that it called`,
+      { timeout: 120_000 },
+      async () => {
+        const held = standStillIn(call);
+        await world.offer('app-2.tar.gz', engine.archive('update'));
+        daemon = world.device.start(['run']);
+        while (!existsSync(held)) {
+          assert.equal(daemon.exitCode, null);
+          await setTimeout(20);
+        }
+        rmSync(held);
+        assert.match((await demandStops(daemon)).join('\n'), /podman/u);
+      },
+    );
   }
 
-  test('the next one has the update running, alone and reported', async () => {
-    daemon = world.device.start(['run']);
-    while ((await outcome()) === 'pending') {
-      assert.equal(daemon.exitCode, null);
-      await setTimeout(100);
-    }
-    assert.equal(await outcome(), 'done');
-    await demandStops(daemon);
-    assert.equal(engine.running(), 'update');
-    assert.equal(engine.run('ps', '-a', '-q').trim().split('\n').length, 1);
-  });
+  test(
+    'the next one has the update running, alone and reported',
+    { timeout: 120_000 },
+    async () => {
+      daemon = world.device.start(['run']);
+      while ((await outcome()) === 'pending') {
+        assert.equal(daemon.exitCode, null);
+        await setTimeout(100);
+      }
+      assert.equal(await outcome(), 'done');
+      await demandStops(daemon);
+      assert.equal(engine.running(), 'update');
+      assert.equal(engine.run('ps', '-a', '-q').trim().split('\n').length, 1);
+    },
+  );
 });
