@@ -1,6 +1,6 @@
 /** A device that SWUpdate updates, from the Director's assignment to its confirmed report. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { pollNow } from '../support/poll-now.ts';
 import { demandStops } from '../support/processes.ts';
 import { makeSwu, makeSwuKey, type SwuKey, type SwuOptions } from '../support/swu.ts';
 import { BOOTED, KEEP, SwupdateBoard, TRY } from '../support/swupdate-board.ts';
+import { canTrace } from '../support/tracing.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
 
 const FACTORY = Buffer.from('factory image');
@@ -167,13 +168,3 @@ describe('a device that SWUpdate updates', () => {
     );
   }
 });
-
-/** @returns why not, or `false` where it can */
-function canTrace(): string | false {
-  try {
-    execFileSync('strace', ['-qq', '-o', '/dev/null', 'true']);
-    return false;
-  } catch {
-    return 'strace cannot trace here';
-  }
-}
