@@ -10,11 +10,14 @@ import { setTimeout } from 'node:timers/promises';
 import { useMemory } from '../support/ostree-device.ts';
 import { Podman, podmanProblem } from '../support/podman.ts';
 import { demandStops } from '../support/processes.ts';
+import { canTrace, holdAt } from '../support/tracing.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
 
 useMemory();
 
-describe('a device whose images are containers', { skip: podmanProblem() ?? false }, () => {
+const CALLS = 'renameat,renameat2,unlinkat,fsync,fdatasync';
+
+describe('a device whose images are containers', { skip: podmanProblem() ?? canTrace() }, () => {
   let world: World;
   let engine: Podman;
   let daemon: ChildProcess | undefined;
@@ -63,39 +66,48 @@ describe('a device whose images are containers', { skip: podmanProblem() ?? fals
     assert.equal(engine.running(), 'factory');
   });
 
-  /** From then on all of the call stands still, wherever it is, until it is killed. */
-  const standStillIn = (call: string): string => {
+  /** The call stays before the first thing that it would make last, until it is killed. */
+  const holdIn = (call: string): string => {
     const [fault, held] = ['fault', 'held'].map((name) =>
       join(world.directory, 'engine', name),
     ) as [string, string];
-    const stop = `: >${held}; (sleep 0.1; kill -STOP 0) &`;
-    writeFileSync(fault, `case "$*" in '${call}'*) rm ${fault}; ${stop} ;; esac\n`);
+    const trace = ['strace', ...holdAt(CALLS, 1)].join(' ');
+    const hold = `rm ${fault}; : >${held}; TRACE='${trace}'`;
+    writeFileSync(fault, `case "$*" in '${call}'*) ${hold} ;; esac\n`);
     return held;
   };
 
   for (const call of ['pull --quiet', 'stop -t', 'run --name']) {
-    test(`stopped while podman does "${call}", the agent is gone in 2 s with all that it called`, async () => {
-      const held = standStillIn(call);
-      await world.offer('app-2.tar.gz', engine.archive('update'));
-      daemon = world.device.start(['run']);
-      while (!existsSync(held)) {
-        assert.equal(daemon.exitCode, null);
-        await setTimeout(20);
-      }
-      rmSync(held);
-      assert.match((await demandStops(daemon)).join('\n'), /podman/u);
-    });
+    test(
+      `stopped while podman does "${call}", the agent is gone in 2 s with all that it called`,
+      { timeout: 120_000 },
+      async () => {
+        const held = holdIn(call);
+        await world.offer('app-2.tar.gz', engine.archive('update'));
+        daemon = world.device.start(['run']);
+        while (!existsSync(held)) {
+          assert.equal(daemon.exitCode, null);
+          await setTimeout(20);
+        }
+        rmSync(held);
+        assert.match((await demandStops(daemon)).join('\n'), /podman/u);
+      },
+    );
   }
 
-  test('the next one has the update running, alone and reported', async () => {
-    daemon = world.device.start(['run']);
-    while ((await outcome()) === 'pending') {
-      assert.equal(daemon.exitCode, null);
-      await setTimeout(100);
-    }
-    assert.equal(await outcome(), 'done');
-    await demandStops(daemon);
-    assert.equal(engine.running(), 'update');
-    assert.equal(engine.run('ps', '-a', '-q').trim().split('\n').length, 1);
-  });
+  test(
+    'the next one has the update running, alone and reported',
+    { timeout: 120_000 },
+    async () => {
+      daemon = world.device.start(['run']);
+      while ((await outcome()) === 'pending') {
+        assert.equal(daemon.exitCode, null);
+        await setTimeout(100);
+      }
+      assert.equal(await outcome(), 'done');
+      await demandStops(daemon);
+      assert.equal(engine.running(), 'update');
+      assert.equal(engine.run('ps', '-a', '-q').trim().split('\n').length, 1);
+    },
+  );
 });

@@ -11,6 +11,7 @@ import type { Parameters } from '../director/faults/row.ts';
 import { canBootOstree, OstreeDevice, useMemory } from '../support/ostree-device.ts';
 import { makeOstreeRepo, OS, OSTREE, ostree, type OstreeRepo } from '../support/ostree-repo.ts';
 import { demandStops, descendantsOf } from '../support/processes.ts';
+import { holdAt } from '../support/tracing.ts';
 import { DEVICE, HARDWARE, describe as said, openWorld, type World } from '../support/world.ts';
 
 interface Request {
@@ -140,25 +141,28 @@ describe('the daemon on an OSTree device', { skip }, () => {
     { command: 'pull', when: 1 },
     { command: 'admin deploy', when: 20 },
   ]) {
-    test(`stopped in the middle of ostree ${command}, the agent is gone in 2 s with all of ostree, and the factory’s commit boots`, async () => {
-      const inject = `-e trace=${CALLS} -e inject=${CALLS}:delay_enter=600000000:when=${String(when)}`;
-      const trace = `TRACE='strace -f -qq -o /dev/null ${inject}'`;
-      system.setFault(`case "$*" in '${command} '*) ${trace} ;; esac`);
-      await world.director.assign(DEVICE, name());
-      const daemon = world.device.start(['run']);
-      running = daemon;
-      const started = (): boolean =>
-        descendantsOf(daemon.pid ?? 0).some((one) =>
-          one.command.startsWith(`${OSTREE} ${command} `),
-        );
-      while (!started()) {
-        assert.equal(daemon.exitCode, null);
-        await setTimeout(20);
-      }
-      await demandStops(daemon);
-      system.setFault('');
-      assert.match(system.nextRoot(), new RegExp(repo.factory, 'u'));
-    });
+    test(
+      `stopped in the middle of ostree ${command}, the agent is gone in 2 s with all of ostree, and the factory’s commit boots`,
+      { timeout: 120_000 },
+      async () => {
+        const trace = `TRACE='strace ${holdAt(CALLS, when).join(' ')}'`;
+        system.setFault(`case "$*" in '${command} '*) ${trace} ;; esac`);
+        await world.director.assign(DEVICE, name());
+        const daemon = world.device.start(['run']);
+        running = daemon;
+        const started = (): boolean =>
+          descendantsOf(daemon.pid ?? 0).some((one) =>
+            one.command.startsWith(`${OSTREE} ${command} `),
+          );
+        while (!started()) {
+          assert.equal(daemon.exitCode, null);
+          await setTimeout(20);
+        }
+        await demandStops(daemon);
+        system.setFault('');
+        assert.match(system.nextRoot(), new RegExp(repo.factory, 'u'));
+      },
+    );
   }
 
   test('pulls exactly the signed commit with the device’s certificate, boots it, reports it', async () => {

@@ -154,18 +154,22 @@ function suite(bench: RaucBench): void {
       await demandUpdated('stopped.img');
     });
 
-    test('RAUC that chose the image by itself while the agent was stopped, and was rebooted into it, is believed and confirmed', async () => {
-      assert.equal((await world.device.agent(['rollback'])).exit, 11);
-      assert.equal(device.boot(), 'A');
-      device.configure({ keyring: bench.vendor.certificate, system: 'activate-installed=true' });
-      device.killRauc();
-      await stopWhileRaucInstalls('chosen.img');
-      device.releaseHooks();
-      while (device.operation() !== 'idle') await setTimeout(20);
-      assert.deepEqual(device.mounts(), []);
-      assert.equal(device.boot(), 'B');
-      await demandUpdated('chosen.img');
-    });
+    test(
+      'RAUC that chose the image by itself while the agent was stopped, and was rebooted into it, is believed and confirmed',
+      { timeout: 120_000 },
+      async () => {
+        assert.equal((await world.device.agent(['rollback'])).exit, 11);
+        assert.equal(device.boot(), 'A');
+        device.configure({ keyring: bench.vendor.certificate, system: 'activate-installed=true' });
+        device.killRauc();
+        await stopWhileRaucInstalls('chosen.img');
+        device.releaseHooks();
+        while (device.operation() !== 'idle') await setTimeout(20);
+        assert.deepEqual(device.mounts(), []);
+        assert.equal(device.boot(), 'B');
+        await demandUpdated('chosen.img');
+      },
+    );
 
     const demandUpdated = async (name: string): Promise<void> => {
       const { lastUpdate } = await runUntil('idle');

@@ -1,6 +1,6 @@
 /** A device that SWUpdate updates, from the Director's assignment to its confirmed report. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { pollNow } from '../support/poll-now.ts';
 import { demandStops } from '../support/processes.ts';
 import { makeSwu, makeSwuKey, type SwuKey, type SwuOptions } from '../support/swu.ts';
 import { BOOTED, KEEP, SwupdateBoard, TRY } from '../support/swupdate-board.ts';
+import { canTrace } from '../support/tracing.ts';
 import { DEVICE, describe as said, openWorld, type World } from '../support/world.ts';
 
 const FACTORY = Buffer.from('factory image');
@@ -130,7 +131,7 @@ describe('a device that SWUpdate updates', () => {
   ]) {
     test(
       `stopped while SWUpdate writes the image ${when}, the agent is gone in 2 s, and the next one installs it`,
-      { skip: canTrace() },
+      { skip: canTrace(), timeout: 120_000 },
       async (t) => {
         const image = Buffer.alloc(IMAGE.byteLength, letter);
         const name = `fw-${letter}.swu`;
@@ -143,7 +144,10 @@ describe('a device that SWUpdate updates', () => {
         t.after(goOn);
         await offer(name, image, { attributes });
         await pollNow(world);
-        while (readFileSync(slot).at(0) !== image.at(0)) await setTimeout(20);
+        while (readFileSync(slot).at(0) !== image.at(0)) {
+          assert.equal(running.exitCode, null);
+          await setTimeout(20);
+        }
         await demandStops(running);
         goOn();
         assert.deepEqual(board.variables(), variables, 'nothing was chosen');
@@ -164,13 +168,3 @@ describe('a device that SWUpdate updates', () => {
     );
   }
 });
-
-/** @returns why not, or `false` where it can */
-function canTrace(): string | false {
-  try {
-    execFileSync('strace', ['-qq', '-o', '/dev/null', 'true']);
-    return false;
-  } catch {
-    return 'strace cannot trace here';
-  }
-}

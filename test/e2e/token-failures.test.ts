@@ -130,21 +130,25 @@ describe('a token that fails', () => {
       { call: 'C_Sign', isolation: 'none', how: 'Ctrl-C' },
       { call: 'C_Sign', isolation: 'p11-kit', how: 'SIGTERM' },
     ] as const) {
-      test(`by never answering ${call}, isolation ${isolation}: at ${how} the daemon ends in 2 s, and what hangs with it`, async () => {
-        const hung = join(world.directory, 'hung');
-        world.device.configure({ token: { module: faultyModule(), isolation } });
-        const fault = faults(world.tee.module, call, 'hang', { FAULTY_HUNG: hung });
-        const daemon = world.device.start(['run'], fault);
-        while (!existsSync(hung)) {
-          assert.equal(daemon.exitCode, null);
-          await setTimeout(20);
-        }
-        rmSync(hung);
-        // A terminal sends it to all that are in the group.
-        if (how === 'Ctrl-C')
-          await demandStops(daemon, () => process.kill(-(daemon.pid ?? 0), 'SIGINT'));
-        else await demandStops(daemon);
-      });
+      test(
+        `by never answering ${call}, isolation ${isolation}: at ${how} the daemon ends in 2 s, and what hangs with it`,
+        { timeout: 120_000 },
+        async () => {
+          const hung = join(world.directory, 'hung');
+          world.device.configure({ token: { module: faultyModule(), isolation } });
+          const fault = faults(world.tee.module, call, 'hang', { FAULTY_HUNG: hung });
+          const daemon = world.device.start(['run'], fault);
+          while (!existsSync(hung)) {
+            assert.equal(daemon.exitCode, null);
+            await setTimeout(20);
+          }
+          rmSync(hung);
+          // A terminal sends it to all that are in the group.
+          if (how === 'Ctrl-C')
+            await demandStops(daemon, () => process.kill(-(daemon.pid ?? 0), 'SIGINT'));
+          else await demandStops(daemon);
+        },
+      );
     }
 
     test('after all of them it is as it was', works);

@@ -1,6 +1,6 @@
 /** kill -9 of the agent at each durable step of an update by SWUpdate: old or new, never in between. */
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -11,6 +11,7 @@ import type { Drive } from '../support/swupdate-driver.ts';
 import { devicesOf, installerOn } from '../support/swupdate-installer.ts';
 import { targetFor } from '../support/targets.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { canTrace } from '../support/tracing.ts';
 
 const FACTORY = Buffer.from('factory image');
 const IMAGE = Buffer.alloc(3 * 1024 * 1024, 'new image ');
@@ -117,13 +118,3 @@ describe('an agent killed while it updates with swupdate', () => {
     },
   );
 });
-
-/** @returns why not, or `false` where it can */
-function canTrace(): string | false {
-  try {
-    execFileSync('strace', ['-qq', '-o', '/dev/null', 'true']);
-    return false;
-  } catch {
-    return 'strace cannot trace here';
-  }
-}

@@ -81,8 +81,9 @@ network_config_dir = "${this.#at('net')}"
       this.program,
       `#!/bin/sh
 export ${configured}
+TRACE=
 [ ! -e ${this.#at('fault')} ] || . ${this.#at('fault')}
-exec nsenter -t ${init} -m -n -p --wd="$PWD" /usr/bin/podman "$@"
+exec nsenter -t ${init} -m -n -p --wd="$PWD" $TRACE /usr/bin/podman "$@"
 `,
       { mode: 0o755 },
     );
