@@ -54,6 +54,8 @@ process.send = (message: Said): boolean => {
   return true;
 };
 writeFileSync(config, CONFIGURATION);
+// Until it is made.
+process.exitCode = 1;
 begin({ config: [config] });
 
 /** As `waiting.ts` starts a worker. */
