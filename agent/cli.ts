@@ -15,7 +15,8 @@ export const COMMANDS = {
   once: 'exactly one cycle in the foreground; resumes an interrupted one first',
   update: 'a cycle now: in the daemon where one runs, else as once',
   check: 'fetch and verify only; prints what would be installed',
-  provision: 'token, keys, certificate and ECU registration; may be run again, while no daemon runs',
+  provision:
+    'token, keys, certificate and ECU registration; may be run again, while no daemon runs',
   rotate: 'tls | uptane | certificate: a new one, now; cancel gives up',
   secrets: 'receives what was encrypted to this device, as files in memory for services',
   factory: 'many devices from one station, with a record of each; may be interrupted',

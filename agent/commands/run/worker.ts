@@ -10,6 +10,9 @@ const MAIN = join(import.meta.dirname, `worker-main${extname(import.meta.filenam
 /** In MiB. What it loads is collected a dozen times with the 1 of the process that waits: 30 ms of a start. */
 const YOUNG_GENERATION = '--max-semi-space-size=8';
 
+/** Of a process that waits: `systemd/install.sh`. With them no code cache would be taken. */
+const NO_COMPILERS: ReadonlySet<string> = new Set(['--no-opt', '--no-maglev', '--no-sparkplug']);
+
 type Told = Exclude<FromWorker, { say: 'reply' }>;
 
 /** How a worker ended: an exit code, or what ended it. */
@@ -25,7 +28,7 @@ export class Worker {
   /** @param told - whatever it says but replies */
   constructor(beginning: Beginning, told: (message: Told) => void) {
     this.#child = fork(MAIN, {
-      execArgv: [...process.execArgv, YOUNG_GENERATION],
+      execArgv: [...process.execArgv.filter((flag) => !NO_COMPILERS.has(flag)), YOUNG_GENERATION],
       // Settings have maps in them.
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
