@@ -34,6 +34,7 @@ import { gatewayRequest, type Ask } from './io/gateway-request.ts';
 import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trust.ts';
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { HttpTreehub, type Treehub } from './io/treehub.ts';
+import { openTelemetry } from './telemetry.ts';
 import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
@@ -197,7 +198,10 @@ interface Network {
   readonly live: LiveIdentity;
 }
 
-type Downloading = Pick<Ports, 'repositories' | 'director' | 'timeServer' | 'installers'>;
+type Downloading = Pick<
+  Ports,
+  'repositories' | 'director' | 'telemetry' | 'timeServer' | 'installers'
+>;
 
 async function networkPorts(
   loaded: LoadedSettings,
@@ -219,6 +223,7 @@ async function networkPorts(
     ...(await openTimeServer(loaded.settings, http, rate)),
     repositories,
     director: new HttpDirector(http, urls),
+    ...openTelemetry(loaded.settings, { http, urls, store }),
     installers: decryptingInstallers(
       await openInstallers(loaded, primary?.serial, {
         treehubAt,

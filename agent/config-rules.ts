@@ -100,6 +100,8 @@ export interface GatewayUrls {
   readonly image: string;
   /** Only `gateway.url` has a place for events: the two repositories alone have none. */
   readonly events: string | undefined;
+  /** Likewise for what the gateway is told besides. */
+  readonly telemetry?: string | undefined;
   /** Likewise, unless `secrets.url` names one. */
   readonly secrets?: string | undefined;
 }
@@ -118,7 +120,8 @@ export function requireGateway(loaded: LoadedSettings): GatewayUrls {
   const image = under(image_url, '/repo');
   const events = under(undefined, '/events');
   const secrets = under(loaded.settings.secrets.url, '/secrets');
-  if (director !== undefined && image !== undefined) return { director, image, events, secrets };
+  if (director !== undefined && image !== undefined)
+    return { director, image, events, telemetry: base, secrets };
   if (director === image) throw missing(loaded, 'gateway.url', 'the gateway is needed here');
   const [set, unset] = director === undefined ? ['image', 'director'] : ['director', 'image'];
   const why = `gateway.${set}_url alone is half a gateway`;

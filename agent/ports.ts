@@ -16,6 +16,8 @@ export interface Ports {
   /** Absent where no signed time is configured. */
   readonly timeServer?: TimeServer;
   readonly signer: Signer;
+  /** Absent where the gateway is told of nothing but updates. */
+  readonly telemetry?: Telemetry;
   /** Absent where nothing is to be renewed or rotated. */
   readonly upkeep?: Upkeep;
   /** Absent where nothing is sealed in the token. */
@@ -121,6 +123,16 @@ export interface Director {
   putManifest(body: Uint8Array): Promise<Instant | undefined>;
   /** @returns how many of the first events were taken; the rest stays queued */
   postEvents(events: readonly DeviceEvent[]): Promise<number>;
+}
+
+/** What the gateway keeps about this device besides updates: machine, network, packages. */
+export interface Telemetry {
+  /**
+   * Tells what has changed since it was told, and remembers that.
+   *
+   * @param failed - told of each part that could not be; the others are told all the same
+   */
+  report(failed: (error: unknown) => void): Promise<void>;
 }
 
 /** Who signs what time it is. */

@@ -12,6 +12,7 @@ import { healthSettings } from './settings-health.ts';
 import { installerSettings } from './settings-installer.ts';
 import { offlineSettings } from './settings-offline.ts';
 import { separationSettings } from './settings-separation.ts';
+import { telemetrySettings } from './settings-telemetry.ts';
 import { updateSettings } from './settings-update.ts';
 import { identitySection, tokenSection } from './settings-token.ts';
 import {
@@ -178,6 +179,7 @@ export const settingsSchema = z.strictObject({
     .prefault({}),
   update: updateSettings,
   offline: offlineSettings,
+  telemetry: telemetrySettings,
   installer: installerSettings,
   secrets: z
     .strictObject({

@@ -30,9 +30,12 @@ cat >"$agent/bin/ota-agent" <<'WRAPPER'
 #!/bin/sh
 here=$(dirname -- "$(readlink -f -- "$0")")
 # The daemon mostly waits. With a heap for each of its threads, and a young generation of the usual 16 MiB,
-# what it once needed would stay resident.
+# what it once needed would stay resident; so would compilers, for code that runs once a minute.
 export MALLOC_ARENA_MAX=1
-exec "$here/node" --max-semi-space-size=1 "$here/../agent/main.js" "$@"
+waits=
+[ "${1-}" = run ] && waits='--no-opt --no-maglev --no-sparkplug'
+# shellcheck disable=SC2086 # several words, or none
+exec "$here/node" --max-semi-space-size=1 $waits "$here/../agent/main.js" "$@"
 WRAPPER
 chmod 755 "$agent/bin/ota-agent"
 mkdir -p "$destdir/usr/bin"

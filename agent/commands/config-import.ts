@@ -177,6 +177,7 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ],
   ['pacman.sysroot', as('installer.ostree_sysroot')],
   ['pacman.os', as('installer.ostree_os')],
+  ['pacman.packages_file', as('telemetry.packages_file')],
   ['pacman.ostree_server', as('installer.ostree_url')],
   [
     'pacman.images_path',
@@ -205,6 +206,6 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
       5: 'error',
     }),
   ],
-  ['telemetry.report_network', none('is not reported')],
-  ['telemetry.report_config', none('is not reported')],
+  ['telemetry.report_network', as('telemetry.network')],
+  ['telemetry.report_config', none('is not reported: a configuration may hold secrets')],
 ]);

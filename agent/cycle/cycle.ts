@@ -45,12 +45,23 @@ export async function runCycle(ports: Ports): Promise<Outcome> {
   await attestTime(ports);
   await ports.upkeep?.resume();
   try {
-    return await update(ports);
+    const outcome = await update(ports);
+    await tellOfDevice(ports);
+    return outcome;
   } finally {
     // Whatever became of the update: refused metadata must not let a certificate run out. Not while an
     // image is on trial, though: the agent that it may go back to has to find what it knows.
     if (isAtRest(await loadState(ports.store))) await ports.upkeep?.maintain();
   }
+}
+
+/** Nobody's update waits for it: what cannot be told now is told after another cycle. */
+async function tellOfDevice({ telemetry, store, reporter }: Ports): Promise<void> {
+  if (telemetry === undefined || !isAtRest(await loadState(store))) return;
+  await telemetry.report((error) => {
+    if (!isOtaError(error)) throw error;
+    reporter.refused(error);
+  });
 }
 
 async function update(ports: Ports): Promise<Outcome> {

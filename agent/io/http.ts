@@ -124,6 +124,11 @@ export class HttpClient {
     return this.#connector.protocol;
   }
 
+  /** Of this device, in the last connection that was secured. */
+  get localAddress(): string | undefined {
+    return this.#connector.localAddress;
+  }
+
   /** For the process that follows this one. */
   leaveSessions(): LeftSessions | undefined {
     return this.#connector.leaveSessions();

@@ -76,6 +76,8 @@ export class TlsConnector {
   lastAlert: Error | undefined;
   /** Of the last connection that was secured. */
   protocol: string | undefined;
+  /** Of this device, in that connection. */
+  localAddress: string | undefined;
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
@@ -324,6 +326,7 @@ export class TlsConnector {
       // Nothing was verified, and the connection ends.
       if (handshake === 'resuming' && !socket.isSessionReused()) return;
       this.protocol = socket.getProtocol() ?? undefined;
+      this.localAddress = socket.localAddress;
       try {
         until = socket.isSessionReused() ? offered : judgeServer(socket, staple, this.#policy);
       } catch (error) {

@@ -50,7 +50,9 @@ describe('no secret in any output', () => {
     traces = join(world.directory, 'traces');
     for (const directory of [temporary, traces]) mkdirSync(directory);
     const textfile = join(temporary, 'metrics.prom');
-    world.device.configure({ log: { level: 'debug', format: 'json' }, metrics: { textfile } });
+    const telemetry = { system_info: true, network: true, packages: true };
+    const log = { level: 'debug', format: 'json' };
+    world.device.configure({ log, metrics: { textfile }, telemetry });
     usePin(PINS.user);
     writeFileSync(join(world.device.options.directory, 'so-pin'), PINS.so);
   });

@@ -214,6 +214,7 @@ test('both repositories, events and secrets lie below gateway.url unless they ar
     director: 'https://gw/ota/director',
     image: 'https://gw/ota/repo',
     events: 'https://gw/ota/events',
+    telemetry: 'https://gw/ota',
     secrets: 'https://gw/ota/secrets',
   });
   const own = 'director_url = "https://d/"\nimage_url = "https://i/x/"\n';
@@ -222,6 +223,7 @@ test('both repositories, events and secrets lie below gateway.url unless they ar
     director: 'https://d',
     image: 'https://i/x',
     events: undefined,
+    telemetry: undefined,
     secrets: undefined,
   });
   const { loaded: mixed } = load(t, '[gateway]\nurl = "https://gw"\nimage_url = "https://i"\n');
@@ -229,6 +231,7 @@ test('both repositories, events and secrets lie below gateway.url unless they ar
     director: 'https://gw/director',
     image: 'https://i',
     events: 'https://gw/events',
+    telemetry: 'https://gw',
     secrets: 'https://gw/secrets',
   });
 });

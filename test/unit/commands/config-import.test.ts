@@ -110,7 +110,6 @@ test('what has no equivalent is said, with what to do', () => {
     'bootloader.rollback_mode',
     'p11.pass',
     'storage.path',
-    'telemetry.report_network',
   ]);
   assert.match(why.get('p11.pass') ?? '', /token\.pin_file/u);
 });
