@@ -189,10 +189,8 @@ describe('what the gateway has to prove', () => {
       };
       const secureContext = identity.contextFor(identity.trust);
       const whole = { ...identity, secureContext };
-      const http = client(
-        {},
-        followCrls([path], () => whole),
-      );
+      const followed = followCrls([path], () => whole);
+      const http = client({}, followed);
       assert.equal(await get(http), 200);
       assert.equal(await get(http), 200);
       assert.deepEqual(resumed, [false, true]);
