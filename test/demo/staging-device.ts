@@ -108,6 +108,7 @@ async function main(): Promise<void> {
     const device = makeDevice(directory, { id, hardwareId }, director, tee);
     device.configure({
       uptane: { poll_interval: POLL_INTERVAL },
+      telemetry: { system_info: true, network: true, packages: true },
       installer: { reboot_command: ['kill', '-USR2', String(process.pid)] },
     });
     step(`The device ${id} gets its identity, inside a token`);

@@ -56,8 +56,9 @@ export function addDeviceRoutes(app: FastifyInstance, world: World): void {
     );
   }
   app.get<DeviceRoute>('/devices/:id/story', async (request) => {
-    const { id } = await deviceOf(store, request.params.id);
+    const { id, telemetry } = await deviceOf(store, request.params.id);
     return storyOf({
+      telemetry,
       manifests: (await store.records(id, 'manifests')) as Told['manifests'],
       events: (await store.records(id, 'events')) as Told['events'],
       history: (await store.records(id, 'history')) as Told['history'],

@@ -1,5 +1,5 @@
 /** A device's life in sentences, the newest first. */
-import { isMap, type Json } from '../json/canonical-json.ts';
+import { isMap, type Json, type JsonMap } from '../json/canonical-json.ts';
 import type { EventRecord, ManifestRecord } from '../gateway/reports.ts';
 import type { HistoryEntry } from '../rollouts/history.ts';
 
@@ -13,6 +13,8 @@ export interface Told {
   readonly manifests: readonly ManifestRecord[];
   readonly events: readonly EventRecord[];
   readonly history: readonly HistoryEntry[];
+  /** What the device said of itself, by path. */
+  readonly telemetry: Readonly<Record<string, JsonMap>>;
 }
 
 const DECISIONS: Readonly<Record<HistoryEntry['what'], (images: string) => string>> = {
@@ -37,14 +39,40 @@ const EVENTS: Readonly<Record<string, string>> = {
 };
 
 /** Manifests that say the same as the one before are not told again: an idle device sends hundreds. */
-export function storyOf({ manifests, events, history }: Told): readonly Sentence[] {
+export function storyOf({ manifests, events, history, telemetry }: Told): readonly Sentence[] {
   const sentences = [
+    ...Object.entries(telemetry).flatMap(([path, told]) => ofTelemetry(path, told)),
     ...history.map(ofDecision),
     ...events.map(ofEvent),
     ...manifests.flatMap((manifest, at) => ofManifest(manifest, manifests[at - 1])),
   ];
   // Reversed first: events of one report have one time, and stay in their order.
   return sentences.reverse().sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0));
+}
+
+/** Only the last of each kind is kept. */
+function ofTelemetry(path: string, { receivedAt, content = null }: JsonMap): readonly Sentence[] {
+  const text = describe(path, content);
+  if (text === undefined || typeof receivedAt !== 'string') return [];
+  return [{ at: receivedAt, text, tone: 'plain' }];
+}
+
+function describe(path: string, content: Json): string | undefined {
+  switch (path) {
+    case 'system_info': {
+      const product = textAt(content, ['product']) || textAt(content, ['description']);
+      const system = textAt(content, ['configuration', 'os']);
+      return `is a ${[product, system].filter((one) => one !== '').join(' with ')}`;
+    }
+    case 'core/installed':
+      return Array.isArray(content)
+        ? `has ${String(content.length)} packages installed`
+        : undefined;
+    case 'system_info/network':
+      return `is ${textAt(content, ['hostname'])} at ${textAt(content, ['local_ipv4'])}`;
+    default:
+      return undefined;
+  }
 }
 
 function ofDecision({ at, what, images, detail }: HistoryEntry): Sentence {

@@ -5,7 +5,7 @@ import type { Json } from '../../director/json/canonical-json.ts';
 import type { ManifestRecord } from '../../director/gateway/reports.ts';
 import { storyOf, type Told } from '../../director/page/story.ts';
 
-const NOTHING: Told = { manifests: [], events: [], history: [] };
+const NOTHING: Told = { manifests: [], events: [], history: [], telemetry: {} };
 
 function manifest(at: string, filepath: string, attacks = ''): ManifestRecord {
   const signed = { installed_image: { filepath }, attacks_detected: attacks };
@@ -21,6 +21,28 @@ function texts(told: Partial<Told>): readonly string[] {
 }
 
 describe('the story of a device', () => {
+  test('has what it said of itself, and nothing of what nobody has words for', () => {
+    const configuration = { os: 'TorizonCore 6.4' };
+    assert.deepEqual(
+      texts({
+        telemetry: {
+          system_info: { receivedAt: '1', content: { product: 'Verdin', configuration } },
+          'core/installed': { receivedAt: '2', content: [{ name: 'a' }, { name: 'b' }] },
+          'system_info/network': {
+            receivedAt: '3',
+            content: { hostname: 'verdin-1', local_ipv4: '10.0.0.7' },
+          },
+          'system_info/config': { receivedAt: '4', content: '[tls]' },
+        },
+      }),
+      [
+        '3 plain: is verdin-1 at 10.0.0.7',
+        '2 plain: has 2 packages installed',
+        '1 plain: is a Verdin with TorizonCore 6.4',
+      ],
+    );
+  });
+
   test('has what was decided, what happened and what it says, the newest first', () => {
     const entry = { images: ['fw-2'], correlationId: 'c' };
     assert.deepEqual(
