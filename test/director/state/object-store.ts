@@ -6,7 +6,12 @@
  */
 import { createReadStream } from 'node:fs';
 import { once } from 'node:events';
-import { request as requestHttp, type IncomingMessage, type RequestOptions } from 'node:http';
+import {
+  request as requestHttp,
+  type ClientRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { pipeline } from 'node:stream/promises';
 
@@ -41,6 +46,8 @@ const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 /** What S3 takes in one request. */
 const MAX_BYTES = 5 * 1024 ** 3;
 const SILENCE_MS = 30_000;
+/** As curl waits. */
+const UNASKED_MS = 1000;
 const ANSWER_CHARACTERS = 2000;
 
 export class ObjectStore {
@@ -129,6 +136,7 @@ export class ObjectStore {
       headers: {
         ...Object.fromEntries(signed.headers.entries()),
         'content-length': String(body?.lengthBytes ?? 0),
+        ...(body === undefined ? {} : { expect: '100-continue' }),
       },
       timeout: SILENCE_MS,
       // A connection that the store has given up would cost an image.
@@ -140,13 +148,34 @@ export class ObjectStore {
     try {
       const answered = once(sent, 'response') as Promise<[IncomingMessage]>;
       if (body === undefined) sent.end();
-      // What was refused before it was sent has its answer all the same.
-      else pipeline(createReadStream(body.path), sent).catch(() => undefined);
+      else sendWhenAsked(body.path, sent);
       return (await answered)[0];
     } catch (cause) {
       throw unavailable(reasonOf(cause), cause);
     }
   }
+}
+
+/**
+ * A store that refuses says so before it is sent an image, whose sending would end in a connection reset
+ * that can overtake the answer. One that does not know the question gets the image without asking for it.
+ */
+function sendWhenAsked(path: string, sent: ClientRequest): void {
+  const send = (): void => {
+    clearTimeout(timer);
+    sent.off('continue', send);
+    pipeline(createReadStream(path), sent).catch(() => undefined);
+  };
+  const timer = setTimeout(send, UNASKED_MS);
+  sent.once('continue', send);
+  sent.once('response', (answer: IncomingMessage) => {
+    clearTimeout(timer);
+    sent.off('continue', send);
+    answer.once('end', () => sent.destroy());
+  });
+  sent.once('close', () => {
+    clearTimeout(timer);
+  });
 }
 
 async function reasonIn(answer: IncomingMessage): Promise<string> {
