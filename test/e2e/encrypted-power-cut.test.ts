@@ -95,7 +95,9 @@ describe('power cuts and encrypted images', () => {
     const written = await device.agent(['once']);
     assert.equal(written.exit, 11, said(written));
     const [, resumed, ...more] = await statusesOf('stream.img');
-    assert.deepEqual([resumed, more], [206, []]);
+    // 0, where the server had not noticed yet that all was sent.
+    assert.ok(resumed === 206 || resumed === 0, String(resumed));
+    assert.deepEqual(more, []);
     assert.equal(device.boot(), 'b');
     const confirmed = await device.agent(['once']);
     assert.equal(confirmed.exit, 0, said(confirmed));

