@@ -8,7 +8,7 @@ import type { LoadedSettings } from './config-problem.ts';
 import { requireComponents, type ComponentRules } from './config-installer.ts';
 import { requireGateway, type GatewayUrls } from './config-rules.ts';
 import { openBrake } from './cycle/brake.ts';
-import { demandOwnToken, type SealingPorts } from './cycle/seal.ts';
+import { demandOwnToken } from './cycle/seal.ts';
 import { openDecryption } from './decryption.ts';
 import { OtaError } from './errors.ts';
 import { openBoot } from './io/boot.ts';
@@ -35,16 +35,13 @@ import { gatewayPolicy, gatewayTrust, identitySettings } from './io/gateway-trus
 import { HttpTimeServer, loadTimeKeys } from './io/time-server.ts';
 import { HttpTreehub, type Treehub } from './io/treehub.ts';
 import { openTelemetry } from './telemetry.ts';
-import { protectionOf, TokenAnchor } from './io/token/anchor.ts';
 import { loadIdentity, type Identity } from './io/token/identity.ts';
 import { LiveIdentity } from './io/token/live-identity.ts';
 import { probeModule } from './io/token/probe-module.ts';
-import { openToken, type Token } from './io/token/token.ts';
 import type { Clock, LocalPorts, Ports } from './ports.ts';
 import type { Settings } from './settings.ts';
+import { openSealing, type Sealing } from './sealing.ts';
 import { prepareStorage } from './storage-directory.ts';
-import { UPTANE, withLimits } from './uptane/format.ts';
-import { loadFormat } from './uptane/load-format.ts';
 import { openUpkeep } from './upkeep.ts';
 import { VERSION } from './version.ts';
 
@@ -239,57 +236,6 @@ const SECRETS_BYTES = 1024 * 1024;
 function askSecrets(http: HttpClient, { secrets }: GatewayUrls): Ask | undefined {
   if (secrets === undefined) return undefined;
   return gatewayRequest(http, { '/secrets': secrets }, SECRETS_BYTES);
-}
-
-/** What seals the state of this device in its token. */
-export interface Sealing {
-  readonly ports: SealingPorts;
-  /** What the seal is worth in this token, for people. */
-  readonly meaning: string;
-  close(): void;
-}
-
-/**
- * Opens the token as far as sealing needs it; without, where `token.anchor` is off.
- *
- * @throws OtaError TOKEN_*
- */
-export async function openSealing(
-  settings: Settings,
-  { ports, store }: LocalAgent,
-  log: Log,
-): Promise<Sealing> {
-  const limits = {
-    rootBytes: settings.uptane.max_root_metadata,
-    imageTargetsBytes: settings.uptane.max_image_metadata,
-  };
-  const directorFormat = withLimits(UPTANE, limits);
-  const imageFormat = withLimits(await loadFormat(settings.uptane.dialect), limits);
-  const unsealed = { ...ports, directorFormat, imageFormat };
-  if (settings.token.anchor === 'off') {
-    return { ports: unsealed, meaning: 'off', close: () => undefined };
-  }
-  const token = openToken(settings.token, 'read-only', process.env);
-  const meaning = await sayProtection(token, store, log);
-  const anchor = new TokenAnchor(token);
-  return {
-    ports: { ...unsealed, anchor },
-    meaning,
-    close: () => {
-      token.close();
-    },
-  };
-}
-
-/** Once, and again when it changed. */
-async function sayProtection(token: Token, store: SqliteStore, log: Log): Promise<string> {
-  const { protection, meaning } = protectionOf(token);
-  const words = `the seal is ${protection}: ${meaning}`;
-  if ((await store.fact('anchor_protection')) !== protection) {
-    await store.saveFact('anchor_protection', protection);
-    log.info(words);
-  }
-  return words;
 }
 
 async function openTimeServer(

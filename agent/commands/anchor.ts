@@ -1,5 +1,6 @@
 /** `ota-agent anchor`: what the token remembers of this storage, and a person's word against it. */
-import { assembleLocal, openSealing } from '../assemble.ts';
+import { assembleLocal } from '../assemble.ts';
+import { openSealing } from '../sealing.ts';
 import { acceptDisk } from '../cycle/accept-disk.ts';
 import { look, type SealingPorts, type View } from '../cycle/seal.ts';
 import { OtaError } from '../errors.ts';

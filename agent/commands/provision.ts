@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 
 import { provision } from '../../provisioning/provision.ts';
-import { assembleLocal, openHttp, openSealing, type LocalAgent } from '../assemble.ts';
+import { assembleLocal, openHttp, type LocalAgent } from '../assemble.ts';
 import { requireGateway } from '../config-rules.ts';
 import { look, sealRisen } from '../cycle/seal.ts';
 import { gatewayRequest } from '../io/gateway-request.ts';
@@ -10,6 +10,7 @@ import type { HttpClient } from '../io/http.ts';
 import type { Log } from '../io/log.ts';
 import { probeModule } from '../io/token/probe-module.ts';
 import { StoredRecord } from '../io/store/provisioning-record.ts';
+import { openSealing } from '../sealing.ts';
 import type { Settings } from '../settings.ts';
 import { VERSION } from '../version.ts';
 import type { CommandContext } from './context.ts';

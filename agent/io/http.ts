@@ -6,7 +6,8 @@ import type { Agent, Dispatcher } from 'undici';
 
 import { causeOf, isOtaError, OtaError } from '../errors.ts';
 import { NO_TUNNEL, type ProxyFor } from './http-proxy.ts';
-import { HUNG_UP, TlsConnector, type GroundedContext } from './tls-connector.ts';
+import { TlsConnector, type GroundedContext } from './tls-connector.ts';
+import { HUNG_UP } from './tls-ends.ts';
 import type { ServerPolicy } from './tls-policy.ts';
 import { TlsRefusal } from './tls-refusal.ts';
 import { signingFailure } from './tls-signing.ts';

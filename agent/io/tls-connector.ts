@@ -9,32 +9,14 @@ import type { buildConnector } from 'undici';
 import { isOtaError } from '../errors.ts';
 import type { Instant } from '../uptane/time.ts';
 import { openTunnel, type ProxyFor } from './http-proxy.ts';
+import { ConnectTimeout, HungUp } from './tls-ends.ts';
 import { signedChain } from './tls-pins.ts';
+import { isAddress, placeOf, type Place } from './tls-place.ts';
 import { isAboutClock, judgeServer, type ServerPolicy } from './tls-policy.ts';
 import { isForgotten, resumption } from './tls-resumption.ts';
 import { Tickets, type LeftSessions, type Ticket } from './tls-tickets.ts';
 
 const DIAGNOSIS_MS = 2000;
-/** Code of the error for a server that hangs up after the handshake. */
-export const HUNG_UP = 'ERR_TLS_HUNG_UP';
-
-class HungUp extends Error {
-  readonly code = HUNG_UP;
-
-  constructor() {
-    super('the gateway hung up right after the handshake, before it was asked anything');
-  }
-}
-
-/** As undici's own, which would have to be loaded for it. */
-class ConnectTimeout extends Error {
-  readonly code = 'UND_ERR_CONNECT_TIMEOUT';
-
-  constructor() {
-    super('no connection in time');
-  }
-}
-
 export interface ConnectorOptions {
   /**
    * The identity and the CAs; connections offer the last ticket of the same server. A function is asked
@@ -55,13 +37,6 @@ export interface GroundedContext {
   readonly secureContext: SecureContext;
   /** Tells from any other what a session with it proves: see `groundsOf`. */
   readonly grounds: string;
-}
-
-interface Place {
-  readonly host: string;
-  readonly port: number;
-  /** Absent: what is read is emitted. */
-  readonly onread?: OnReadOpts;
 }
 
 export class TlsConnector {
@@ -359,14 +334,4 @@ export class TlsConnector {
       callback(null, socket);
     });
   }
-}
-
-function placeOf({ hostname, port }: Readonly<Pick<URL, 'hostname' | 'port'>>): Place {
-  // URLs have addresses of IPv6 in brackets, which connections do not know.
-  return { host: hostname.replace(/^\[(.*)\]$/u, '$1'), port: Number(port === '' ? 443 : port) };
-}
-
-/** SNI carries names only (RFC 6066 §3); Node warns about an address. */
-function isAddress(hostname: string): boolean {
-  return /^[\d.]+$/u.test(hostname) || hostname.includes(':');
 }

@@ -27,10 +27,10 @@ found=sha512-$(openssl dgst -sha512 -binary "$tarball" | base64 -w 0)
 }
 tar -C "$modules/$name" --strip-components=1 -xzf "$tarball"
 
-sh systemd/package/debian-arm64.sh "$to/root" bookworm libsqlite3-0 libsqlite3-dev libc6 libgcc-s1 libstdc++6
+sh systemd/package/debian-arm64.sh "$to/debian" bookworm libsqlite3-0 libsqlite3-dev libc6 libgcc-s1 libstdc++6
 # The header and the library apart from those of the C library: that one is the compiler's own.
 mkdir -p "$to/sqlite"
-cp "$to/root/usr/include/sqlite3.h" "$to"/root/usr/lib/aarch64-linux-gnu/libsqlite3.so "$to/sqlite"
+cp "$to/debian/usr/include/sqlite3.h" "$to"/debian/usr/lib/aarch64-linux-gnu/libsqlite3.so "$to/sqlite"
 
 for module in pkcs11js sqlite3 bindings file-uri-to-path node-addon-api nan; do
 	[ ! -d "node_modules/$module" ] || cp -a "node_modules/$module" "$modules/$module"

@@ -56,7 +56,7 @@ if [ "$(uname -m)" = "$machine" ]; then
 	run=$native/$node/bin/node
 elif command -v "qemu-$machine-static" >/dev/null; then
 	run=$work/node
-	printf '#!/bin/sh\nexec qemu-%s-static -L "%s" "%s" "$@"\n' "$machine" "$native/../root" \
+	printf '#!/bin/sh\nexec qemu-%s-static -L "%s" "%s" "$@"\n' "$machine" "$native/../debian" \
 		"$native/$node/bin/node" >"$run"
 	chmod 755 "$run"
 else

@@ -1,12 +1,12 @@
 /** The daemon updates containers: stopped in the middle of what podman does for it, and gone on afterwards. */
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { endChild } from '../support/end-child.ts';
 import { useMemory } from '../support/ostree-device.ts';
 import { Podman, podmanProblem } from '../support/podman.ts';
 import { demandStops } from '../support/processes.ts';
@@ -42,12 +42,7 @@ describe('a device whose images are containers', { skip: podmanProblem() ?? canT
     // The first podman that is found.
     process.env['PATH'] = `${directory}:${process.env['PATH'] ?? ''}`;
   });
-  afterEach(async () => {
-    if (daemon?.exitCode !== null || daemon.signalCode !== null) return;
-    const exited = once(daemon, 'exit');
-    daemon.kill('SIGKILL');
-    await exited;
-  });
+  afterEach(() => endChild(daemon, 'SIGKILL'));
   after(async () => {
     engine.clear();
     await engine.stop();

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { endChild } from '../support/end-child.ts';
 import { pollNow } from '../support/poll-now.ts';
 import { describe as said, openWorld, type World } from '../support/world.ts';
 
@@ -36,12 +37,7 @@ describe('metrics.textfile', () => {
     await world.close();
   });
 
-  const ended = async (): Promise<void> => {
-    if (running?.exitCode !== null || running.signalCode !== null) return;
-    const exited = once(running, 'exit');
-    running.kill('SIGTERM');
-    await exited;
-  };
+  const ended = (): Promise<void> => endChild(running, 'SIGTERM');
   const body = async (options: RequestOptions): Promise<string> => {
     const [answer] = (await once(get(options), 'response')) as [IncomingMessage];
     let text = '';

@@ -9,6 +9,7 @@ import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 import { startDirector, type DirectorHandle } from '../director/start.ts';
+import { endChild } from '../support/end-child.ts';
 import { pollNow } from '../support/poll-now.ts';
 import { DEVICE, describe as said, HARDWARE, openWorld, type World } from '../support/world.ts';
 
@@ -44,12 +45,7 @@ describe('updates from a stick', () => {
     world.device.boot();
     assert.equal((await world.device.agent(['once'])).exit, 0);
   });
-  afterEach(async () => {
-    if (running?.exitCode !== null || running.signalCode !== null) return;
-    const exited = once(running, 'exit');
-    running.kill('SIGKILL');
-    await exited;
-  });
+  afterEach(() => endChild(running, 'SIGKILL'));
   after(async () => {
     await again?.stop();
     await world.close();

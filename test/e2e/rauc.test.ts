@@ -1,10 +1,10 @@
 /** The daemon updates a device with RAUC, through a reboot, and reports to a Director. */
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { endChild } from '../support/end-child.ts';
 import { demandStops } from '../support/processes.ts';
 import { RaucBench, type Device } from '../support/rauc-bench.ts';
 import { pollNow } from '../support/poll-now.ts';
@@ -45,12 +45,7 @@ function suite(bench: RaucBench): void {
       await world.close();
     });
 
-    const stop = async (): Promise<void> => {
-      if (running?.exitCode !== null || running.signalCode !== null) return;
-      const exited = once(running, 'exit');
-      running.kill('SIGTERM');
-      await exited;
-    };
+    const stop = (): Promise<void> => endChild(running, 'SIGTERM');
     const until = async (
       what: string,
       holds: (status: Record<string, unknown>) => boolean,

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { endChild } from '../support/end-child.ts';
 import { demandGone, demandStops, descendantsOf } from '../support/processes.ts';
 import { DEVICE, openWorld, type World } from '../support/world.ts';
 
@@ -109,12 +110,7 @@ describe('a daemon that is told to stop', () => {
     writeFileSync(at('more.toml'), more);
     await world.offer(IMAGE, content);
   });
-  afterEach(async () => {
-    if (daemon?.exitCode !== null || daemon.signalCode !== null) return;
-    const exited = once(daemon, 'exit');
-    daemon.kill('SIGKILL');
-    await exited;
-  });
+  afterEach(() => endChild(daemon, 'SIGKILL'));
   after(async () => {
     way.close();
     await world.close();

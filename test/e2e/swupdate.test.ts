@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 
+import { endChild } from '../support/end-child.ts';
 import { pollNow } from '../support/poll-now.ts';
 import { demandStops } from '../support/processes.ts';
 import { makeSwu, makeSwuKey, type SwuKey, type SwuOptions } from '../support/swu.ts';
@@ -54,7 +55,7 @@ describe('a device that SWUpdate updates', () => {
     await board.startDaemon();
   });
   after(async () => {
-    if (running?.exitCode === null && running.signalCode === null) running.kill('SIGKILL');
+    await endChild(running, 'SIGKILL');
     await board.killDaemon();
     await world.close();
   });

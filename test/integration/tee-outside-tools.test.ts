@@ -3,13 +3,13 @@
  * outcomes. What they make is judged by programs that have no token.
  */
 import assert from 'node:assert/strict';
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { endChild } from '../support/end-child.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { emulator, softHsm, type TokenKind, type TokenWorld } from '../support/token-world.ts';
 import { SecureWorld } from './tee-secure-world-process.ts';
@@ -287,10 +287,10 @@ async function startAgent(env: Environment, module: string, path: string): Promi
     await listening(path);
     await succeeds(agent, 'ssh-add', '-s', module);
   } catch (failure) {
-    await ended(child);
+    await endChild(child, 'SIGTERM');
     throw failure;
   }
-  return { env: agent, [Symbol.asyncDispose]: () => ended(child) };
+  return { env: agent, [Symbol.asyncDispose]: () => endChild(child, 'SIGTERM') };
 }
 
 async function listening(path: string): Promise<void> {
@@ -298,13 +298,6 @@ async function listening(path: string): Promise<void> {
     assert.ok(Date.now() < end, 'ssh-agent did not start');
     await sleep(20);
   }
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill();
-  await exited;
 }
 
 describe('pkcs11-tool --test', () => {

@@ -18,7 +18,7 @@ import { PRIMARY } from '../support/uptane-world.ts';
 import { VerifyFixture } from '../support/verify-fixture.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const LIBRARIES = join(ROOT, 'test/.cache/cross-arm64/root');
+const LIBRARIES = join(ROOT, 'test/.cache/cross-arm64/debian');
 const directory = temporaryDirectory('arm64');
 const installed = join(directory.path, 'root/usr/lib/ota-agent');
 const fixture = new VerifyFixture();

@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
+import { endChild } from './end-child.ts';
 import { OS, OSTREE, ostree, type OstreeRepo } from './ostree-repo.ts';
 
 /** Ends with its standard input, so that it does not outlive the test. */
@@ -230,9 +231,6 @@ esac
   async powerOff(): Promise<void> {
     const system = this.#system;
     this.#system = undefined;
-    if (system?.exitCode !== null || system.signalCode !== null) return;
-    const ended = once(system, 'exit');
-    system.kill('SIGKILL');
-    await ended;
+    await endChild(system, 'SIGKILL');
   }
 }

@@ -8,6 +8,8 @@ import { once } from 'node:events';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { endChild } from './end-child.ts';
+
 const LARGE = { maxBuffer: 64 * 1024 * 1024 };
 const NAMES = ['factory', 'update'] as const;
 type Name = (typeof NAMES)[number];
@@ -163,10 +165,7 @@ exec nsenter -t ${init} -m -n -p --wd="$PWD" $TRACE /usr/bin/podman "$@"
   async stop(): Promise<void> {
     const namespace = this.#namespace;
     this.#namespace = undefined;
-    if (namespace?.exitCode !== null || namespace.signalCode !== null) return;
-    const ended = once(namespace, 'exit');
-    namespace.kill('SIGKILL');
-    await ended;
+    await endChild(namespace, 'SIGKILL');
   }
 
   #at(name: string): string {

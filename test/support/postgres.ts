@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { chownSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { endChild } from './end-child.ts';
 import { temporaryDirectory } from './temporary.ts';
 
 /** Debian has a directory for each version; the tests need none of them in particular. */
@@ -44,11 +45,11 @@ export async function startPostgres(): Promise<Postgres> {
       return server.pid ?? 0;
     },
     restart: async () => {
-      await end(server, 'SIGQUIT');
+      await endChild(server, 'SIGQUIT');
       server = await serve(data, directory.path);
     },
     stop: async () => {
-      await end(server, 'SIGINT');
+      await endChild(server, 'SIGINT');
       directory.remove();
     },
   };
@@ -100,11 +101,4 @@ async function serve(data: string, sockets: string): Promise<ChildProcess> {
     });
   });
   return child;
-}
-
-async function end(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return;
-  const exited = once(server, 'exit');
-  server.kill(signal);
-  await exited;
 }

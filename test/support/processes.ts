@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 
-/** Issue and documentation: from the signal to the end of the daemon. */
+/** What a daemon may take from the signal to its end, in every phase: CHANGELOG.md. */
 const STOP_MS = 2000;
 
 /** The number may be another one's later; the time of its start is not. */

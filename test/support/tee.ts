@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
+import { endChild } from './end-child.ts';
+
 export interface Tee {
   readonly socket: string;
   readonly storage: string;
@@ -56,11 +58,6 @@ async function start(
     pid: child.pid,
     module: join(TEE, 'build', 'libtee-cryptoki.so'),
     env: { OTA_TEE_SOCKET: socket },
-    stop: async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      await exited;
-    },
+    stop: () => endChild(child, 'SIGTERM'),
   };
 }

@@ -3,10 +3,11 @@
  * it, what a process that was killed had loaded would stay in the TPM, which holds three objects.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+
+import { endChild } from './end-child.ts';
 
 export interface Tpm {
   /** For tpm2-pkcs11 and for tpm2-tools. */
@@ -51,7 +52,7 @@ export async function startTpm(directory: string): Promise<Tpm> {
   return {
     env: all,
     stop: async () => {
-      for (const child of children.reverse()) await end(child);
+      for (const child of children.reverse()) await endChild(child, 'SIGKILL');
     },
   };
 }
@@ -71,11 +72,4 @@ async function until(holds: () => boolean): Promise<void> {
     await setTimeout(20);
   }
   throw new Error('the TPM did not start');
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
 }

@@ -1,4 +1,5 @@
 /** What packages are installed, by the list that the system keeps. */
+import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 
 import { causeOf, OtaError } from '../../errors.ts';
@@ -23,17 +24,22 @@ export function installedPackages(file: string | undefined, usual = USUAL): Sour
   return {
     path: '/core/installed',
     read: async () => {
-      for (const path of file === undefined ? usual : [file]) {
-        const found = await stat(path).catch(() => undefined);
-        if (found === undefined) continue;
-        if (found.size > MAX_BYTES) throw unreadable(path, `more than ${String(MAX_BYTES)} bytes`);
-        const version = [path, found.ino, found.mtimeMs, found.size].join(':');
-        return { version, body: () => read(path) };
-      }
-      if (file !== undefined) throw unreadable(file, 'there is no such file');
-      return undefined;
+      const path = file ?? usual.find((one) => existsSync(one));
+      return path === undefined
+        ? undefined
+        : { version: await versionOf(path), body: () => read(path) };
     },
   };
+}
+
+/** A pipe would keep whoever reads it for ever. */
+async function versionOf(path: string): Promise<string> {
+  const found = await stat(path).catch((error: unknown) => {
+    throw unreadable(path, causeOf(error));
+  });
+  if (!found.isFile()) throw unreadable(path, 'it is no file');
+  if (found.size > MAX_BYTES) throw unreadable(path, `more than ${String(MAX_BYTES)} bytes`);
+  return [path, found.ino, found.mtimeMs, found.size].join(':');
 }
 
 async function read(path: string): Promise<readonly Package[]> {

@@ -1,5 +1,6 @@
 /** What the gateway is told about a device: read from files that a system keeps, whatever is in them. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -80,15 +81,22 @@ Status: install ok installed
     ]);
   });
 
-  test('of a system that keeps no list are not told; a file that was named has to be there', async () => {
+  test('of a system that keeps no list are not told; a file that was named has to be one', async () => {
     assert.equal(await installedPackages(undefined, ['/nowhere/status']).read(), undefined);
-    await assert.rejects(
-      installedPackages('/nowhere/packages').read(),
-      (error) =>
-        isOtaError(error) &&
-        error.code === 'FILE_UNREADABLE' &&
-        error.details.remedy.includes('telemetry.packages_file'),
-    );
+    const pipe = join(rootWith('pipe', {}), 'packages');
+    execFileSync('mkfifo', [pipe]);
+    for (const [path, cause] of [
+      ['/nowhere/packages', /ENOENT/u],
+      [pipe, /^it is no file$/u],
+    ] as const) {
+      await assert.rejects(installedPackages(path).read(), (error) => {
+        assert.ok(isOtaError(error) && error.code === 'FILE_UNREADABLE');
+        assert.equal(error.details.path, path);
+        assert.match(error.details.cause, cause);
+        assert.match(error.details.remedy, /telemetry\.packages_file/u);
+        return true;
+      });
+    }
   });
 });
 
