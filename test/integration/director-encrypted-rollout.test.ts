@@ -141,10 +141,14 @@ describe('a rollout of an encrypted image', () => {
       throw new Error('nothing is ready for it');
     };
     const before = await ready((one) => one !== undefined);
+    const useless = (await deviceState(fixture, 'device-0')).prepared?.encryption.sha256;
+    assert.ok(useless !== undefined);
     await registerKey(first.device);
     // Not what was ready, which it could not open; where the server is quick, what it can.
     const polled = await first.poll(() => true);
     assert.ok(polled === 'idle' || polled === 'succeeded', polled);
+    assert.ok(!first.cipherTexts.includes(useless), 'it was given what it cannot open');
+    assert.equal(first.cipherTexts.length, polled === 'idle' ? 1 : 2);
     assert.notEqual(await ready((one) => one !== before), before);
     await fixture.director.control('POST', `/rollouts/${id}/stop`);
     assert.equal(await first.poll(() => true), 'idle');

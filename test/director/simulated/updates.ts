@@ -1,5 +1,5 @@
 /** A device that polls, and does what it is told. */
-import { isMap, type JsonMap } from '../json/canonical-json.ts';
+import { isMap, type Json, type JsonMap } from '../json/canonical-json.ts';
 import type { SimulatedDevice } from './device.ts';
 import type { ReportedImage } from './ecus.ts';
 
@@ -9,10 +9,18 @@ export type Polled = 'idle' | 'succeeded' | 'failed' | 'refused';
 /** Whether an image works on a device. */
 export type Verdict = (image: ReportedImage) => boolean;
 
+interface Assigned {
+  readonly image?: ReportedImage;
+  readonly correlationId: string;
+  readonly cipherText?: string;
+}
+
 export class SimulatedUpdates {
   readonly device: SimulatedDevice;
   /** Correlation ids it began an update under, in order. */
   readonly begun: string[] = [];
+  /** SHA-256 of the cipher texts that it was given for them, where they were encrypted. */
+  readonly cipherTexts: string[] = [];
   /** Counters of manifests that were answered 200. */
   readonly accepted: number[] = [];
   #connection: SimulatedDevice;
@@ -35,9 +43,10 @@ export class SimulatedUpdates {
     if (!(await this.#send())) return 'refused';
     const assigned = await this.#assigned();
     if (assigned === undefined) return 'refused';
-    const { image, correlationId } = assigned;
+    const { image, correlationId, cipherText } = assigned;
     if (image === undefined || image.sha256 === this.#installed?.sha256) return 'idle';
     this.begun.push(correlationId);
+    if (cipherText !== undefined) this.cipherTexts.push(cipherText);
     const isGood = works(image);
     if (isGood) this.#installed = image;
     const code = isGood ? 'OK' : 'INSTALL_FAILED';
@@ -62,9 +71,7 @@ export class SimulatedUpdates {
     return true;
   }
 
-  async #assigned(): Promise<
-    { readonly image?: ReportedImage; readonly correlationId: string } | undefined
-  > {
+  async #assigned(): Promise<Assigned | undefined> {
     const answer = await this.#connection.get('/director/targets.json');
     if (answer.status !== 200) return undefined;
     const { signed } = answer.json as {
@@ -77,10 +84,18 @@ export class SimulatedUpdates {
     const [entry] = Object.entries(signed.targets);
     if (entry === undefined) return { correlationId };
     const [filename, target] = entry;
-    const hashes = isMap(target) ? target['hashes'] : undefined;
     const lengthBytes = isMap(target) ? Number(target['length']) : 0;
-    const digest = isMap(hashes) ? hashes['sha256'] : undefined;
-    const sha256 = typeof digest === 'string' ? digest : '';
-    return { correlationId, image: { filename, lengthBytes, sha256 } };
+    const image = { filename, lengthBytes, sha256: sha256At(target) ?? '' };
+    const cipherText = sha256At(at(at(target, 'custom'), 'encryption'));
+    return { correlationId, image, ...(cipherText === undefined ? {} : { cipherText }) };
   }
+}
+
+function sha256At(described: Json | undefined): string | undefined {
+  const digest = at(at(described, 'hashes'), 'sha256');
+  return typeof digest === 'string' ? digest : undefined;
+}
+
+function at(value: Json | undefined, name: string): Json | undefined {
+  return isMap(value) ? value[name] : undefined;
 }
