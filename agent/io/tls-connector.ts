@@ -179,6 +179,7 @@ export class TlsConnector {
       judgeServer(socket, staple, this.#policy);
       await Promise.race([verifyChain(signedChain(peer), host), failed]);
       this.protocol = socket.getProtocol() ?? undefined;
+      this.localAddress = socket.localAddress;
       return socket;
     } catch (error) {
       failed.catch(() => undefined);

@@ -62,8 +62,10 @@ export async function createGateway(world: World, requestMs: number): Promise<Ru
   app.addHook('onRequest', (request, reply, done) => {
     const { device } = peerOf(request);
     const { method, url } = request;
+    const { range } = request.headers;
     const at = new Date().toISOString();
-    const answered = world.traffic.arrived({ at, device, method, path: url });
+    const part = range === undefined ? {} : { range };
+    const answered = world.traffic.arrived({ at, device, method, path: url, ...part });
     reply.raw.once('finish', () => {
       answered(reply.raw.statusCode);
     });

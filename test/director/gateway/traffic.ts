@@ -16,6 +16,8 @@ export interface RequestLine {
   readonly device: string;
   readonly method: string;
   readonly path: string;
+  /** The part of it that is asked for (RFC 9110 §14.2); absent: all. */
+  readonly range?: string;
   /** 0 until it is answered to its end, and for good when the client hangs up before. */
   readonly status: number;
 }
